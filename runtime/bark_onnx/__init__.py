@@ -1,0 +1,33 @@
+"""Bark, Suno's text-to-audio model, on ONNX Runtime and without PyTorch.
+
+from bark_onnx import Bark
+
+bark = Bark.load("bundles/bark-small-int8")
+speech = bark.generate("Hello [laughs]", voice="v2/en_speaker_6", seed=7)
+speech.save("hello.wav")
+"""
+
+from importlib.metadata import version
+
+from .errors import BarkError, BarkWarning, BundleError, DeviceError, VoiceError
+from .options import GenerationOptions
+from .pipeline import Bark
+from .speech import Speech
+from .vocabulary import Vocabulary
+from .voice import VoicePreset
+
+__all__ = [
+    "Bark",
+    "BarkError",
+    "BarkWarning",
+    "BundleError",
+    "DeviceError",
+    "GenerationOptions",
+    "Speech",
+    "Vocabulary",
+    "VoiceError",
+    "VoicePreset",
+    "__version__",
+]
+
+__version__ = version("bark-onnx")

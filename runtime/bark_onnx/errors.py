@@ -15,3 +15,7 @@ class VoiceError(BarkError):
 
 class DeviceError(BarkError):
     """An execution provider that was asked for and cannot be had."""
+
+
+class BarkWarning(UserWarning):
+    """Something that works, but not as the caller may expect: text that is cut, a voice whose lengths do not fit."""

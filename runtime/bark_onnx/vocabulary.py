@@ -5,8 +5,8 @@ carries it in its bundle's manifest, and the runtime takes it from there.
 
 The causal models read one id space each:
 
-    semantic   [0, semantic_size) semantic tokens | semantic_pad = end of sequence | text_offset + text ids ... text_pad, semantic_infer
-    coarse     [0, semantic_size) semantic tokens | then `coarse_codebooks` blocks of `codebook_size` codes | coarse_semantic_pad, coarse_infer
+    semantic   semantic tokens from 0 | semantic_pad, the end too | text ids from text_offset, text_pad, semantic_infer
+    coarse     semantic tokens from 0 | coarse codes, codebook by codebook | coarse_semantic_pad, coarse_infer
 """
 
 import math
@@ -52,14 +52,16 @@ class Vocabulary:
         if not problems:
             if self.coarse_codebooks >= self.fine_codebooks:
                 problems.append(f"{self.coarse_codebooks} coarse codebooks of {self.fine_codebooks}")
-            if self.fine_history > self.fine_window:
+            if 2 * self.fine_history > self.fine_window:
                 problems.append(f"a fine history of {self.fine_history} in a window of {self.fine_window} frames")
             if self.semantic_pad < self.semantic_size or self.text_offset <= self.semantic_pad:
                 problems.append("semantic tokens, their pad and the text ids overlap")
             if self.coarse_semantic_pad < self.semantic_size + self.coarse_codebooks * self.codebook_size:
                 problems.append("coarse codes and their pad overlap")
             if self.sample_rate % self.coarse_rate:
-                problems.append(f"{self.sample_rate} Hz is no whole number of samples for a frame at {self.coarse_rate} Hz")
+                problems.append(
+                    f"{self.sample_rate} Hz is no whole number of samples for a frame at {self.coarse_rate} Hz"
+                )
         if problems:
             raise BarkError("impossible token space: " + "; ".join(problems))
 

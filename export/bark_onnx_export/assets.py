@@ -1,0 +1,89 @@
+"""What a bundle holds beside its graphs: the tokenizer and the voices."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from bark_onnx.errors import BarkError, VoiceError
+from bark_onnx.tokenizer import Tokenizer
+from bark_onnx.vocabulary import Vocabulary
+from bark_onnx.voice import VoicePreset
+from tokenizers import Tokenizer as WordPieceTokenizer
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+TRIPLE = ("semantic", "coarse", "fine")
+
+
+def write_tokenizer(source: Path, target: Path, vocabulary: Vocabulary) -> None:
+    """Copy a `tokenizer.json`, or make one of BERT's `vocab.txt` (multilingual cased). Raises BarkError."""
+    try:
+        if source.suffix == ".json":
+            tokenizer = WordPieceTokenizer.from_file(str(source))
+        else:
+            tokenizer = _from_vocabulary(source)
+        tokenizer.save(str(target))
+    except BarkError:
+        raise
+    except Exception as error:  # what `tokenizers` raises is a bare Exception
+        raise BarkError(f"{source} is neither a tokenizer.json nor a BERT vocab.txt: {error}") from None
+    Tokenizer(target, vocabulary)
+
+
+def _from_vocabulary(source: Path) -> WordPieceTokenizer:
+    """BERT's tokenizer as `bert-base-multilingual-cased` configures it."""
+    ids = WordPiece.read_file(str(source))
+    missing = [token for token in SPECIAL_TOKENS if token not in ids]
+    if missing:
+        raise BarkError(f"{source} lacks {', '.join(missing)}: not a BERT vocab.txt")
+    tokenizer = WordPieceTokenizer(WordPiece(ids, unk_token="[UNK]"))
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    tokenizer.normalizer = BertNormalizer(lowercase=False)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.decoder = WordPieceDecoder()
+    return tokenizer
+
+
+def write_voices(source: Path, target: Path, vocabulary: Vocabulary) -> int:
+    """Copy every voice below `source` (`.npz`, or triples of `.npy`); returns how many. Raises VoiceError."""
+    count = 0
+    for name, voice in read_voices(source):
+        try:
+            voice.check(vocabulary)
+        except VoiceError as error:
+            raise VoiceError(f"{source / name}: {error}") from None
+        path = target / f"{name}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        voice.save(path)
+        count += 1
+    if not count:
+        raise VoiceError(f"{source} has no voices: neither .npz files nor .npy triples (NAME_semantic_prompt.npy ...)")
+    return count
+
+
+def read_voices(directory: Path) -> Iterator[tuple[str, VoicePreset]]:
+    """Names (relative, without suffix) and presets, sorted. Symbolic links out of the directory are not followed."""
+    root = directory.resolve()
+    files = [path for path in sorted(directory.rglob("*.np[yz]")) if path.resolve().is_relative_to(root)]
+    for path in files:
+        name = path.relative_to(directory).with_suffix("").as_posix()
+        if path.suffix == ".npz":
+            yield name, VoicePreset.load(path)
+        elif name.endswith("_semantic_prompt"):
+            yield name.removesuffix("_semantic_prompt"), _read_triple(path)
+
+
+def _read_triple(semantic: Path) -> VoicePreset:
+    arrays = {}
+    for part in TRIPLE:
+        path = semantic.with_name(semantic.name.replace("_semantic_prompt", f"_{part}_prompt"))
+        try:
+            arrays[part] = np.load(path, allow_pickle=False)
+        except FileNotFoundError:
+            raise VoiceError(f"{semantic.name} has no {path.name} beside it") from None
+        except (OSError, ValueError) as error:
+            raise VoiceError(f"{path} cannot be read: {error}") from None
+    return VoicePreset(**arrays)

@@ -1,0 +1,78 @@
+"""The causal decoder (semantic, coarse) as it is exported: one graph for prefill and decode step.
+
+Prefill is compute-bound (hundreds of positions at once); a decode step is bound by the bandwidth that reads every weight
+once per token. So the head computes only rows that can be sampled, for the last position only, and the KV cache is
+appended to in place.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from bark_onnx.sizes import TransformerSize
+
+from .attention import KVCache, causal_attention
+from .block import LAYER_NORM_EPS, Block
+
+
+class CausalDecoder(nn.Module):
+    """Token ids in; logits of the last position and the updated KV cache out.
+
+    Args:
+        size: the checkpoint's sizes.
+        sampled: the output ids that can be sampled; the head keeps only these rows.
+        bias: whether linear layers and LayerNorms have biases (the published checkpoints have none).
+    """
+
+    def __init__(self, size: TransformerSize, sampled: range, *, bias: bool) -> None:
+        super().__init__()
+        self.heads = size.heads
+        # One row more than the vocabulary, all zero, so that "no history here" is an id like any other.
+        self.token_embedding = nn.Embedding(size.input_vocabulary + 1, size.width)
+        self.position_embedding = nn.Embedding(size.context, size.width)
+        self.blocks = nn.ModuleList(Block(size.width, bias=bias, norm_bias=bias) for _ in range(size.layers))
+        self.norm = nn.LayerNorm(size.width, eps=LAYER_NORM_EPS, bias=bias)
+        self.head = nn.Linear(size.width, len(sampled), bias=False)
+
+    @classmethod
+    def from_tensors(cls, size: TransformerSize, tensors: dict[str, Tensor], sampled: range) -> "CausalDecoder":
+        """The module around a checkpoint's tensors."""
+        tokens = tensors["token_embedding.weight"]
+        own = {
+            "token_embedding.weight": torch.cat([tokens, tokens.new_zeros(1, size.width)]),
+            "head.weight": tensors["head.weight"][sampled.start : sampled.stop],
+        }
+        with torch.device("meta"):
+            module = cls(size, sampled, bias="blocks.0.attention.qkv.bias" in tensors)
+        module.load_state_dict(tensors | own, assign=True)
+        return module.eval().requires_grad_(False)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        history_ids: Tensor,
+        position_ids: Tensor,
+        lengths: Tensor,
+        total: Tensor,
+        *past: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """One prefill or decode step.
+
+        Args:
+            input_ids, history_ids, position_ids: [B, S]; the embeddings of the three are summed.
+            lengths: [B] int32, the index of each row's last position after this call.
+            total: [] int32, the longest row's number of positions after this call.
+            past: each layer's key and value in turn, [B, heads, context, head_size].
+
+        Returns:
+            Logits [B, len(sampled)], then each layer's key and value as in `past`.
+        """
+        dtype = self.norm.weight.dtype  # embeddings may be stored narrower
+        x = self.token_embedding(input_ids).to(dtype) + self.token_embedding(history_ids).to(dtype)
+        x = x + self.position_embedding(position_ids).to(dtype)
+        present: list[Tensor] = []
+        for block, key, value in zip(self.blocks, past[::2], past[1::2], strict=True):
+            attended, cache = causal_attention(block.qkv(x), KVCache(key, value), lengths, total, self.heads)
+            x = block.finish(x, attended)
+            present += cache
+        logits = self.head(self.norm(x[:, -1:]))  # three dimensions keep it a MatMul, which the quantizers know
+        return logits.squeeze(1).float(), *present

@@ -1,0 +1,133 @@
+"""Checkpoint to bundle: every network in turn loaded, exported, quantised, verified; then the manifest; then the name."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from bark_onnx.bundle import FORMAT_REVISION, MANIFEST, STAGES, TOKENIZER, VOICES, Bundle, Manifest, Sizes, list_files
+from bark_onnx.compare import GraphError, table
+from bark_onnx.errors import BarkError
+from bark_onnx.vocabulary import Vocabulary
+
+from .assets import write_tokenizer, write_voices
+from .causal import CausalDecoder
+from .checkpoint import Checkpoint
+from .fine import FineModel
+from .graph import causal_graph, codec_graph, export_graph, fine_graph
+from .modules import build_module
+from .quantize import cast_tensors, precisions, quantize
+from .verify import verify_stage
+from .weights import Weights
+from .write import new_directory, refuse_to_overwrite
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How to export.
+
+    Args:
+        precision: fp32, fp16, int8 or int4.
+        tokenizer: tokenizer.json or vocab.txt; None for the checkpoint's own.
+        voices: directory of voice presets; None for the checkpoint's own, if it has any.
+        verify: compare every graph with torch, and write no bundle if one is over its limit.
+        force: overwrite a bundle of the same name.
+    """
+
+    precision: str = "fp32"
+    tokenizer: Path | None = None
+    voices: Path | None = None
+    verify: bool = True
+    force: bool = False
+
+
+def export_bundle(
+    checkpoint: Checkpoint, target: Path, options: ExportOptions, report: Callable[[str], None] = lambda line: None
+) -> list[GraphError]:
+    """Write a bundle and return the error of each graph, none if they are not verified.
+
+    Args:
+        report: told each step as a line for the user.
+
+    Raises BarkError, and then leaves nothing behind.
+    """
+    refuse_to_overwrite(target, force=options.force)
+    tokenizer, voices = _assets(checkpoint, options)
+    vocabulary, precision = checkpoint.vocabulary, options.precision
+    with new_directory(target, force=options.force) as directory:
+        write_tokenizer(tokenizer, directory / TOKENIZER, vocabulary)
+        if voices is not None:
+            report(f"voices: {write_voices(voices, directory / VOICES, vocabulary)}")
+        sizes = {}
+        for stage in STAGES:
+            report(f"{stage}: exporting")
+            weights = checkpoint.load(stage)
+            sizes[stage] = weights.size
+            _export_stage(stage, weights, directory, vocabulary, precision)
+            del weights  # before the next is loaded
+        manifest = Manifest(
+            format=FORMAT_REVISION,
+            model=checkpoint.source,
+            revision=checkpoint.revision,
+            exporter=version("bark-onnx"),
+            precision=precision,
+            kv_layout="static",
+            precisions=precisions(precision),
+            sizes=Sizes(**sizes),  # type: ignore[arg-type]
+            vocabulary=vocabulary,
+            files=list_files(directory),
+        )
+        Manifest.from_json(manifest.to_json())  # never write what would not be read
+        (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        return _verified(checkpoint, Bundle(directory, manifest), report) if options.verify else []
+
+
+def _assets(checkpoint: Checkpoint, options: ExportOptions) -> tuple[Path, Path | None]:
+    """The tokenizer and the voices to put in, found before any long work begins."""
+    tokenizer, voices = options.tokenizer or checkpoint.tokenizer, options.voices or checkpoint.voices
+    if tokenizer is None:
+        raise BarkError(
+            f"{checkpoint.source} has no tokenizer: pass --tokenizer with the tokenizer.json or vocab.txt "
+            "of bert-base-multilingual-cased"
+        )
+    for path, exists in ((tokenizer, tokenizer.is_file()), (voices, voices is None or voices.is_dir())):
+        if not exists:
+            raise BarkError(f"{path}: no such {'file' if path == tokenizer else 'directory'}")
+    return tokenizer, voices
+
+
+def _export_stage(stage: str, weights: Weights, directory: Path, vocabulary: Vocabulary, precision: str) -> None:
+    """Write STAGE.onnx. The codec stays in fp32."""
+    if stage != "codec":
+        weights = Weights(weights.size, cast_tensors(weights.tensors, precision))
+    module = build_module(stage, weights, vocabulary)
+    if isinstance(module, CausalDecoder):
+        graph = causal_graph(module, weights.size)  # type: ignore[arg-type]
+    elif isinstance(module, FineModel):
+        graph = fine_graph(module, vocabulary.fine_window)
+    else:
+        graph = codec_graph(module)
+
+    scratch = directory / "scratch"
+    scratch.mkdir()
+    try:
+        export_graph(graph, scratch / f"{stage}.onnx")
+        quantize(scratch / f"{stage}.onnx", directory / f"{stage}.onnx", "fp32" if stage == "codec" else precision)
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _verified(checkpoint: Checkpoint, bundle: Bundle, report: Callable[[str], None]) -> list[GraphError]:
+    errors = []
+    for stage in STAGES:
+        report(f"{stage}: verifying")
+        errors.append(verify_stage(checkpoint, bundle, stage))
+    report(table(errors))
+    failed = [error.stage for error in errors if not error.within_limit]
+    if failed:
+        raise BarkError(
+            f"verification failed for {', '.join(failed)} (see the table): no bundle was written; "
+            "try a wider precision, or --no-verify to have it all the same"
+        )
+    return errors

@@ -1,0 +1,56 @@
+"""The fine model as it is exported: all positions of a window at once, logits for the one codebook asked for."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bark_onnx.sizes import TransformerSize
+
+from .attention import full_attention
+from .block import LAYER_NORM_EPS, Block
+
+
+class FineModel(nn.Module):
+    """Codes of a window in, logits of one codebook at every position out.
+
+    The embedding sum for codebook i takes codebooks 0 to i, i itself included. Heads are tied to embeddings, so that one
+    table [codebooks, vocabulary, width] serves as both.
+
+    Args:
+        size: the checkpoint's sizes.
+        codebooks: codebooks of a frame.
+        codebook_size: ids [0, codebook_size) can be sampled; the pad above them cannot.
+        bias: whether the linear layers have biases (the LayerNorms always do).
+    """
+
+    def __init__(self, size: TransformerSize, codebooks: int, codebook_size: int, *, bias: bool) -> None:
+        super().__init__()
+        self.heads = size.heads
+        self.codebook_size = codebook_size
+        self.token_embeddings = nn.Parameter(torch.empty(codebooks, size.input_vocabulary, size.width))
+        self.position_embedding = nn.Embedding(size.context, size.width)
+        self.blocks = nn.ModuleList(Block(size.width, bias=bias, norm_bias=True) for _ in range(size.layers))
+        self.norm = nn.LayerNorm(size.width, eps=LAYER_NORM_EPS)
+
+    @classmethod
+    def from_tensors(cls, size: TransformerSize, tensors: dict[str, Tensor], codebook_size: int) -> "FineModel":
+        """The module around a checkpoint's tensors."""
+        with torch.device("meta"):
+            bias = "blocks.0.attention.qkv.bias" in tensors
+            module = cls(size, len(tensors["token_embeddings"]), codebook_size, bias=bias)
+        module.load_state_dict(tensors, assign=True)
+        return module.eval().requires_grad_(False)
+
+    def forward(self, codes: Tensor, codebook: Tensor) -> Tensor:
+        """codes [B, T, codebooks] int64, codebook [] int64 -> logits [B, T, codebook_size]."""
+        codebooks, vocabulary, width = self.token_embeddings.shape
+        table = self.token_embeddings.view(codebooks * vocabulary, width)
+        dtype = self.norm.weight.dtype  # embeddings may be stored narrower
+        x = self.position_embedding.weight[: codes.shape[1]].to(dtype)
+        for index in range(codebooks):
+            embedded = F.embedding(codes[:, :, index] + index * vocabulary, table).to(dtype)
+            x = x + embedded * (index <= codebook).to(dtype)
+        for block in self.blocks:
+            x = block.finish(x, full_attention(block.qkv(x), self.heads))
+        head = self.token_embeddings.index_select(0, codebook.view(1))[0, : self.codebook_size]
+        return (self.norm(x) @ head.T.to(dtype)).float()  # type: ignore[no-any-return]

@@ -1,0 +1,116 @@
+"""Modules to ONNX files: the one `torch.onnx.export` call, and what each network needs for it."""
+
+import contextlib
+import io
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from bark_onnx.models import CAUSAL_INPUTS, CODEC_INPUTS, FINE_INPUTS, LOGITS, WAVEFORM, cache_names
+from bark_onnx.sizes import TransformerSize
+from torch import Tensor, nn
+from torch.export import Dim
+
+from .causal import CausalDecoder
+from .codec import CodecDecoder
+from .fine import FineModel
+
+LARGE = 32 << 20  # bytes of weights from which they lie beside the graph, where they can be mapped rather than read
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A module and how it is traced.
+
+    Args:
+        arguments: example inputs; their free axes must not be 0 or 1 long, which would fix them.
+        free_axes: for each argument, its axes that vary at run time.
+    """
+
+    module: nn.Module
+    arguments: tuple[Tensor, ...]
+    free_axes: tuple[Any, ...]
+    input_names: list[str]
+    output_names: list[str]
+
+
+def causal_graph(module: CausalDecoder, size: TransformerSize) -> Graph:
+    batch, length = Dim("batch"), Dim("length")
+    rows = {0: batch, 1: length}
+    dtype = module.norm.weight.dtype
+    cache = [torch.zeros(2, size.heads, size.context, size.head_size, dtype=dtype) for _ in range(2 * size.layers)]
+    ids = [torch.zeros(2, 3, dtype=torch.int64) for _ in range(3)]
+    return Graph(
+        module,
+        arguments=(*ids, torch.zeros(2, dtype=torch.int32), torch.tensor(3, dtype=torch.int32), *cache),
+        free_axes=(rows, rows, rows, {0: batch}, {}, tuple({0: batch} for _ in cache)),
+        input_names=[*CAUSAL_INPUTS, *cache_names("past", size.layers)],
+        output_names=[LOGITS, *cache_names("present", size.layers)],
+    )
+
+
+def fine_graph(module: FineModel, window: int) -> Graph:
+    codes = torch.zeros(2, window, len(module.token_embeddings), dtype=torch.int64)
+    return Graph(module, (codes, torch.tensor(2)), ({0: Dim("batch")}, {}), list(FINE_INPUTS), [LOGITS])
+
+
+def codec_graph(module: CodecDecoder) -> Graph:
+    codes = torch.zeros(len(module.codebooks), 16, dtype=torch.int64)
+    return Graph(module, (codes,), ({1: Dim("frames")},), list(CODEC_INPUTS), [WAVEFORM])
+
+
+def export_graph(graph: Graph, path: Path) -> None:
+    """Write the graph with nothing in it of the machine that made it (the exporter records stack traces)."""
+    with _quiet():
+        program = torch.onnx.export(
+            graph.module,
+            graph.arguments,
+            dynamo=True,
+            dynamic_shapes=graph.free_axes,
+            input_names=graph.input_names,
+            output_names=graph.output_names,
+            verbose=False,
+        )
+    assert program is not None  # None is the answer of the old exporter only
+    model = program.model
+    model.producer_name, model.producer_version = "bark-onnx", None
+    model.metadata_props.clear()
+    for value in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]:
+        value.metadata_props.clear()
+    for node in model.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+    program.save(path, external_data=True)
+
+
+def save_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model; its weights go to `NAME.onnx.data` beside it where they are large."""
+    onnx.save_model(
+        model,
+        path,
+        save_as_external_data=model.ByteSize() > LARGE,
+        location=f"{path.name}.data",
+        size_threshold=1024,
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Keep the exporter's notes about its own internals from the user's terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,28 @@
+"""Weights to modules: which torch module a stage is."""
+
+from bark_onnx.sizes import CodecSize, TransformerSize
+from bark_onnx.vocabulary import Vocabulary
+
+from .causal import CausalDecoder
+from .codec import CodecDecoder
+from .fine import FineModel
+from .weights import Weights
+
+
+def build_module(stage: str, weights: Weights, vocabulary: Vocabulary) -> CausalDecoder | FineModel | CodecDecoder:
+    """The stage's module around the tensors of its checkpoint, which it shares rather than copies."""
+    size, tensors = weights.size, weights.tensors
+    if isinstance(size, CodecSize):
+        return CodecDecoder.from_tensors(size, tensors)
+    if stage == "fine":
+        return FineModel.from_tensors(size, tensors, vocabulary.codebook_size)
+    return CausalDecoder.from_tensors(size, tensors, sampled_ids(stage, vocabulary))
+
+
+def sampled_ids(stage: str, vocabulary: Vocabulary) -> range:
+    """The ids that a causal stage can sample: semantic tokens and the end, or the codes of the coarse codebooks."""
+    first = 0 if stage == "semantic" else vocabulary.semantic_size
+    count = (
+        vocabulary.semantic_size + 1 if stage == "semantic" else vocabulary.coarse_codebooks * vocabulary.codebook_size
+    )
+    return range(first, first + count)

@@ -1,0 +1,83 @@
+"""Precisions: which tensor is stored as what, and ONNX Runtime's quantizers on the finished graph.
+
+    fp32   everything
+    fp16   transformers: weights, activations and KV cache
+    int8   transformers: matrices per channel, activations quantised as they come (8 bits by 8 bits, VNNI or AMX)
+    int4   transformers: matrices in blocks of 32, symmetric; the head, where errors go straight into the logits, 8 bits
+
+With int8 and int4 the embeddings are fp16: half the file, and an error a thousand times below the matrices'. The codec,
+2 % of the work, is always fp32.
+"""
+
+import logging
+from pathlib import Path
+
+import onnx
+import torch
+from bark_onnx.bundle import CausalPrecision, GraphPrecision, Precisions
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+from torch import Tensor
+
+from .graph import save_model
+
+INT4_BLOCK = 32
+INT4_ACCURACY = 4  # activations in 8 bits: the fast kernels
+
+
+def precisions(precision: str) -> Precisions:
+    """What the manifest says of each graph."""
+    embeddings = "fp32" if precision == "fp32" else "fp16"
+    kv_cache = "fp16" if precision == "fp16" else "fp32"
+    causal = CausalPrecision(precision, embeddings, kv_cache)
+    return Precisions(causal, causal, GraphPrecision(precision, embeddings), GraphPrecision("fp32", "fp32"))
+
+
+def cast_tensors(tensors: dict[str, Tensor], precision: str) -> dict[str, Tensor]:
+    """A transformer's tensors as they are stored, before any quantizer."""
+    if precision == "fp32":
+        return tensors
+    return {
+        name: tensor.to(torch.float16) if precision == "fp16" or "embedding" in name else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def quantize(source: Path, target: Path, precision: str) -> None:
+    """Write `target`, the transformer graph `source` with its matrices in this precision."""
+    logging.getLogger("onnxruntime.quantization").setLevel(logging.ERROR)
+    logging.getLogger("root").setLevel(logging.ERROR)
+    if precision == "int8":
+        scratch = source.with_suffix(".int8")
+        quantize_dynamic(
+            source,
+            scratch,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=True,
+            # What follows a custom operator has no inferred type, so say it.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+        model = onnx.load(scratch)
+    else:
+        model = onnx.load(source)
+    if precision == "int4":
+        head = _head(model)
+        for bits, excluded in ((4, [head]), (8, [])):
+            quantizer = MatMulNBitsQuantizer(
+                model,
+                bits=bits,
+                block_size=INT4_BLOCK,
+                is_symmetric=True,
+                accuracy_level=INT4_ACCURACY,
+                nodes_to_exclude=excluded,
+            )
+            quantizer.process()
+            model = quantizer.model.model
+    save_model(model, target)
+
+
+def _head(model: onnx.ModelProto) -> str:
+    """The last matrix product before the logits."""
+    return [node.name for node in model.graph.node if node.op_type == "MatMul"][-1]

@@ -1,0 +1,168 @@
+"""Bark's transformers: the spelling of each library, and what of them becomes weights.
+
+Sources: suno-ai/bark, `bark/model.py` and `bark/model_fine.py`; transformers, `models/bark/modeling_bark.py`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from bark_onnx.sizes import TransformerSize
+
+from .configuration import Section
+from .weights import CheckpointError, Place, Shape, Weights, collect
+
+# Of each size: the default of both libraries, and the most that is believed.
+_SIZES = {
+    "layers": (12, 128),
+    "heads": (12, 128),
+    "width": (768, 8192),
+    "context": (1024, 65_536),
+    "input_vocabulary": (10_048, 1_000_000),
+    "output_vocabulary": (10_048, 1_000_000),
+}
+
+_CAUSAL_MASK = re.compile(r"\.attn\.bias$")  # a buffer of the libraries, not a bias
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a library spells a transformer: the sizes in its configuration, the modules in its state dict."""
+
+    sizes: Mapping[str, str]
+    modules: Mapping[str, str]
+    prefix: str = ""
+
+    def place(self, name: str, shape: Shape) -> Place:
+        """Where the library keeps `name`, one of ours."""
+        module, _, kind = name.rpartition(".")
+        numbers = re.findall(r"\.(\d+)", module)
+        theirs = self.modules[re.sub(r"\.\d+", ".{}", module)].format(*numbers)
+        return Place(f"{self.prefix}{theirs}.{kind}", shape)
+
+
+HUGGING_FACE = Layout(
+    sizes={
+        "layers": "num_layers",
+        "heads": "num_heads",
+        "width": "hidden_size",
+        "context": "block_size",
+        "input_vocabulary": "input_vocab_size",
+        "output_vocabulary": "output_vocab_size",
+    },
+    modules={
+        "token_embedding": "input_embeds_layer",
+        "token_embeddings.{}": "input_embeds_layers.{}",
+        "position_embedding": "position_embeds_layer",
+        "blocks.{}.norm_1": "layers.{}.layernorm_1",
+        "blocks.{}.attention.qkv": "layers.{}.attn.att_proj",
+        "blocks.{}.attention.out": "layers.{}.attn.out_proj",
+        "blocks.{}.norm_2": "layers.{}.layernorm_2",
+        "blocks.{}.mlp.up": "layers.{}.mlp.in_proj",
+        "blocks.{}.mlp.down": "layers.{}.mlp.out_proj",
+        "norm": "layernorm_final",
+        "head": "lm_head",
+        "heads.{}": "lm_heads.{}",
+    },
+)
+
+SUNO = Layout(
+    sizes={
+        "layers": "n_layer",
+        "heads": "n_head",
+        "width": "n_embd",
+        "context": "block_size",
+        "input_vocabulary": "input_vocab_size",
+        "output_vocabulary": "output_vocab_size",
+    },
+    modules={
+        "token_embedding": "transformer.wte",
+        "token_embeddings.{}": "transformer.wtes.{}",
+        "position_embedding": "transformer.wpe",
+        "blocks.{}.norm_1": "transformer.h.{}.ln_1",
+        "blocks.{}.attention.qkv": "transformer.h.{}.attn.c_attn",
+        "blocks.{}.attention.out": "transformer.h.{}.attn.c_proj",
+        "blocks.{}.norm_2": "transformer.h.{}.ln_2",
+        "blocks.{}.mlp.up": "transformer.h.{}.mlp.c_fc",
+        "blocks.{}.mlp.down": "transformer.h.{}.mlp.c_proj",
+        "norm": "transformer.ln_f",
+        "head": "lm_head",
+        "heads.{}": "lm_heads.{}",
+    },
+)
+
+
+def load_transformer(
+    stage: str, where: str, config: Section, tensors: Mapping[str, torch.Tensor], layout: Layout
+) -> Weights:
+    """The weights of the semantic, coarse or fine model, which an error calls `where`."""
+    load = _load_fine if stage == "fine" else _load_causal
+    return load(where, config, tensors, layout)
+
+
+def _load_causal(where: str, config: Section, tensors: Mapping[str, torch.Tensor], layout: Layout) -> Weights:
+    size, bias = _size(config, layout), config.flag("bias", True)
+    shapes = {
+        "token_embedding.weight": (size.input_vocabulary, size.width),
+        **_shared_shapes(size, linear_bias=bias, norm_bias=bias),
+        "head.weight": (size.output_vocabulary, size.width),
+    }
+    places = {name: layout.place(name, shape) for name, shape in shapes.items()}
+    return Weights(size, collect(where, tensors, places, _CAUSAL_MASK))
+
+
+def _load_fine(where: str, config: Section, tensors: Mapping[str, torch.Tensor], layout: Layout) -> Weights:
+    """`token_embeddings` [codebooks, vocabulary, width] serves as the heads too: head i - 1 is tied to embedding i."""
+    # With more codebooks given, the libraries would tie heads to the embeddings of other codebooks.
+    config.require({"n_codes_given": 1})
+    size, codebooks = _size(config, layout), config.integer("n_codes_total", 8, most=64)
+    if size.input_vocabulary != size.output_vocabulary:
+        raise CheckpointError(
+            f"{config.where} has {size.input_vocabulary} input and {size.output_vocabulary} output ids, "
+            "but the heads of a fine model are its embeddings"
+        )
+    table = (size.input_vocabulary, size.width)
+    embeddings = [f"token_embeddings.{i}.weight" for i in range(codebooks)]
+    heads = {f"heads.{i}.weight": embeddings[i + 1] for i in range(codebooks - 1)}  # a file may leave them out
+    places = {
+        name: layout.place(name, shape)
+        for name, shape in _shared_shapes(size, linear_bias=config.flag("bias", True), norm_bias=True).items()
+    }
+    places |= {name: layout.place(name, table) for name in embeddings}
+    places |= {name: place for name in heads if (place := layout.place(name, table)).name in tensors}
+    found = collect(where, tensors, places, _CAUSAL_MASK)
+
+    untied = [places[head].name for head in heads if head in found and not torch.equal(found[head], found[heads[head]])]
+    if untied:
+        raise CheckpointError(f"{where} has heads that are not its embeddings ({', '.join(untied)}), so is no Bark")
+    own = {name: tensor for name, tensor in found.items() if name not in heads and name not in embeddings}
+    return Weights(size, own | {"token_embeddings": torch.stack([found[name] for name in embeddings])})
+
+
+def _size(config: Section, layout: Layout) -> TransformerSize:
+    size = TransformerSize(
+        **{ours: config.integer(layout.sizes[ours], default, most) for ours, (default, most) in _SIZES.items()}
+    )
+    if size.width % size.heads:
+        raise CheckpointError(f"{config.where} divides a width of {size.width} among {size.heads} heads")
+    return size
+
+
+def _shared_shapes(size: TransformerSize, *, linear_bias: bool, norm_bias: bool) -> dict[str, Shape]:
+    """Our names and shapes for all that the causal and the fine model have in common."""
+    width = size.width
+    block = {
+        "norm_1": ((width,), norm_bias),
+        "attention.qkv": ((3 * width, width), linear_bias),
+        "attention.out": ((width, width), linear_bias),
+        "norm_2": ((width,), norm_bias),
+        "mlp.up": ((4 * width, width), linear_bias),
+        "mlp.down": ((width, 4 * width), linear_bias),
+    }
+    modules = {f"blocks.{i}.{name}": module for i in range(size.layers) for name, module in block.items()}
+    modules["norm"] = ((width,), norm_bias)
+    weights = {f"{name}.weight": shape for name, (shape, _) in modules.items()}
+    biases = {f"{name}.bias": shape[:1] for name, (shape, bias) in modules.items() if bias}
+    return {"position_embedding.weight": (size.context, width)} | weights | biases

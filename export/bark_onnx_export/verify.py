@@ -1,0 +1,91 @@
+"""Torch against ONNX Runtime: torch modules with the methods of the runtime's networks, to be compared with them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from bark_onnx.bundle import STAGES, Bundle
+from bark_onnx.compare import GraphError, compare, open_network
+from bark_onnx.sampling import FloatArray, IntArray
+from bark_onnx.sizes import TransformerSize
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .causal import CausalDecoder
+from .checkpoint import Checkpoint
+from .codec import CodecDecoder
+from .fine import FineModel
+from .modules import build_module
+
+
+@dataclass
+class TorchCache:
+    """Each layer's key and value, and how many positions they hold."""
+
+    tensors: list[Tensor]
+    length: int = 0
+
+
+@dataclass(frozen=True)
+class TorchCausal:
+    module: CausalDecoder
+    size: TransformerSize
+    nothing: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nothing", self.size.input_vocabulary)
+
+    def new_cache(self) -> TorchCache:
+        shape = (1, self.size.heads, self.size.context, self.size.head_size)
+        return TorchCache([torch.zeros(shape) for _ in range(2 * self.size.layers)])
+
+    def prefill(self, cache: TorchCache, input_ids: IntArray, history_ids: IntArray | None = None) -> FloatArray:
+        history = np.full_like(input_ids, self.nothing) if history_ids is None else history_ids
+        ids, history_tensor = torch.from_numpy(input_ids)[None], torch.from_numpy(history)[None]
+        positions = torch.arange(cache.length, cache.length + len(input_ids))[None]
+        cache.length += len(input_ids)
+        last, total = torch.tensor([cache.length - 1], dtype=torch.int32), torch.tensor(cache.length, dtype=torch.int32)
+        with torch.inference_mode():
+            logits, *cache.tensors = self.module(ids, history_tensor, positions, last, total, *cache.tensors)
+        return logits[0].numpy()  # type: ignore[no-any-return]
+
+    def decode_step(self, cache: TorchCache, token: int) -> FloatArray:
+        return self.prefill(cache, np.array([token]))
+
+
+@dataclass(frozen=True)
+class TorchFine:
+    module: FineModel
+
+    def logits(self, codes: IntArray, codebook: int) -> FloatArray:
+        with torch.inference_mode():
+            return self.module(torch.from_numpy(codes.T[None]), torch.tensor(codebook))[0].numpy()  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class TorchCodec:
+    module: CodecDecoder
+
+    def decode(self, codes: IntArray) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return self.module(torch.from_numpy(codes)).numpy()  # type: ignore[no-any-return]
+
+
+def verify_stage(checkpoint: Checkpoint, bundle: Bundle, stage: str) -> GraphError:
+    """The error of one exported graph against torch with the checkpoint's weights in fp32."""
+    manifest = bundle.manifest
+    weights = checkpoint.load(stage)
+    module = build_module(stage, weights, manifest.vocabulary)
+    if isinstance(module, CausalDecoder):
+        assert isinstance(weights.size, TransformerSize)
+        reference: TorchCausal | TorchFine | TorchCodec = TorchCausal(module, weights.size)
+    elif isinstance(module, FineModel):
+        reference = TorchFine(module)
+    else:
+        reference = TorchCodec(module)
+    return compare(stage, reference, open_network(bundle, stage), manifest.vocabulary, manifest.precision)
+
+
+def verify(checkpoint: Checkpoint, bundle: Bundle) -> list[GraphError]:
+    """The errors of all graphs, one after the other, so that one network is in memory at a time."""
+    return [verify_stage(checkpoint, bundle, stage) for stage in STAGES]

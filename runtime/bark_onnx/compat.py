@@ -1,0 +1,179 @@
+"""suno-ai/bark's names on this runtime: change the import line and a program moves over.
+
+    from bark_onnx.compat import SAMPLE_RATE, generate_audio, preload_models
+
+The bundle is `preload_models(bundle=...)`, or the environment variable BARK_ONNX_BUNDLE. Arguments that choose a device
+or a model size by stage are accepted; the bundle decides the size, and one `*_use_gpu=False` keeps everything on the CPU.
+Differences from the reference: the temperature 0 is argmax, and `seed` is an argument everywhere.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import VoiceError
+from .options import GenerationOptions
+from .pipeline import Bark, Voice
+from .vocabulary import Vocabulary
+from .voice import VoicePreset
+
+HistoryPrompt: TypeAlias = Mapping[str, Any] | str | Path | None
+IntArray: TypeAlias = NDArray[np.int64]
+FloatArray: TypeAlias = NDArray[np.float32]
+
+SAMPLE_RATE = Vocabulary().sample_rate
+
+_loaded: Bark | None = None
+
+
+def preload_models(
+    text_use_gpu: bool = True,
+    text_use_small: bool = False,
+    coarse_use_gpu: bool = True,
+    coarse_use_small: bool = False,
+    fine_use_gpu: bool = True,
+    fine_use_small: bool = False,
+    codec_use_gpu: bool = True,
+    force_reload: bool = False,
+    *,
+    bundle: str | Path | None = None,
+) -> None:
+    """Load the bundle; generation does it too when it has not been done."""
+    global _loaded
+    if _loaded is None or force_reload or bundle is not None:
+        gpu = text_use_gpu and coarse_use_gpu and fine_use_gpu and codec_use_gpu
+        directory = bundle or os.environ.get("BARK_ONNX_BUNDLE")
+        _loaded = Bark.load(directory, device="auto" if gpu else "cpu")
+
+
+def generate_audio(
+    text: str,
+    history_prompt: HistoryPrompt = None,
+    text_temp: float = 0.7,
+    waveform_temp: float = 0.7,
+    silent: bool = False,
+    output_full: bool = False,
+    *,
+    seed: int | None = None,
+) -> FloatArray | tuple[dict[str, IntArray], FloatArray]:
+    """Text -> waveform [n] at SAMPLE_RATE; with `output_full` the tokens too, usable as a history prompt."""
+    semantic = text_to_semantic(text, history_prompt, text_temp, silent, seed=seed)
+    return semantic_to_waveform(semantic, history_prompt, waveform_temp, silent, output_full, seed=seed)
+
+
+def text_to_semantic(
+    text: str, history_prompt: HistoryPrompt = None, temp: float = 0.7, silent: bool = False, *, seed: int | None = None
+) -> IntArray:
+    """Text -> semantic tokens [S]."""
+    return generate_text_semantic(text, history_prompt, temp, silent=silent, seed=seed)
+
+
+def semantic_to_waveform(
+    semantic_tokens: IntArray,
+    history_prompt: HistoryPrompt = None,
+    temp: float = 0.7,
+    silent: bool = False,
+    output_full: bool = False,
+    *,
+    seed: int | None = None,
+) -> FloatArray | tuple[dict[str, IntArray], FloatArray]:
+    """Semantic tokens [S] -> waveform [n]; with `output_full` the tokens too."""
+    coarse = generate_coarse(semantic_tokens, history_prompt, temp, silent=silent, seed=seed)
+    fine = generate_fine(coarse, history_prompt, temp=0.5, seed=seed)
+    audio = codec_decode(fine)
+    if output_full:
+        return {"semantic_prompt": semantic_tokens, "coarse_prompt": coarse, "fine_prompt": fine}, audio
+    return audio
+
+
+def save_as_prompt(filepath: str, full_generation: Mapping[str, Any]) -> None:
+    """Write what `output_full` returned as a voice preset (.npz)."""
+    VoicePreset.from_prompt(full_generation).save(filepath)
+
+
+def generate_text_semantic(
+    text: str,
+    history_prompt: HistoryPrompt = None,
+    temp: float = 0.7,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    silent: bool = False,
+    min_eos_p: float | None = 0.2,
+    max_gen_duration_s: float | None = None,
+    allow_early_stop: bool = True,
+    use_kv_caching: bool = True,
+    *,
+    seed: int | None = None,
+) -> IntArray:
+    """Text -> semantic tokens [S]. The KV cache is always used: it changes nothing but the speed."""
+    options = GenerationOptions(
+        text_temperature=temp,
+        top_k=top_k,
+        top_p=top_p,
+        min_eos_p=min_eos_p,
+        max_seconds=max_gen_duration_s,
+        allow_early_stop=allow_early_stop,
+    )
+    return _bark(silent).semantic(text, _voice(history_prompt), options, seed)
+
+
+def generate_coarse(
+    x_semantic: IntArray,
+    history_prompt: HistoryPrompt = None,
+    temp: float = 0.7,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    silent: bool = False,
+    max_coarse_history: int = 630,
+    sliding_window_len: int = 60,
+    use_kv_caching: bool = True,
+    *,
+    seed: int | None = None,
+) -> IntArray:
+    """Semantic tokens [S] -> coarse codes [2, T]."""
+    options = GenerationOptions(
+        coarse_temperature=temp,
+        top_k=top_k,
+        top_p=top_p,
+        max_coarse_history=max_coarse_history,
+        sliding_window=sliding_window_len,
+    )
+    return _bark(silent).coarse(x_semantic, _voice(history_prompt), options, seed)
+
+
+def generate_fine(
+    x_coarse_gen: IntArray,
+    history_prompt: HistoryPrompt = None,
+    temp: float | None = 0.5,
+    silent: bool = True,
+    *,
+    seed: int | None = None,
+) -> IntArray:
+    """Coarse codes [n, T] -> fine codes [8, T]. A temperature of None is argmax, as in the reference."""
+    options = GenerationOptions(fine_temperature=0 if temp is None else temp)
+    return _bark(silent).fine(x_coarse_gen, _voice(history_prompt), options, seed)
+
+
+def codec_decode(fine_tokens: IntArray) -> FloatArray:
+    """Fine codes [8, T] -> waveform [n]."""
+    return _bark(silent=True).decode(fine_tokens)
+
+
+def _bark(silent: bool) -> Bark:
+    if _loaded is None:
+        preload_models()
+    assert _loaded is not None
+    _loaded.progress = not silent
+    return _loaded
+
+
+def _voice(history_prompt: HistoryPrompt) -> Voice | None:
+    if isinstance(history_prompt, Mapping):
+        return VoicePreset.from_prompt(history_prompt)
+    if history_prompt is None or isinstance(history_prompt, (str, Path)):
+        return history_prompt
+    raise VoiceError(f"a history prompt is a name, a path or a dictionary, not {type(history_prompt).__name__}")

@@ -1,0 +1,166 @@
+"""The networks behind the stages, as verbs on ONNX Runtime sessions: prefill, decode step, logits, decode.
+
+This is the only file that names graph inputs and outputs; the exporter takes the names from here.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .sampling import FloatArray, IntArray
+from .session import Device, ort
+from .sizes import TransformerSize
+
+CAUSAL_INPUTS = ("input_ids", "history_ids", "position_ids", "lengths", "total")
+FINE_INPUTS = ("codes", "codebook")
+CODEC_INPUTS = ("codes",)
+LOGITS = "logits"
+WAVEFORM = "waveform"
+
+KV_CACHE_DTYPES: dict[str, type[np.generic]] = {"fp32": np.float32, "fp16": np.float16}
+
+IdArray: TypeAlias = NDArray[np.int64]
+
+
+def cache_names(prefix: str, layers: int) -> list[str]:
+    """The cache tensors of a causal graph, `past` in and `present` out, in their order."""
+    return [f"{prefix}.{layer}.{half}" for layer in range(layers) for half in ("key", "value")]
+
+
+@dataclass
+class KVCache:
+    """Keys and values of the positions a causal decoder has seen, and which ids those were.
+
+    One buffer per layer and half, [1, heads, context, head_size], which the graph appends to in place.
+    """
+
+    values: list[ort.OrtValue]
+    arrays: list[NDArray[np.generic] | None]  # what keeps the memory of `values` alive
+    ids: IdArray  # [2, context]: input and history ids, the first `length` of them valid
+    length: int = 0
+    step: ort.IOBinding | None = field(default=None, repr=False)  # the decode step's binding, which never changes
+
+
+class CausalDecoder:
+    """The semantic or the coarse transformer.
+
+    Prefill is compute-bound: every position of a prompt at once. A decode step reads each weight once for one token and is
+    bound by bandwidth, so nothing else may cost there: its inputs, its outputs and the cache are bound once.
+    """
+
+    def __init__(self, path: Path, size: TransformerSize, kv_cache: str, device: Device) -> None:
+        self.size = size
+        self.device = device
+        self.session = device.open(path)
+        self.nothing = size.input_vocabulary  # the all-zero embedding row: "no history here"
+        self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
+        self._logits: NDArray[np.float32] = np.zeros((1, self.session.get_outputs()[0].shape[1]), np.float32)
+        self._step_inputs = _causal_inputs(1, self.nothing)
+
+    def new_cache(self) -> KVCache:
+        shape = (1, self.size.heads, self.size.context, self.size.head_size)
+        tensors = [self.device.zeros(shape, self._kv_dtype) for _ in range(2 * self.size.layers)]
+        values, arrays = zip(*tensors, strict=True)
+        return KVCache(list(values), list(arrays), np.zeros((2, self.size.context), np.int64))
+
+    def prefill(self, cache: KVCache, input_ids: IntArray, history_ids: IntArray | None = None) -> FloatArray:
+        """Make the cache hold exactly this prompt; logits [V] after its last position.
+
+        What the cache already holds of the prompt's beginning is kept: keys and values depend only on what is left of
+        them. So a coarse window whose start has not moved costs no prefill.
+
+        Args:
+            input_ids: [S] token ids, S at most the model's context.
+            history_ids: [S] ids whose embeddings are added, `nothing` where there are none.
+        """
+        ids = np.full((2, len(input_ids)), self.nothing, np.int64)
+        ids[0] = input_ids
+        if history_ids is not None:
+            ids[1] = history_ids
+        start = min(_common_prefix(ids, cache.ids[:, : cache.length]), len(input_ids) - 1)
+        inputs = _causal_inputs(len(input_ids) - start, self.nothing)
+        inputs["input_ids"][0], inputs["history_ids"][0] = ids[:, start:]
+        self._place(inputs, start)
+        cache.length = start  # what is overwritten from here on is not valid until the run has ended
+        self.session.run_with_iobinding(self._bind(cache, inputs))
+        cache.ids[:, start : len(input_ids)] = ids[:, start:]
+        cache.length = len(input_ids)
+        return self._logits[0]
+
+    def decode_step(self, cache: KVCache, token: int) -> FloatArray:
+        """Append one token; logits [V] after it. The array is the decoder's own: it changes with the next call."""
+        inputs = self._step_inputs
+        inputs["input_ids"][0, 0] = token
+        self._place(inputs, cache.length)
+        if cache.step is None or self.device.memory != "cpu":  # elsewhere, binding is what copies the inputs over
+            cache.step = self._bind(cache, inputs)
+        self.session.run_with_iobinding(cache.step)
+        cache.ids[:, cache.length] = token, self.nothing
+        cache.length += 1
+        return self._logits[0]
+
+    @staticmethod
+    def _place(inputs: dict[str, NDArray[np.integer]], start: int) -> None:
+        """Put the inputs' positions at `start` and after."""
+        count = inputs["input_ids"].shape[1]
+        inputs["position_ids"][0] = np.arange(start, start + count)
+        inputs["lengths"][0] = start + count - 1
+        inputs["total"][...] = start + count
+
+    def _bind(self, cache: KVCache, inputs: dict[str, NDArray[np.integer]]) -> ort.IOBinding:
+        binding = self.session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+        for prefix, bind in (("past", binding.bind_ortvalue_input), ("present", binding.bind_ortvalue_output)):
+            for name, value in zip(cache_names(prefix, self.size.layers), cache.values, strict=True):
+                bind(name, value)
+        binding.bind_ortvalue_output(LOGITS, ort.OrtValue.ortvalue_from_numpy(self._logits))
+        return binding
+
+
+def _causal_inputs(length: int, nothing: int) -> dict[str, NDArray[np.integer]]:
+    """Input arrays of a causal graph for `length` positions of one row."""
+    shape = (1, length)
+    arrays: tuple[NDArray[np.integer], ...] = (
+        np.zeros(shape, np.int64),
+        np.full(shape, nothing, np.int64),
+        np.zeros(shape, np.int64),
+        np.zeros(1, np.int32),
+        np.zeros((), np.int32),
+    )
+    return dict(zip(CAUSAL_INPUTS, arrays, strict=True))
+
+
+def _common_prefix(a: IdArray, b: IdArray) -> int:
+    """Columns from the left in which two id arrays [2, n] and [2, m] agree."""
+    shorter = min(a.shape[1], b.shape[1])
+    differs = (a[:, :shorter] != b[:, :shorter]).any(axis=0)
+    return int(differs.argmax()) if differs.any() else shorter
+
+
+class FineModel:
+    """The non-causal transformer that fills in the fine codebooks."""
+
+    def __init__(self, path: Path, device: Device) -> None:
+        self.session = device.open(path)
+
+    def logits(self, codes: IntArray, codebook: int) -> FloatArray:
+        """Logits [T, codebook_size] of one codebook, given a window's codes [codebooks, T]."""
+        arrays = (np.ascontiguousarray(codes.T[None], np.int64), np.array(codebook, np.int64))
+        logits: FloatArray = self.session.run([LOGITS], dict(zip(FINE_INPUTS, arrays, strict=True)))[0]
+        return logits[0]
+
+
+class CodecDecoder:
+    """EnCodec's decoder."""
+
+    def __init__(self, path: Path, device: Device) -> None:
+        self.session = device.open(path)
+
+    def decode(self, codes: IntArray) -> NDArray[np.float32]:
+        """Fine codes [codebooks, T] -> waveform [T * frame_samples], full scale at 1."""
+        waveform: NDArray[np.float32] = self.session.run([WAVEFORM], {CODEC_INPUTS[0]: codes.astype(np.int64)})[0]
+        return waveform
