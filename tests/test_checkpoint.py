@@ -251,10 +251,12 @@ def test_no_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "check the name and the network" in error_of(lambda: open_checkpoint("suno/bark-small"))
 
 
-@pytest.mark.parametrize("name", ["no-such-directory", "/no/such/directory", "../suno/bark", ""])
+@pytest.mark.parametrize("name", ["no-such-directory", "/no/such/directory", "../suno/bark", "models/text.pt"])
 def test_neither_directory_nor_repository(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/text.pt").touch()
     monkeypatch.chdir(tmp_path)
-    assert error_of(lambda: open_checkpoint(name))
+    assert f"{name} is neither a directory nor a name on the hub" in error_of(lambda: open_checkpoint(name))
 
 
 # Strictness
@@ -507,6 +509,17 @@ def test_files_of_older_torch_and_numpy(weights: dict[str, Weights], suno: Path,
     with zipfile.ZipFile(suno / "fine.pt") as new, zipfile.ZipFile(directory / "fine.pt", "w") as old:
         for name in new.namelist():
             old.writestr(name, new.read(name).replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    assert_same(load_all(directory), weights)
+
+
+def test_files_that_were_compressed(weights: dict[str, Weights], suno: Path, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(suno, tmp_path / "suno"))
+    with (
+        zipfile.ZipFile(suno / "fine.pt") as stored,
+        zipfile.ZipFile(directory / "fine.pt", "w", zipfile.ZIP_DEFLATED) as deflated,
+    ):
+        for name in stored.namelist():
+            deflated.writestr(name, stored.read(name))
     assert_same(load_all(directory), weights)
 
 

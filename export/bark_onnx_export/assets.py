@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from bark_onnx.errors import BarkError, VoiceError
-from bark_onnx.tokenizer import Tokenizer
-from bark_onnx.vocabulary import Vocabulary
-from bark_onnx.voice import VoicePreset
 from tokenizers import Tokenizer as WordPieceTokenizer
 from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from bark_onnx.errors import BarkError, VoiceError
+from bark_onnx.tokenizer import Tokenizer
+from bark_onnx.vocabulary import Vocabulary
+from bark_onnx.voice import VoicePreset
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 TRIPLE = ("semantic", "coarse", "fine")
@@ -21,10 +22,8 @@ TRIPLE = ("semantic", "coarse", "fine")
 def write_tokenizer(source: Path, target: Path, vocabulary: Vocabulary) -> None:
     """Copy a `tokenizer.json`, or make one of BERT's `vocab.txt` (multilingual cased). Raises BarkError."""
     try:
-        if source.suffix == ".json":
-            tokenizer = WordPieceTokenizer.from_file(str(source))
-        else:
-            tokenizer = _from_vocabulary(source)
+        is_json = source.suffix == ".json"
+        tokenizer = WordPieceTokenizer.from_file(str(source)) if is_json else _from_vocabulary(source)
         tokenizer.save(str(target))
     except BarkError:
         raise

@@ -1,7 +1,7 @@
-"""The two attentions of Bark, each twice: plain torch when a module is run, one ONNX Runtime operator when it is exported.
+"""The two attentions of Bark, each twice: plain torch when a module is run, one ONNX Runtime operator when exported.
 
-The operators here are the *static* KV layout: `com.microsoft::GroupQueryAttention` appends to a cache whose past and present
-are one preallocated buffer. A *portable* layout of standard operators exports the plain branches instead.
+The operators are those of the *static* KV layout: `com.microsoft::GroupQueryAttention` appends to a cache whose past
+and present are one preallocated buffer. A *portable* layout, of standard operators, will export other branches here.
 """
 
 from typing import NamedTuple
@@ -58,7 +58,7 @@ def full_attention(qkv: Tensor, heads: int) -> Tensor:
     if torch.compiler.is_exporting():
         return torch.onnx.ops.symbolic(
             "com.microsoft::MultiHeadAttention",
-            list(qkv.split(packed // 3, dim=-1)),
+            list(torch.split(qkv, packed // 3, dim=-1)),
             attrs={"num_heads": heads},
             dtype=qkv.dtype,
             shape=(batch, length, packed // 3),

@@ -1,9 +1,11 @@
 """The causal decoder (semantic, coarse) as it is exported: one graph for prefill and decode step.
 
-Prefill is compute-bound (hundreds of positions at once); a decode step is bound by the bandwidth that reads every weight
-once per token. So the head computes only rows that can be sampled, for the last position only, and the KV cache is
-appended to in place.
+Prefill is compute-bound (hundreds of positions at once); a decode step is bound by the bandwidth that reads every
+weight once per token. So the head computes only rows that can be sampled, for the last position only, and the KV cache
+is appended to in place.
 """
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +72,7 @@ class CausalDecoder(nn.Module):
         x = self.token_embedding(input_ids).to(dtype) + self.token_embedding(history_ids).to(dtype)
         x = x + self.position_embedding(position_ids).to(dtype)
         present: list[Tensor] = []
-        for block, key, value in zip(self.blocks, past[::2], past[1::2], strict=True):
+        for block, key, value in zip(cast(list[Block], self.blocks), past[::2], past[1::2], strict=True):
             attended, cache = causal_attention(block.qkv(x), KVCache(key, value), lengths, total, self.heads)
             x = block.finish(x, attended)
             present += cache

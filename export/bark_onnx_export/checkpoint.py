@@ -66,7 +66,7 @@ def open_checkpoint(
     directory, revision = Path(path_or_repo), None
     if directory.is_dir():
         source = directory.resolve().name
-    elif re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path_or_repo):
+    elif not directory.exists() and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path_or_repo):
         source, directory = path_or_repo, huggingface.download(path_or_repo)
         revision = directory.name
     else:

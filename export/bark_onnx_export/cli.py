@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from bark_onnx.bundle import PRECISIONS, Bundle
 from bark_onnx.compare import check_finite, compare_bundles, table
 from bark_onnx.errors import BarkError

@@ -37,7 +37,7 @@ class LSTM(nn.LSTM):
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """[T, B, width] -> [T, B, width], from a zero state."""
         if not torch.compiler.is_exporting():
-            return super().forward(x)[0]  # type: ignore[no-any-return]
+            return super().forward(x)[0]
         length, batch, width = x.shape
         for layer in range(self.num_layers):
             w, r, b_w, b_r = (_onnx_gates(parameter) for parameter in self.all_weights[layer])

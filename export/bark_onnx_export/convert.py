@@ -1,4 +1,4 @@
-"""Checkpoint to bundle: every network in turn loaded, exported, quantised, verified; then the manifest; then the name."""
+"""Checkpoint to bundle: every network loaded, exported, quantised and verified; then the manifest; then the name."""
 
 import shutil
 from collections.abc import Callable

@@ -109,7 +109,10 @@ def _ratios(config: Section) -> tuple[int, ...]:
 
 
 def _size_from_shapes(where: str, tensors: Mapping[str, torch.Tensor], vocabulary: Vocabulary) -> CodecSize:
-    """Meta's files carry no configuration, but the shapes of their convolutions give all except the dilation."""
+    """Meta's files carry no configuration, but the shapes of their convolutions give all except the dilation.
+
+    Nor do they say that the model is causal; Meta's only other model, 48 kHz, is known by its lack of weight norm.
+    """
     ends = _convolution_shapes(tensors, r"\.conv\.conv")
     upsamples = _convolution_shapes(tensors, r"\.convtr\.convtr")
     residuals = _convolution_shapes(tensors, r"\.block\.1\.conv\.conv")

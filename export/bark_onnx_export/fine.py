@@ -1,5 +1,7 @@
 """The fine model as it is exported: all positions of a window at once, logits for the one codebook asked for."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,8 +15,8 @@ from .block import LAYER_NORM_EPS, Block
 class FineModel(nn.Module):
     """Codes of a window in, logits of one codebook at every position out.
 
-    The embedding sum for codebook i takes codebooks 0 to i, i itself included. Heads are tied to embeddings, so that one
-    table [codebooks, vocabulary, width] serves as both.
+    The embedding sum for codebook i takes codebooks 0 to i, i itself included. Heads are tied to embeddings, so that
+    one table [codebooks, vocabulary, width] serves as both.
 
     Args:
         size: the checkpoint's sizes.
@@ -50,7 +52,7 @@ class FineModel(nn.Module):
         for index in range(codebooks):
             embedded = F.embedding(codes[:, :, index] + index * vocabulary, table).to(dtype)
             x = x + embedded * (index <= codebook).to(dtype)
-        for block in self.blocks:
+        for block in cast(list[Block], self.blocks):
             x = block.finish(x, full_attention(block.qkv(x), self.heads))
         head = self.token_embeddings.index_select(0, codebook.view(1))[0, : self.codebook_size]
         return (self.norm(x) @ head.T.to(dtype)).float()  # type: ignore[no-any-return]

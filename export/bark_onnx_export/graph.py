@@ -10,10 +10,11 @@ from typing import Any
 
 import onnx
 import torch
-from bark_onnx.models import CAUSAL_INPUTS, CODEC_INPUTS, FINE_INPUTS, LOGITS, WAVEFORM, cache_names
-from bark_onnx.sizes import TransformerSize
 from torch import Tensor, nn
 from torch.export import Dim
+
+from bark_onnx.models import CAUSAL_INPUTS, CODEC_INPUTS, FINE_INPUTS, LOGITS, WAVEFORM, cache_names
+from bark_onnx.sizes import TransformerSize
 
 from .causal import CausalDecoder
 from .codec import CodecDecoder

@@ -35,7 +35,8 @@ _TOKEN_SPACE = {
         "text_pad_token": "text_pad",
         "max_input_semantic_length": "text_window",
         "semantic_vocab_size": "semantic_size",
-        "eos_token_id": "semantic_pad",  # semantic_pad_token is written too, but overwritten with this when read
+        "semantic_pad_token": "semantic_pad",
+        "eos_token_id": "semantic_pad",  # the same, and the one that transformers goes by
         "semantic_infer_token": "semantic_infer",
         "semantic_rate_hz": "semantic_rate",
         "max_new_tokens": "max_semantic_tokens",

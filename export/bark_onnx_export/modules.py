@@ -1,6 +1,6 @@
 """Weights to modules: which torch module a stage is."""
 
-from bark_onnx.sizes import CodecSize, TransformerSize
+from bark_onnx.sizes import CodecSize
 from bark_onnx.vocabulary import Vocabulary
 
 from .causal import CausalDecoder

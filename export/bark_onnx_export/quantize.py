@@ -14,10 +14,11 @@ from pathlib import Path
 
 import onnx
 import torch
-from bark_onnx.bundle import CausalPrecision, GraphPrecision, Precisions
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from torch import Tensor
+
+from bark_onnx.bundle import CausalPrecision, GraphPrecision, Precisions
 
 from .graph import save_model
 
@@ -80,4 +81,5 @@ def quantize(source: Path, target: Path, precision: str) -> None:
 
 def _head(model: onnx.ModelProto) -> str:
     """The last matrix product before the logits."""
-    return [node.name for node in model.graph.node if node.op_type == "MatMul"][-1]
+    products: list[str] = [node.name for node in model.graph.node if node.op_type == "MatMul"]
+    return products[-1]

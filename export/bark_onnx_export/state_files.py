@@ -79,16 +79,24 @@ _NUMPY_SCALARS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 
 
 def read_pickle(path: Path) -> object:
-    """What torch.save wrote: tensors and plain values, memory-mapped unless in the format from before torch 1.6."""
+    """What torch.save wrote: tensors and plain values, memory-mapped where possible."""
     try:
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_NUMPY_SCALARS):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=_mappable(path))
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL (\S+)", str(error))
         held = f"it holds {code[1]}" if code else "it holds more than tensors"
         raise CheckpointError(f"{path.name} was refused ({held}): download the original") from error
     except Exception as error:  # a damaged file can raise anything
         raise CheckpointError(f"{path.name} cannot be read ({_first_line(error)}): download it again") from error
+
+
+def _mappable(path: Path) -> bool:
+    """Not the format from before torch 1.6, and not compressed since: torch would map compressed bytes as they are."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
 
 
 def state_dict(value: object, where: str) -> dict[str, torch.Tensor]:

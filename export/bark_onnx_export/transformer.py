@@ -12,7 +12,7 @@ import torch
 from bark_onnx.sizes import TransformerSize
 
 from .configuration import Section
-from .weights import CheckpointError, Place, Shape, Weights, collect
+from .weights import CheckpointError, Place, Shape, Weights, collect, listing
 
 # Of each size: the default of both libraries, and the most that is believed.
 _SIZES = {
@@ -35,12 +35,15 @@ class Layout:
     modules: Mapping[str, str]
     prefix: str = ""
 
-    def place(self, name: str, shape: Shape) -> Place:
-        """Where the library keeps `name`, one of ours."""
+    def places(self, shapes: Mapping[str, Shape]) -> dict[str, Place]:
+        """Where the library keeps tensors of ours."""
+        return {name: Place(self._spelling(name), shape) for name, shape in shapes.items()}
+
+    def _spelling(self, name: str) -> str:
         module, _, kind = name.rpartition(".")
         numbers = re.findall(r"\.(\d+)", module)
         theirs = self.modules[re.sub(r"\.\d+", ".{}", module)].format(*numbers)
-        return Place(f"{self.prefix}{theirs}.{kind}", shape)
+        return f"{self.prefix}{theirs}.{kind}"
 
 
 HUGGING_FACE = Layout(
@@ -109,8 +112,7 @@ def _load_causal(where: str, config: Section, tensors: Mapping[str, torch.Tensor
         **_shared_shapes(size, linear_bias=bias, norm_bias=bias),
         "head.weight": (size.output_vocabulary, size.width),
     }
-    places = {name: layout.place(name, shape) for name, shape in shapes.items()}
-    return Weights(size, collect(where, tensors, places, _CAUSAL_MASK))
+    return Weights(size, collect(where, tensors, layout.places(shapes), _CAUSAL_MASK))
 
 
 def _load_fine(where: str, config: Section, tensors: Mapping[str, torch.Tensor], layout: Layout) -> Weights:
@@ -123,22 +125,23 @@ def _load_fine(where: str, config: Section, tensors: Mapping[str, torch.Tensor],
             f"{config.where} has {size.input_vocabulary} input and {size.output_vocabulary} output ids, "
             "but the heads of a fine model are its embeddings"
         )
-    table = (size.input_vocabulary, size.width)
     embeddings = [f"token_embeddings.{i}.weight" for i in range(codebooks)]
-    heads = {f"heads.{i}.weight": embeddings[i + 1] for i in range(codebooks - 1)}  # a file may leave them out
-    places = {
-        name: layout.place(name, shape)
-        for name, shape in _shared_shapes(size, linear_bias=config.flag("bias", True), norm_bias=True).items()
-    }
-    places |= {name: layout.place(name, table) for name in embeddings}
-    places |= {name: place for name in heads if (place := layout.place(name, table)).name in tensors}
+    heads = {f"heads.{i}.weight": embeddings[i + 1] for i in range(codebooks - 1)}
+    table = (size.input_vocabulary, size.width)
+    shapes = dict.fromkeys([*embeddings, *heads], table) | _shared_shapes(
+        size, linear_bias=config.flag("bias", True), norm_bias=True
+    )
+    places = layout.places(shapes)
+    for head in heads:
+        if places[head].name not in tensors:  # files may leave out what is tied
+            del places[head]
     found = collect(where, tensors, places, _CAUSAL_MASK)
 
-    untied = [places[head].name for head in heads if head in found and not torch.equal(found[head], found[heads[head]])]
+    present = [(head, found.pop(head)) for head in heads if head in found]
+    untied = [places[head].name for head, tensor in present if not torch.equal(tensor, found[heads[head]])]
     if untied:
-        raise CheckpointError(f"{where} has heads that are not its embeddings ({', '.join(untied)}), so is no Bark")
-    own = {name: tensor for name, tensor in found.items() if name not in heads and name not in embeddings}
-    return Weights(size, own | {"token_embeddings": torch.stack([found[name] for name in embeddings])})
+        raise CheckpointError(f"{where} has heads that are not its embeddings ({listing(untied)}), unlike any Bark")
+    return Weights(size, found | {"token_embeddings": torch.stack([found.pop(name) for name in embeddings])})
 
 
 def _size(config: Section, layout: Layout) -> TransformerSize:

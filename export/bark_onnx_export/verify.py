@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from bark_onnx.bundle import STAGES, Bundle
-from bark_onnx.compare import GraphError, compare, open_network
-from bark_onnx.sampling import FloatArray, IntArray
-from bark_onnx.sizes import TransformerSize
 from numpy.typing import NDArray
 from torch import Tensor
+
+from bark_onnx.arrays import FloatArray, IntArray
+from bark_onnx.bundle import STAGES, Bundle
+from bark_onnx.compare import GraphError, compare, open_network
+from bark_onnx.sizes import TransformerSize
 
 from .causal import CausalDecoder
 from .checkpoint import Checkpoint

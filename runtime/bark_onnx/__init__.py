@@ -9,6 +9,13 @@ speech.save("hello.wav")
 
 from importlib.metadata import version
 
+try:
+    import onnxruntime as _  # noqa: F401  two distributions own this module, so that neither is a plain requirement
+except ImportError:
+    raise ImportError(
+        "bark-onnx needs ONNX Runtime: pip install 'bark-onnx[cpu]', or 'bark-onnx[gpu]' for NVIDIA GPUs"
+    ) from None
+
 from .errors import BarkError, BarkWarning, BundleError, DeviceError, VoiceError
 from .options import GenerationOptions
 from .pipeline import Bark

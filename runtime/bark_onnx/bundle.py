@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 from .errors import BarkError, BundleError
 from .sizes import CodecSize, TransformerSize
@@ -31,8 +31,6 @@ PRECISIONS = ("fp32", "fp16", "int8", "int4")
 KV_LAYOUTS = ("static",)
 STAGES = ("semantic", "coarse", "fine", "codec")
 MAX_MANIFEST_BYTES = 4 << 20
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -103,11 +101,11 @@ class Manifest:
             raise BundleError(f"{MANIFEST} is not a JSON object")
         if document.get("format") != FORMAT_REVISION:
             raise BundleError(
-                f"{MANIFEST} has format revision {document.get('format')!r}, this version of bark-onnx reads {FORMAT_REVISION}; "
+                f"{MANIFEST} has format {document.get('format')!r:.20}, this bark-onnx reads {FORMAT_REVISION}: "
                 "export the checkpoint again, or install the version that wrote it"
             )
         problems: list[str] = []
-        manifest = _parse(cls, document, "", problems)
+        manifest: Manifest = _parse(cls, document, "", problems)
         if not problems:
             problems += _contradictions(manifest)
         if problems:
@@ -227,24 +225,22 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
         yield f"the codec has {codec.codebooks} codebooks of {codec.codebook_size}, the vocabulary says otherwise"
 
 
-def _parse(kind: type[T], value: object, where: str, problems: list[str]) -> T:
+def _parse(kind: Any, value: Any, where: str, problems: list[str]) -> Any:
     """`value` (from JSON) as `kind`: a dataclass, dict, tuple, or scalar. Problems are collected, none is raised."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
-        kinds = [argument for argument in arguments if argument is not type(None)]
-        return typing.cast(T, None) if value is None else typing.cast(T, _parse(kinds[0], value, where, problems))
+    if origin is types.UnionType:  # X | None
+        return None if value is None else _parse(arguments[0], value, where, problems)
     if is_dataclass(kind) and isinstance(value, dict):
         return _parse_fields(kind, value, where, problems)
     if origin is dict and isinstance(value, dict):
-        items = {key: _parse(arguments[1], item, f"{where}[{key!r}]", problems) for key, item in value.items()}
-        return typing.cast(T, items)
+        return {key: _parse(arguments[1], item, f"{where}[{key!r}]", problems) for key, item in value.items()}
     if origin is tuple and isinstance(value, list):
-        return typing.cast(T, tuple(_parse(arguments[0], item, where, problems) for item in value))
+        return tuple(_parse(arguments[0], item, where, problems) for item in value)
     if kind is float and type(value) is int:
-        return typing.cast(T, float(value))
+        return float(value)
     if type(value) is not kind:
         problems.append(f"{where} is {value!r:.60}, expected {getattr(kind, '__name__', kind)}")
-    return typing.cast(T, value)
+    return value
 
 
 def _parse_fields(kind: Any, value: dict[str, object], where: str, problems: list[str]) -> Any:

@@ -1,4 +1,4 @@
-"""The `bark-onnx` command. Each command is a thin call of the API; `export`, `verify` and `bench` live in their packages.
+"""The `bark-onnx` command: each of its commands is a thin call of the API.
 
 Exit status: 0 done, 1 failed, 2 bad usage. A failure is one line on standard error.
 """
@@ -101,11 +101,11 @@ def say(
     if save_voice is not None and save_voice.suffix != ".npz":
         raise click.BadParameter("a voice is saved as .npz", param_hint="--save-voice")
     if text == "-":
-        text = click.get_text_stream("stdin", encoding="utf-8", errors="replace").read()
+        text = sys.stdin.buffer.read().decode("utf-8", errors="replace")
     bark = Bark.load(bundle, device=device, threads=threads, progress=not quiet)
     speech = bark.generate(text, voice, GenerationOptions(min_eos_p=min_eos_p or None, **sampling), seed)
     if output == "-":
-        click.get_binary_stream("stdout").write(wav_bytes(speech.waveform, speech.sample_rate))
+        sys.stdout.buffer.write(wav_bytes(speech.waveform, speech.sample_rate))
     else:
         speech.save(output)
     if save_voice is not None:

@@ -1,7 +1,8 @@
 """The coarse stage: semantic tokens -> the codes of the first two codebooks (reference: `generate_coarse`).
 
-Codes are generated flattened, frame by frame and codebook by codebook, `sliding_window` of them at a time. For each window
-the context is laid anew: a stretch of semantic tokens around the current time, the infer token, the last codes.
+Codes are generated flattened, frame by frame and codebook by codebook, `sliding_window` of them at a time. For each
+window the context is laid anew: a stretch of semantic tokens around the current time, the infer token, the last
+codes.
 """
 
 from collections.abc import Iterator
@@ -10,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import FloatArray, IntArray
 from .errors import BarkError
 from .models import CausalDecoder, KVCache
 from .options import GenerationOptions
-from .sampling import FloatArray, IntArray, probabilities, sample
+from .sampling import probabilities, sample
 from .vocabulary import Vocabulary
 from .voice import VoicePreset
 

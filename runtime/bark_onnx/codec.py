@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import IntArray
 from .models import CodecDecoder
-from .sampling import IntArray
 
 
 def waveform(decoder: CodecDecoder, codes: IntArray) -> NDArray[np.float32]:

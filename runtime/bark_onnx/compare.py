@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import FloatArray, IntArray
 from .bundle import STAGES, Bundle
 from .errors import BundleError
 from .models import CausalDecoder, CodecDecoder, FineModel
-from .sampling import FloatArray, IntArray
 from .session import Device
 from .vocabulary import Vocabulary
 
@@ -77,8 +77,8 @@ def compare(stage: str, reference: Any, candidate: Any, vocabulary: Vocabulary, 
 def compare_bundles(reference: Bundle, candidate: Bundle) -> Iterator[GraphError]:
     """One graph after the other, so that only two are in memory at a time."""
     for stage in STAGES:
-        networks = (open_network(bundle, stage) for bundle in (reference, candidate))
-        yield compare(stage, *networks, candidate.manifest.vocabulary, candidate.manifest.precision)
+        a, b = open_network(reference, stage), open_network(candidate, stage)
+        yield compare(stage, a, b, candidate.manifest.vocabulary, candidate.manifest.precision)
 
 
 def open_network(bundle: Bundle, stage: str) -> CausalDecoder | FineModel | CodecDecoder:

@@ -3,8 +3,8 @@
     from bark_onnx.compat import SAMPLE_RATE, generate_audio, preload_models
 
 The bundle is `preload_models(bundle=...)`, or the environment variable BARK_ONNX_BUNDLE. Arguments that choose a device
-or a model size by stage are accepted; the bundle decides the size, and one `*_use_gpu=False` keeps everything on the CPU.
-Differences from the reference: the temperature 0 is argmax, and `seed` is an argument everywhere.
+or a model size by stage are accepted; the bundle decides the size, and one `*_use_gpu=False` keeps everything on the
+CPU. Differences from the reference: the temperature 0 is argmax, and `seed` is an argument everywhere.
 """
 
 import os
@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .arrays import IntArray, Waveform
 from .errors import VoiceError
 from .options import GenerationOptions
 from .pipeline import Bark, Voice
@@ -22,8 +20,6 @@ from .vocabulary import Vocabulary
 from .voice import VoicePreset
 
 HistoryPrompt: TypeAlias = Mapping[str, Any] | str | Path | None
-IntArray: TypeAlias = NDArray[np.int64]
-FloatArray: TypeAlias = NDArray[np.float32]
 
 SAMPLE_RATE = Vocabulary().sample_rate
 
@@ -59,7 +55,7 @@ def generate_audio(
     output_full: bool = False,
     *,
     seed: int | None = None,
-) -> FloatArray | tuple[dict[str, IntArray], FloatArray]:
+) -> Waveform | tuple[dict[str, IntArray], Waveform]:
     """Text -> waveform [n] at SAMPLE_RATE; with `output_full` the tokens too, usable as a history prompt."""
     semantic = text_to_semantic(text, history_prompt, text_temp, silent, seed=seed)
     return semantic_to_waveform(semantic, history_prompt, waveform_temp, silent, output_full, seed=seed)
@@ -80,7 +76,7 @@ def semantic_to_waveform(
     output_full: bool = False,
     *,
     seed: int | None = None,
-) -> FloatArray | tuple[dict[str, IntArray], FloatArray]:
+) -> Waveform | tuple[dict[str, IntArray], Waveform]:
     """Semantic tokens [S] -> waveform [n]; with `output_full` the tokens too."""
     coarse = generate_coarse(semantic_tokens, history_prompt, temp, silent=silent, seed=seed)
     fine = generate_fine(coarse, history_prompt, temp=0.5, seed=seed)
@@ -158,7 +154,7 @@ def generate_fine(
     return _bark(silent).fine(x_coarse_gen, _voice(history_prompt), options, seed)
 
 
-def codec_decode(fine_tokens: IntArray) -> FloatArray:
+def codec_decode(fine_tokens: IntArray) -> Waveform:
     """Fine codes [8, T] -> waveform [n]."""
     return _bark(silent=True).decode(fine_tokens)
 

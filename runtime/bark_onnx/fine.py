@@ -1,7 +1,7 @@
 """The fine stage: coarse codes -> the codes of all codebooks (reference: `generate_fine`).
 
-The model is not causal. It sees a window of frames and predicts one codebook after the other at every frame of it; windows
-move by half their length, and the later one overwrites where they overlap.
+The model is not causal. It sees a window of frames and predicts one codebook after the other at every frame of it;
+windows move by half their length, and the later one overwrites where they overlap.
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import IntArray
 from .models import FineModel
 from .options import GenerationOptions
-from .sampling import IntArray, probabilities, sample
+from .sampling import probabilities, sample
 from .vocabulary import Vocabulary
 from .voice import VoicePreset
 
@@ -44,7 +45,8 @@ def fine_codes(
 
     Args:
         coarse: codes of the first codebooks [n, T].
-        stream: the stage's random stream. A frame takes its numbers from a place of its own in it, however the windows fall.
+        stream: the stage's random stream. A frame takes its numbers from a place of its own in it, however the
+            windows fall.
     """
     given, frames = coarse.shape
     length, pad = vocabulary.fine_window, vocabulary.codebook_size

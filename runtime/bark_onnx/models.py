@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
-from .sampling import FloatArray, IntArray
-from .session import Device, ort
+from .arrays import FloatArray, IntArray
+from .session import Device
 from .sizes import TransformerSize
 
 CAUSAL_INPUTS = ("input_ids", "history_ids", "position_ids", "lengths", "total")
@@ -47,8 +48,8 @@ class KVCache:
 class CausalDecoder:
     """The semantic or the coarse transformer.
 
-    Prefill is compute-bound: every position of a prompt at once. A decode step reads each weight once for one token and is
-    bound by bandwidth, so nothing else may cost there: its inputs, its outputs and the cache are bound once.
+    Prefill is compute-bound: every position of a prompt at once. A decode step reads each weight once for one token
+    and is bound by bandwidth, so nothing else may cost there: its inputs, its outputs and the cache are bound once.
     """
 
     def __init__(self, path: Path, size: TransformerSize, kv_cache: str, device: Device) -> None:
@@ -57,7 +58,7 @@ class CausalDecoder:
         self.session = device.open(path)
         self.nothing = size.input_vocabulary  # the all-zero embedding row: "no history here"
         self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
-        self._logits: NDArray[np.float32] = np.zeros((1, self.session.get_outputs()[0].shape[1]), np.float32)
+        self._logits: FloatArray = np.zeros((1, self.session.get_outputs()[0].shape[1]), np.float32)
         self._step_inputs = _causal_inputs(1, self.nothing)
 
     def new_cache(self) -> KVCache:
@@ -88,7 +89,7 @@ class CausalDecoder:
         self.session.run_with_iobinding(self._bind(cache, inputs))
         cache.ids[:, start : len(input_ids)] = ids[:, start:]
         cache.length = len(input_ids)
-        return self._logits[0]
+        return self._logits[0]  # type: ignore[no-any-return]
 
     def decode_step(self, cache: KVCache, token: int) -> FloatArray:
         """Append one token; logits [V] after it. The array is the decoder's own: it changes with the next call."""
@@ -100,7 +101,7 @@ class CausalDecoder:
         self.session.run_with_iobinding(cache.step)
         cache.ids[:, cache.length] = token, self.nothing
         cache.length += 1
-        return self._logits[0]
+        return self._logits[0]  # type: ignore[no-any-return]
 
     @staticmethod
     def _place(inputs: dict[str, NDArray[np.integer]], start: int) -> None:
@@ -150,8 +151,8 @@ class FineModel:
     def logits(self, codes: IntArray, codebook: int) -> FloatArray:
         """Logits [T, codebook_size] of one codebook, given a window's codes [codebooks, T]."""
         arrays = (np.ascontiguousarray(codes.T[None], np.int64), np.array(codebook, np.int64))
-        logits: FloatArray = self.session.run([LOGITS], dict(zip(FINE_INPUTS, arrays, strict=True)))[0]
-        return logits[0]
+        logits: NDArray[np.float32] = self.session.run([LOGITS], dict(zip(FINE_INPUTS, arrays, strict=True)))[0]
+        return logits[0]  # type: ignore[no-any-return]
 
 
 class CodecDecoder:

@@ -12,9 +12,10 @@ from time import perf_counter
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from .arrays import IntArray, Waveform
 from .bundle import Bundle
 from .coarse import coarse_windows, unflatten_codes
 from .codec import waveform
@@ -122,7 +123,7 @@ class Bark:
 
     def semantic(
         self, text: str, voice: Voice | None = None, options: GenerationOptions | None = None, seed: int | None = None
-    ) -> NDArray[np.int64]:
+    ) -> IntArray:
         """Text -> semantic tokens [S], 49.9 for a second of speech. S is 0 if the model has nothing to say."""
         options = options or GenerationOptions()
         text_ids = self._tokenizer.encode(text)
@@ -144,7 +145,7 @@ class Bark:
         voice: Voice | None = None,
         options: GenerationOptions | None = None,
         seed: int | None = None,
-    ) -> NDArray[np.int64]:
+    ) -> IntArray:
         """Semantic tokens [S] -> coarse codes [2, T], 75 frames for a second."""
         options = options or GenerationOptions()
         tokens = _tokens("semantic tokens", semantic, (None,), self.vocabulary.semantic_size)
@@ -163,7 +164,7 @@ class Bark:
         voice: Voice | None = None,
         options: GenerationOptions | None = None,
         seed: int | None = None,
-    ) -> NDArray[np.int64]:
+    ) -> IntArray:
         """Coarse codes [n, T] of the first n codebooks, usually 2 -> the codes of all [8, T]."""
         options = options or GenerationOptions()
         space = self.vocabulary
@@ -175,7 +176,7 @@ class Bark:
         *_, result = self._shown(steps, "fine", count)
         return result.copy()
 
-    def decode(self, fine: ArrayLike) -> NDArray[np.float32]:
+    def decode(self, fine: ArrayLike) -> Waveform:
         """Fine codes [8, T] -> waveform [320 T], float32, mono, full scale at 1."""
         space = self.vocabulary
         codebooks = range(space.fine_codebooks, space.fine_codebooks + 1)
@@ -198,7 +199,7 @@ def _stream(seed: int | None, stage: Literal["semantic", "coarse", "fine"]) -> n
     return random_stream(draw_seed() if seed is None else seed, stage)
 
 
-def _tokens(what: str, values: ArrayLike, shape: tuple[range | None, ...], below: int) -> NDArray[np.int64]:
+def _tokens(what: str, values: ArrayLike, shape: tuple[range | None, ...], below: int) -> IntArray:
     """A caller's token array, checked: each axis in its range (None: any length but 0), values in [0, below)."""
     array = np.asarray(values)
     expected = (

@@ -1,20 +1,18 @@
 """Logits to tokens: pure functions, the randomness handed in.
 
-A seed fixes the tokens: every stage has a random stream of its own, every sampled token takes one uniform number from it,
-and the inverse of the cumulative distribution turns that number into a token. So neither batching nor streaming nor the
-device changes what a seed means.
+A seed fixes the tokens: every stage has a random stream of its own, every sampled token takes one uniform number from
+it, and the inverse of the cumulative distribution turns that number into a token. So neither batching nor streaming
+nor the device changes what a seed means.
 """
 
 import secrets
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import FloatArray, IntArray
 from .errors import BarkError
-
-FloatArray: TypeAlias = NDArray[np.floating]
-IntArray: TypeAlias = NDArray[np.integer]
 
 _STREAMS = {"semantic": 0, "coarse": 1, "fine": 2}
 
@@ -60,7 +58,7 @@ def probabilities(
 
 
 def _in_nucleus(centred: NDArray[np.float64], top_p: float) -> NDArray[np.bool_]:
-    """The most probable tokens until their mass exceeds `top_p`; the one that crosses it and the first always belong."""
+    """The most probable tokens until their mass exceeds `top_p`, the one that crosses it and the first included."""
     order = np.argsort(-centred, axis=-1, kind="stable")
     mass = np.exp(np.take_along_axis(centred, order, axis=-1)).cumsum(axis=-1)
     crossed = mass > top_p * mass[..., -1:]

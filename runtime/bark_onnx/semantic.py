@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import IntArray
 from .models import CausalDecoder, KVCache
 from .options import GenerationOptions
-from .sampling import IntArray, probabilities, sample
+from .sampling import probabilities, sample
 from .vocabulary import Vocabulary
 from .voice import VoicePreset
 
@@ -17,7 +18,8 @@ def semantic_prompt(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The prompt's input ids and history ids, each [text_window + 1].
 
-    The text and the voice's last semantic tokens share the positions: their embeddings are summed. The infer token follows.
+    The text and the voice's last semantic tokens share the positions: their embeddings are summed. The infer token
+    follows.
     """
     window = vocabulary.text_window
     history = np.full(window, vocabulary.semantic_pad, np.int64)
@@ -64,8 +66,8 @@ def _ends(token: int, p: NDArray[np.float64], min_eos_p: float | None, vocabular
 def token_limit(max_seconds: float | None, vocabulary: Vocabulary) -> int:
     """Tokens until the time is over, the one that crosses the limit included.
 
-    The reference adds up the tokens' lengths in floating point and so does this, since at a limit that is a whole number of
-    tokens the rounding decides.
+    The reference adds up the tokens' lengths in floating point and so does this, since at a limit that is a whole
+    number of tokens the rounding decides.
     """
     if max_seconds is None:
         return vocabulary.max_semantic_tokens

@@ -4,16 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from .errors import BundleError, DeviceError
-
-try:
-    import onnxruntime as ort
-except ImportError:
-    raise ImportError(
-        "bark-onnx needs ONNX Runtime: pip install 'bark-onnx[cpu]', or 'bark-onnx[gpu]' for NVIDIA GPUs"
-    ) from None
 
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 

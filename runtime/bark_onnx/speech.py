@@ -40,5 +40,5 @@ class Speech:
         return sum(self.timings.values()) / self.duration
 
     def save(self, path: str | Path) -> None:
-        """Write an audio file in the format of its suffix (wav, flac, ogg, mp3), whole or not at all. Raises BarkError."""
+        """Write an audio file as its suffix says (wav, flac, ogg, mp3), whole or not at all. Raises BarkError."""
         save_audio(path, self.waveform, self.sample_rate)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import IntArray
 from .errors import BarkWarning, VoiceError
 from .files import replacing
-from .sampling import IntArray
 from .vocabulary import Vocabulary
 
 _ARRAYS = {"semantic": "semantic_prompt", "coarse": "coarse_prompt", "fine": "fine_prompt"}
@@ -112,7 +112,7 @@ class VoicePreset:
             raise VoiceError("the voice does not fit this model: " + "; ".join(problems))
 
     def warn_if_uneven(self, vocabulary: Vocabulary) -> None:
-        """Warn if the lengths do not fit together: the reference refuses that, but good cloned voices break the rule."""
+        """Warn if the lengths do not fit together: the reference refuses that, but good cloned voices do it."""
         frames = vocabulary.coarse_per_semantic / vocabulary.coarse_codebooks
         found = self.coarse.shape[1] / len(self.semantic)
         if round(found, 1) != round(frames, 1):
