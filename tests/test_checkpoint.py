@@ -280,6 +280,7 @@ def _replace(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Calla
             "unexpected semantic.layers.0.mlp.in_proj.bias",
         ),
         ("coarse", lambda state: state.update({"lm_head.weight": torch.zeros(1)}), "unexpected lm_head.weight"),
+        ("coarse", lambda state: state.update({"a\n\x1b[2Jb": torch.zeros(1)}), "unexpected a??[2Jb"),
         (
             "coarse",
             _replace("coarse_acoustics.lm_head.weight", lambda head: head[:-1].clone()),

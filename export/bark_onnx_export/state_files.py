@@ -85,7 +85,7 @@ def read_pickle(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=_mappable(path))
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL (\S+)", str(error))
-        held = f"it holds {code[1]}" if code else "it holds more than tensors"
+        held = f"it holds {code[1]}" if code else "it is not a file of plain tensors"
         raise CheckpointError(f"{path.name} was refused ({held}): download the original") from error
     except Exception as error:  # a damaged file can raise anything
         raise CheckpointError(f"{path.name} cannot be read ({_first_line(error)}): download it again") from error

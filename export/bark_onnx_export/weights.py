@@ -72,7 +72,8 @@ def _misfit(tensor: torch.Tensor, shape: Shape) -> str | None:
 
 
 def listing(problems: Sequence[str]) -> str:
-    """The problems on one line, cut where it would no longer be read."""
-    shown = "; ".join(problems[:MOST_PROBLEMS])
+    """The problems on one line, whatever names a file has, cut where it would no longer be read."""
+    text = "; ".join(problem[:200] for problem in problems[:MOST_PROBLEMS])
+    shown = "".join(character if character.isprintable() else "?" for character in text)
     rest = len(problems) - MOST_PROBLEMS
     return f"{shown} and {rest} more" if rest > 0 else shown
