@@ -1,0 +1,36 @@
+# Two commands: `make run` ends in a wav file, `make test` passes the tests. Each sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT := out
+
+.PHONY: run test lint full-size clean
+
+run: $(VENV)/installed
+	@test -d $(OUT)/checkpoint || $(BIN)/python -m bark_onnx_bench.checkpoints $(OUT)/checkpoint
+	@test -d $(OUT)/bundle || $(BIN)/bark-onnx export $(OUT)/checkpoint $(OUT)/bundle --precision int8
+	$(BIN)/bark-onnx say "Hello, my name is Suno [laughs]" --bundle $(OUT)/bundle --seed 7 -o $(OUT)/hello.wav
+	@echo "wrote $(OUT)/hello.wav: noise, since its model was generated; a real checkpoint speaks (see README.md)"
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# The published sizes with random weights: export, speak, measure. SIZE=large needs 16 GiB of memory and 12 GB of disk.
+SIZE ?= small
+full-size: $(VENV)/installed
+	$(BIN)/python -m bark_onnx_bench.full_size $(SIZE) $(OUT)/full-size
+
+clean:
+	rm -rf $(VENV) $(OUT)
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

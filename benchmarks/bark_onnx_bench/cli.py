@@ -1,0 +1,55 @@
+"""`bark-onnx bench`: what this machine does with a bundle, on the workload of every comparison."""
+
+import json
+from pathlib import Path
+from time import perf_counter
+
+import click
+
+from bark_onnx import Bark
+from bark_onnx.cli import device_options
+from bark_onnx.files import replacing
+
+from .machine import machine, peak_memory_mb
+from .workload import Measurement, measure
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--voice", help="Measure with this voice too (a name of the bundle's, or an .npz file).")
+@click.option("--repeats", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures here too.")
+@device_options
+def bench(
+    bundle: Path, voice: str | None, repeats: int, json_file: Path | None, device: str, threads: int | None
+) -> None:
+    """Measure BUNDLE: 256 semantic tokens, 5.12 s of audio; medians by stage."""
+    start = perf_counter()
+    bark = Bark.load(bundle, device=device, threads=threads)
+    load_seconds = perf_counter() - start
+    click.echo(f"{bundle.name} on {machine()['processor']}, {machine()['cores']} cores; loaded in {load_seconds:.2f} s")
+    click.echo(f"{'voice':20}" + "".join(f"{stage:>12}" for stage in ("semantic", "coarse", "fine", "codec", "RTF")))
+    measurements = []
+    for name in [None] if voice is None else [None, voice]:
+        measurements.append(measure(bark, name, repeats))
+        click.echo(row(measurements[-1]))
+    click.echo(f"peak memory {peak_memory_mb():.0f} MB")
+    if json_file is not None:
+        figures = {
+            "command": f"bark-onnx bench {bundle.name} --repeats {repeats}" + (f" --voice {voice}" if voice else ""),
+            "machine": machine(),
+            "bundle": {"model": bark.bundle.manifest.model, "precision": bark.bundle.manifest.precision},
+            "device": bark.device.name,
+            "threads": bark.device.threads,
+            "load_seconds": round(load_seconds, 3),
+            "peak_memory_mb": round(peak_memory_mb()),
+            "measurements": [measurement.to_json() for measurement in measurements],
+        }
+        with replacing(json_file) as temporary:
+            temporary.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def row(measurement: Measurement) -> str:
+    """A measurement as a line of the table."""
+    seconds = "".join(f"{measurement.seconds[stage]:10.2f} s" for stage in ("semantic", "coarse", "fine", "codec"))
+    return f"{measurement.voice or 'none':20}{seconds}{measurement.real_time_factor:12.3f}"

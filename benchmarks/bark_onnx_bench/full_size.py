@@ -1,0 +1,71 @@
+"""The published sizes with random weights, from checkpoint to speech: what export and generation cost.
+
+    python -m bark_onnx_bench.full_size small|large DIRECTORY [--precision int8] [--voice FILE] [--json FILE]
+
+Each step is a process of its own, so that its peak memory is its own.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+
+from .checkpoints import SIZES
+from .machine import machine
+
+
+def run(*command: str) -> dict[str, float]:
+    """Run a command to its end; its wall time and peak memory."""
+    print("$", *command, flush=True)
+    start = perf_counter()
+    process = subprocess.Popen([sys.executable, *command])
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{command[1]} failed")
+    figures = {"seconds": round(perf_counter() - start, 1), "peak_memory_mb": round(usage.ru_maxrss * 1024 / 1e6)}
+    print(f"  {figures['seconds']} s, peak memory {figures['peak_memory_mb']} MB", flush=True)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("size", choices=["small", "large"])
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--precision", default="int8")
+    parser.add_argument("--voice", help="an .npz file")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    checkpoint = arguments.directory / f"bark-{arguments.size}"
+    bundle = arguments.directory / f"bark-{arguments.size}-{arguments.precision}"
+    figures_file = arguments.directory / "bench.json"
+    voice = ["--voice", arguments.voice] if arguments.voice else []
+
+    arguments.directory.mkdir(parents=True, exist_ok=True)
+    if not checkpoint.is_dir():
+        run("-m", "bark_onnx_bench.checkpoints", str(checkpoint), arguments.size)
+    cli = ("-m", "bark_onnx.cli")
+    exported = run(*cli, "export", str(checkpoint), str(bundle), "--precision", arguments.precision, "--force")
+    spoken = run(
+        *cli, "say", "Hello, this is a test.", "--bundle", str(bundle), "--max-seconds", "5", "--seed", "1",
+        "-o", str(arguments.directory / "hello.wav"), *voice,
+    )  # fmt: skip
+    run(*cli, "bench", str(bundle), "--json", str(figures_file), "--repeats", "3", *voice)
+    result = {
+        "command": f"python -m bark_onnx_bench.full_size {arguments.size} DIRECTORY --precision {arguments.precision}",
+        "machine": machine(),
+        "size": dict(
+            zip(("layers", "heads", "width", "codec_filters", "codec_width"), SIZES[arguments.size], strict=True)
+        ),
+        "export": exported,
+        "say": spoken,
+        "bench": json.loads(figures_file.read_text()),
+    }
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

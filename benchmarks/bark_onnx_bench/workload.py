@@ -1,0 +1,52 @@
+"""The one workload of every comparison: 256 semantic tokens, 768 coarse codes, one fine window, 384 frames = 5.12 s."""
+
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from bark_onnx import Bark, GenerationOptions, Speech, VoicePreset
+
+TEXT = "Hello, my name is Suno. And, uh, I like pizza. But I also have other interests such as playing tic tac toe."
+SEMANTIC_TOKENS = 256
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Medians over repeats of the workload.
+
+    Args:
+        seconds: by stage, with `spread` the smallest and largest of each.
+        real_time_factor: compute seconds for a second of audio.
+    """
+
+    voice: str | None
+    repeats: int
+    audio_seconds: float
+    seconds: dict[str, float]
+    spread: dict[str, tuple[float, float]]
+    real_time_factor: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run_once(bark: Bark, voice: VoicePreset | None, seed: int) -> Speech:
+    """One generation of exactly the workload's length: the model is not asked when to end."""
+    seconds = (SEMANTIC_TOKENS - 0.5) / bark.vocabulary.semantic_rate
+    return bark.generate(TEXT, voice, GenerationOptions(allow_early_stop=False, max_seconds=seconds), seed)
+
+
+def measure(bark: Bark, voice_name: str | None, repeats: int) -> Measurement:
+    """The workload `repeats` times after a warm-up."""
+    voice = bark.voice(voice_name)
+    run_once(bark, voice, seed=0)
+    speeches = [run_once(bark, voice, seed) for seed in range(1, repeats + 1)]
+    by_stage = {stage: [speech.timings[stage] for speech in speeches] for stage in speeches[0].timings}
+    return Measurement(
+        voice=voice_name,
+        repeats=repeats,
+        audio_seconds=speeches[0].duration,
+        seconds={stage: round(median(times), 4) for stage, times in by_stage.items()},
+        spread={stage: (round(min(times), 4), round(max(times), 4)) for stage, times in by_stage.items()},
+        real_time_factor=round(median(speech.real_time_factor for speech in speeches), 4),
+    )
