@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bark_onnx.bundle import MANIFEST
 from bark_onnx.errors import BarkError
+from bark_onnx.files import umask
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def new_directory(target: Path, *, force: bool) -> Iterator[Path]:
         raise BarkError(f"cannot write to {target.parent}: {error.strerror}") from None
     try:
         yield temporary
-        temporary.chmod(0o755)
+        _make_readable(temporary)
         _replace(temporary, target)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -33,6 +34,14 @@ def new_directory(target: Path, *, force: bool) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_readable(directory: Path) -> None:
+    """Give everything the permissions that new files and directories have; temporary ones are private."""
+    mask = umask()
+    directory.chmod(0o777 & ~mask)
+    for path in directory.rglob("*"):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def refuse_to_overwrite(target: Path, *, force: bool) -> None:

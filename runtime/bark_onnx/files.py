@@ -15,14 +15,14 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it. mkstemp ignores it and makes files private."""
+def umask() -> int:
+    """The process's umask, which can only be read by setting it. What makes temporary files ignores it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
