@@ -5,6 +5,7 @@ weight once per token. So the head computes only rows that can be sampled, for t
 is appended to in place.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -25,7 +26,7 @@ class CausalDecoder(nn.Module):
         bias: whether linear layers and LayerNorms have biases (the published checkpoints have none).
     """
 
-    def __init__(self, size: TransformerSize, sampled: range, *, bias: bool) -> None:
+    def __init__(self, size: TransformerSize, sampled: Sequence[int], *, bias: bool) -> None:
         super().__init__()
         self.heads = size.heads
         # One row more than the vocabulary, all zero, so that "no history here" is an id like any other.
@@ -36,12 +37,12 @@ class CausalDecoder(nn.Module):
         self.head = nn.Linear(size.width, len(sampled), bias=False)
 
     @classmethod
-    def from_tensors(cls, size: TransformerSize, tensors: dict[str, Tensor], sampled: range) -> "CausalDecoder":
+    def from_tensors(cls, size: TransformerSize, tensors: dict[str, Tensor], sampled: Sequence[int]) -> "CausalDecoder":
         """The module around a checkpoint's tensors."""
         tokens = tensors["token_embedding.weight"]
         own = {
             "token_embedding.weight": torch.cat([tokens, tokens.new_zeros(1, size.width)]),
-            "head.weight": tensors["head.weight"][sampled.start : sampled.stop],
+            "head.weight": tensors["head.weight"][torch.tensor(sampled)],
         }
         with torch.device("meta"):
             module = cls(size, sampled, bias="blocks.0.attention.qkv.bias" in tensors)

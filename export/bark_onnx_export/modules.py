@@ -19,10 +19,9 @@ def build_module(stage: str, weights: Weights, vocabulary: Vocabulary) -> Causal
     return CausalDecoder.from_tensors(size, tensors, sampled_ids(stage, vocabulary))
 
 
-def sampled_ids(stage: str, vocabulary: Vocabulary) -> range:
-    """The ids that a causal stage can sample: semantic tokens and the end, or the codes of the coarse codebooks."""
-    first = 0 if stage == "semantic" else vocabulary.semantic_size
-    count = (
-        vocabulary.semantic_size + 1 if stage == "semantic" else vocabulary.coarse_codebooks * vocabulary.codebook_size
-    )
-    return range(first, first + count)
+def sampled_ids(stage: str, vocabulary: Vocabulary) -> list[int]:
+    """The ids that a causal stage can sample: semantic tokens and the end, or codes of the coarse codebooks."""
+    if stage == "semantic":
+        return [*range(vocabulary.semantic_size), vocabulary.semantic_pad]
+    codes = vocabulary.coarse_codebooks * vocabulary.codebook_size
+    return list(range(vocabulary.semantic_size, vocabulary.semantic_size + codes))

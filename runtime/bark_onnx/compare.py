@@ -19,7 +19,7 @@ from .vocabulary import Vocabulary
 
 # Relative error (rms of the difference over rms of the reference) that a precision may have on any graph.
 LIMITS = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.2, "int4": 0.4}
-PROMPT = 96
+PROMPT = 160  # more than one prefill run of the runtime
 STEPS = 8
 
 

@@ -23,6 +23,10 @@ WAVEFORM = "waveform"
 
 KV_CACHE_DTYPES: dict[str, type[np.generic]] = {"fp32": np.float32, "fp16": np.float16}
 
+# Positions of one prefill run on the CPU. Its attention computes the scores of every query with every key and masks
+# them afterwards: runs of this size skip most of what lies above the diagonal, and their scores stay in the cache.
+PREFILL_CHUNK = 128
+
 IdArray: TypeAlias = NDArray[np.int64]
 
 
@@ -57,6 +61,7 @@ class CausalDecoder:
         self.device = device
         self.session = device.open(path)
         self.nothing = size.input_vocabulary  # the all-zero embedding row: "no history here"
+        self._chunk = PREFILL_CHUNK if device.memory == "cpu" else size.context
         self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
         self._logits: FloatArray = np.zeros((1, self.session.get_outputs()[0].shape[1]), np.float32)
         self._step_inputs = _causal_inputs(1, self.nothing)
@@ -81,14 +86,15 @@ class CausalDecoder:
         ids[0] = input_ids
         if history_ids is not None:
             ids[1] = history_ids
-        start = min(_common_prefix(ids, cache.ids[:, : cache.length]), len(input_ids) - 1)
-        inputs = _causal_inputs(len(input_ids) - start, self.nothing)
-        inputs["input_ids"][0], inputs["history_ids"][0] = ids[:, start:]
-        self._place(inputs, start)
-        cache.length = start  # what is overwritten from here on is not valid until the run has ended
-        self.session.run_with_iobinding(self._bind(cache, inputs))
-        cache.ids[:, start : len(input_ids)] = ids[:, start:]
-        cache.length = len(input_ids)
+        cache.length = min(_common_prefix(ids, cache.ids[:, : cache.length]), len(input_ids) - 1)
+        for start in range(cache.length, len(input_ids), self._chunk):
+            chunk = ids[:, start : start + self._chunk]
+            inputs = _causal_inputs(chunk.shape[1], self.nothing)
+            inputs["input_ids"][0], inputs["history_ids"][0] = chunk
+            self._place(inputs, start)
+            self.session.run_with_iobinding(self._bind(cache, inputs))
+            cache.length = start + chunk.shape[1]
+            cache.ids[:, start : cache.length] = chunk
         return self._logits[0]  # type: ignore[no-any-return]
 
     def decode_step(self, cache: KVCache, token: int) -> FloatArray:

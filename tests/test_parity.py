@@ -1,0 +1,479 @@
+"""Tokens, logits and waveform of exported bundles equal transformers' BarkModel: tokens exactly, the rest within 1e-4.
+
+Where transformers differs from suno-ai/bark, Suno's rule holds, and the test says so. The seeds are such that the two best
+logits of a step are never as close as the rounding of float32 (2e-5), in which case either token would be right.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer as WordPiece
+from torch import Tensor
+from transformers import BarkModel, LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.models.bark.generation_configuration_bark import (
+    BarkCoarseGenerationConfig,
+    BarkFineGenerationConfig,
+    BarkSemanticGenerationConfig,
+)
+
+from bark_onnx import Bark, BarkWarning, GenerationOptions, Vocabulary, VoicePreset
+from bark_onnx.coarse import coarse_windows
+from bark_onnx.sampling import probabilities, random_stream
+from bark_onnx.semantic import semantic_tokens, token_limit
+from checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
+from conftest import export
+
+Ids = NDArray[np.int64]
+
+TOLERANCE = 1e-4
+GREEDY = {"text_temperature": 0.0, "coarse_temperature": 0.0, "fine_temperature": 0.0}
+SHORT_TEXT = "Hello world, the dog laughs [music]"
+LONG_TEXT = " ".join(f"the dog {number} is laughing" for number in range(40))  # over 256 tokens
+PUBLISHED = Vocabulary()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_torch_thread() -> Iterator[None]:
+    """Networks this small run slower on more, and much slower where others use the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One set of weights, in transformers and as a loaded bundle."""
+
+    model: BarkModel
+    bark: Bark
+
+    @property
+    def space(self) -> Vocabulary:
+        return self.bark.vocabulary
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "published token space": {},
+    "wider, biases": {"layers": 3, "heads": 4, "width": 64, "bias": True, "filters": 8, "codec_width": 24},
+    "one layer": {"layers": 1, "heads": 1, "width": 48, "seed": 5},
+}
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """The session's bundle, then others of a small token space, whose semantic models end their utterances."""
+    size = SIZES[request.param]
+    if not size:
+        return Pair(request.getfixturevalue("model"), request.getfixturevalue("bark"))
+    model = make_bark(vocabulary=SMALL_VOCABULARY, **size)
+    model.semantic.lm_head.weight[SMALL_VOCABULARY.semantic_pad] *= 2
+    directory = tmp_path_factory.mktemp("pair")
+    checkpoint = save_huggingface(model, directory / "checkpoint")
+    write_tokenizer(checkpoint)
+    return Pair(model, Bark.load(export(checkpoint, directory / "bundle", "fp32"), device="cpu", threads=2))
+
+
+# transformers, stage by stage
+
+
+def hf_configs(model: BarkModel) -> dict[str, Any]:
+    sections = model.generation_config
+    return {
+        "semantic_generation_config": BarkSemanticGenerationConfig(**sections.semantic_config),
+        "coarse_generation_config": BarkCoarseGenerationConfig(**sections.coarse_acoustics_config),
+        "fine_generation_config": BarkFineGenerationConfig(**sections.fine_acoustics_config),
+        "codebook_size": sections.codebook_size,
+    }
+
+
+def hf_voice(voice: VoicePreset | None) -> dict[str, Tensor] | None:
+    return None if voice is None else {key: torch.tensor(array) for key, array in voice.to_prompt().items()}
+
+
+def hf_text(pair: Pair, text: str) -> dict[str, Tensor]:
+    """Ids and mask. The mask only says where the pads go: transformers too attends to them."""
+    word_piece = WordPiece.from_file(str(pair.bark.bundle.tokenizer))
+    ids = word_piece.encode(text, add_special_tokens=False).ids
+    missing = max(0, pair.space.text_window - len(ids))
+    return {
+        "input_ids": torch.tensor([ids + [0] * missing]),
+        "attention_mask": torch.tensor([[1] * len(ids) + [0] * missing]),
+    }
+
+
+def hf_suppressed(pair: Pair) -> list[int]:
+    """Ids behind the second codebook, which transformers would sample in its place and Suno cannot."""
+    space = pair.space
+    last = space.semantic_size + space.coarse_codebooks * space.codebook_size
+    return list(range(last, pair.model.config.coarse_acoustics_config.output_vocab_size))
+
+
+def hf_semantic(pair: Pair, text: str, voice: VoicePreset | None, count: int) -> Ids:
+    """At most `count` tokens. Unlike Suno's, transformers' output holds the end token; it is taken off."""
+    output = pair.model.semantic.generate(
+        **hf_text(pair, text),
+        semantic_generation_config=hf_configs(pair.model)["semantic_generation_config"],
+        history_prompt=hf_voice(voice),
+        max_new_tokens=count,
+    )
+    tokens = output[0].numpy()
+    return tokens[tokens != pair.space.semantic_pad]
+
+
+def hf_coarse(pair: Pair, semantic: Ids, voice: VoicePreset | None) -> Ids:
+    """Flattened ids."""
+    configs = hf_configs(pair.model)
+    del configs["fine_generation_config"]
+    output = pair.model.coarse_acoustics.generate(
+        torch.tensor(semantic[None]), history_prompt=hf_voice(voice), suppress_tokens=hf_suppressed(pair), **configs
+    )
+    return output[0].numpy()
+
+
+def hf_fine(pair: Pair, coarse: Ids, voice: VoicePreset | None) -> Ids:
+    """Codes [8, T], from codes [2, T]. Its default temperature 1.0 is argmax."""
+    flat = torch.tensor(coarse.T.reshape(1, -1)) + pair.space.semantic_size  # it takes the remainder
+    return pair.model.fine_acoustics.generate(flat, history_prompt=hf_voice(voice), **hf_configs(pair.model))[0].numpy()
+
+
+def flat_ids(codes: Ids, space: Vocabulary) -> Ids:
+    ids = codes + space.semantic_size
+    ids[1] += space.codebook_size
+    return ids.T.ravel()
+
+
+def make_voice(space: Vocabulary, length: int, seed: int = 1) -> VoicePreset:
+    """A voice of `length` semantic tokens."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, space.codebook_size, (8, round(length * 75 / 49.9)))
+    return VoicePreset(rng.integers(0, space.semantic_size, length), codes[:2], codes)
+
+
+def voice_or_none(pair: Pair, length: int) -> VoicePreset | None:
+    return make_voice(pair.space, length) if length else None
+
+
+def greedy(space: Vocabulary, count: int | None = None) -> GenerationOptions:
+    """Argmax everywhere, `count` semantic tokens at most."""
+    seconds = None if count is None else (count - 0.5) / space.semantic_rate
+    return GenerationOptions(**GREEDY, max_seconds=seconds)
+
+
+# Logits
+
+
+def causal_logits(network: torch.nn.Module, ids: Ids, history: Ids | None = None) -> NDArray[np.float32]:
+    """Logits [S, V] of transformers at all positions; the embeddings of `history` are added at the first ones."""
+    embedded = network.input_embeds_layer(torch.tensor(ids[None]))
+    if history is not None:
+        embedded[:, : len(history)] += network.input_embeds_layer(torch.tensor(history[None]))
+    return network(inputs_embeds=embedded).logits[0].numpy()
+
+
+@pytest.mark.parametrize("with_voice", [False, True])
+def test_semantic_logits(pair: Pair, with_voice: bool) -> None:
+    """Prefill of text beside history, then decode steps."""
+    space, decoder, rng = pair.space, pair.bark._semantic, np.random.default_rng(2)
+    text = rng.integers(space.text_offset, space.text_pad + 1, space.text_window)
+    history = (
+        rng.integers(0, space.semantic_size, space.text_window) if with_voice else np.full(256, space.semantic_pad)
+    )
+    tokens = rng.integers(0, space.semantic_size, 12)
+    expected = causal_logits(pair.model.semantic, np.concatenate([text, [space.semantic_infer], tokens]), history)
+
+    cache = decoder.new_cache()
+    inputs = np.append(text, space.semantic_infer), np.append(history, decoder.nothing)
+    logits = [decoder.prefill(cache, *inputs).copy(), *(decoder.decode_step(cache, token).copy() for token in tokens)]
+
+    choices = [*range(space.semantic_size), space.semantic_pad]  # the end token last
+    np.testing.assert_allclose(logits, expected[256:, choices], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("length", [1, 257, 500, 1012])
+def test_coarse_logits(pair: Pair, length: int) -> None:
+    """Prefill of any length, then decode steps, the last at the end of the model's context."""
+    space, decoder = pair.space, pair.bark._coarse
+    ids = np.random.default_rng(3).integers(0, space.coarse_semantic_pad, length + 12)
+    expected = causal_logits(pair.model.coarse_acoustics, ids)[length - 1 :]
+
+    cache = decoder.new_cache()
+    logits = [decoder.prefill(cache, ids[:length]).copy()]
+    logits += [decoder.decode_step(cache, token).copy() for token in ids[length:]]
+
+    sampled = slice(space.semantic_size, space.semantic_size + 2 * space.codebook_size)
+    np.testing.assert_allclose(logits, expected[:, sampled], rtol=0, atol=TOLERANCE)
+
+
+def test_logits_with_a_kept_prefix(pair: Pair) -> None:
+    """What prefill keeps of a cache, whether the next prompt is longer, shorter, the same or another, changes nothing."""
+    space, decoder, rng = pair.space, pair.bark._coarse, np.random.default_rng(4)
+    base = rng.integers(0, space.coarse_semantic_pad, 400)
+    changed = base.copy()
+    changed[150] += 1
+    sampled = slice(space.semantic_size, space.semantic_size + 2 * space.codebook_size)
+    cache = decoder.new_cache()
+    for prompt in (base[:300], base, base, base[:200], changed, base[:1], base[::-1]):
+        expected = causal_logits(pair.model.coarse_acoustics, prompt.copy())[-1, sampled]
+        np.testing.assert_allclose(decoder.prefill(cache, prompt), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("codebook", range(2, 8))
+def test_fine_logits(pair: Pair, codebook: int) -> None:
+    size = pair.space.codebook_size
+    codes = np.random.default_rng(codebook).integers(0, size + 1, (8, 1024))  # pads too
+    expected = pair.model.fine_acoustics(codebook, torch.tensor(codes.T[None])).logits[0, :, :size]
+    np.testing.assert_allclose(pair.bark._fine.logits(codes, codebook), expected, rtol=0, atol=TOLERANCE)
+
+
+# Greedy tokens, stage by stage
+
+
+@pytest.mark.parametrize("voice_length", [0, 60, 300])
+@pytest.mark.parametrize("text", [SHORT_TEXT, LONG_TEXT], ids=["short", "long"])
+def test_semantic_tokens(pair: Pair, text: str, voice_length: int) -> None:
+    """Text that is padded and text that is cut, without a voice, with one that is padded and one that is cut."""
+    voice = voice_or_none(pair, voice_length)
+    expected = hf_semantic(pair, text, voice, 40)
+    if text == LONG_TEXT:
+        with pytest.warns(BarkWarning, match="cut off"):
+            tokens = pair.bark.semantic(text, voice, greedy(pair.space, 40))
+    else:
+        tokens = pair.bark.semantic(text, voice, greedy(pair.space, 40))
+    np.testing.assert_array_equal(tokens, expected)
+
+
+def test_semantic_ends(pair: Pair) -> None:
+    """The end token ends the utterance, at the same place; without one it is as long as it may be, 768 tokens."""
+    lengths = set()
+    for text in (SHORT_TEXT, "Hello", "the world is music", "laughing dogs"):
+        expected = hf_semantic(pair, text, None, 768 if text == SHORT_TEXT else 100)
+        tokens = pair.bark.semantic(text, None, greedy(pair.space, None if text == SHORT_TEXT else 100))
+        np.testing.assert_array_equal(tokens, expected)
+        lengths.add(len(tokens))
+    assert lengths == {768, 100} if pair.space == PUBLISHED else min(lengths) < 100
+
+
+@pytest.mark.parametrize(("length", "voice_length"), [(1, 0), (7, 0), (7, 60), (290, 0), (80, 400), (33, 241)])
+def test_coarse_tokens(pair: Pair, length: int, voice_length: int) -> None:
+    """One window and many: 290 tokens alone and 80 after a long voice make windows with all 630 codes of history."""
+    voice = voice_or_none(pair, voice_length)
+    semantic = np.random.default_rng(length).integers(0, pair.space.semantic_size, length)
+    expected = hf_coarse(pair, semantic, voice)
+    codes = pair.bark.coarse(semantic, voice, greedy(pair.space))
+    np.testing.assert_array_equal(flat_ids(codes, pair.space), expected)
+
+
+@pytest.mark.parametrize(("frames", "voice_length"), [(1, 0), (40, 0), (40, 60), (40, 400), (1100, 0), (1300, 250)])
+def test_fine_codes(pair: Pair, frames: int, voice_length: int) -> None:
+    """One window, and several over more than 1024 frames, without history, with less and with more than 512 frames."""
+    voice = voice_or_none(pair, voice_length)
+    coarse = np.random.default_rng(frames).integers(0, pair.space.codebook_size, (2, frames))
+    np.testing.assert_array_equal(pair.bark.fine(coarse, voice, greedy(pair.space)), hf_fine(pair, coarse, voice))
+
+
+@pytest.mark.parametrize("frames", [1, 75, 400])
+def test_waveform(pair: Pair, frames: int) -> None:
+    codes = np.random.default_rng(frames).integers(0, pair.space.codebook_size, (8, frames))
+    expected = pair.model.codec_decode(torch.tensor(codes[None]))[0].numpy()
+    waveform = pair.bark.decode(codes)
+    assert waveform.shape == (320 * frames,)
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(waveform, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("voice_length", [0, 120])
+def test_text_to_waveform(pair: Pair, voice_length: int) -> None:
+    """`generate`, end to end."""
+    voice = voice_or_none(pair, voice_length)
+    expected = pair.model.generate(
+        **hf_text(pair, SHORT_TEXT),
+        history_prompt=hf_voice(voice),
+        semantic_max_new_tokens=50,
+        coarse_suppress_tokens=hf_suppressed(pair),
+        do_sample=False,
+    )
+    speech = pair.bark.generate(SHORT_TEXT, voice, greedy(pair.space, 50))
+    np.testing.assert_allclose(speech.waveform, expected[0], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["v2/en_speaker_6", "announcer"])
+def test_real_voices(model: BarkModel, bark: Bark, voices: Path, name: str) -> None:
+    """A published preset through all stages."""
+    pair, voice = Pair(model, bark), VoicePreset.load(voices / f"{name}.npz")
+    speech = bark.generate(SHORT_TEXT, voice, greedy(PUBLISHED, 30))
+    semantic = hf_semantic(pair, SHORT_TEXT, voice, 30)
+    np.testing.assert_array_equal(speech.tokens.semantic, semantic)
+    np.testing.assert_array_equal(flat_ids(speech.tokens.coarse.copy(), PUBLISHED), hf_coarse(pair, semantic, voice))
+    np.testing.assert_array_equal(speech.tokens.fine, hf_fine(pair, speech.tokens.coarse, voice))
+
+
+# Where transformers differs from Suno
+
+
+def test_the_second_codebook_has_no_pad_or_infer_token_unlike_in_transformers(bark: Bark) -> None:
+    """Suno samples codebook 0 from [10 000, 11 024) and 1 from [11 024, 12 048); transformers 1 from all from 11 024 on."""
+    semantic = np.random.default_rng(0).integers(0, 10_000, 60)
+    options, stream = GenerationOptions(coarse_temperature=50.0), random_stream(0, "coarse")
+    windows = coarse_windows(bark._coarse, bark._coarse.new_cache(), semantic, None, options, PUBLISHED, stream)
+    first, second = np.concatenate(list(windows)).reshape(-1, 2).T
+    assert 10_000 <= first.min() < 10_050 < 10_974 < first.max() < 11_024
+    assert 11_024 <= second.min() < 11_074 < 11_998 < second.max() < 12_048
+
+
+def test_codebooks_alternate_across_odd_windows_unlike_in_transformers(model: BarkModel, bark: Bark) -> None:
+    """Suno alternates by the code's number, transformers by its place in the window."""
+    semantic = np.random.default_rng(1).integers(0, 10_000, 14)
+    ids = [*semantic, *[12_048] * (256 - 14), 12_050]
+    for step in range(42):
+        first = 10_000 + step % 2 * 1024
+        logits = causal_logits(model.coarse_acoustics, np.array(ids))[-1, first : first + 1024]
+        ids.append(first + int(logits.argmax()))
+    codes = bark.coarse(semantic, None, GenerationOptions(**GREEDY, sliding_window=7))
+    np.testing.assert_array_equal(flat_ids(codes, PUBLISHED), ids[257:])
+
+
+def test_fine_temperature_of_one_samples_unlike_in_transformers(bark: Bark) -> None:
+    """transformers takes the argmax when the fine temperature is 1.0."""
+    coarse = np.random.default_rng(2).integers(0, 1024, (2, 20))
+    sampled = bark.fine(coarse, None, GenerationOptions(fine_temperature=1.0), seed=1)
+    near_argmax = bark.fine(coarse, None, GenerationOptions(fine_temperature=0.01), seed=1)
+    best = bark.fine(coarse, None, GenerationOptions(fine_temperature=0.0))
+    assert (sampled[2:] != best[2:]).mean() > 0.5
+    assert (near_argmax[2] != best[2]).mean() < 0.5
+
+
+@pytest.mark.parametrize(("temperature", "top_k", "top_p"), [(0.5, 20, 0.8), (2.0, 30, 0.5), (0.3, 500, 0.95)])
+def test_top_p_then_top_k_then_temperature_unlike_in_transformers(temperature: float, top_k: int, top_p: float) -> None:
+    """Suno's order; transformers' own parts put in its own order keep other tokens."""
+    logits = np.random.default_rng(5).normal(scale=2.0, size=1024).astype(np.float32)
+    warpers = [TopPLogitsWarper(top_p), TopKLogitsWarper(top_k), TemperatureLogitsWarper(temperature)]
+
+    def warped(order: list[Any]) -> NDArray[np.float32]:
+        return LogitsProcessorList(order)(None, torch.tensor(logits[None])).softmax(-1)[0].numpy()
+
+    ours = probabilities(logits, temperature, top_k, top_p)
+    np.testing.assert_allclose(ours, warped(warpers), rtol=0, atol=1e-6)
+    assert np.abs(ours - warped([warpers[2], warpers[1], warpers[0]])).max() > 1e-3
+
+
+# The end of an utterance, with chosen logits
+
+END = SMALL_VOCABULARY.semantic_size
+
+
+class Scripted:
+    """A semantic model with these logits at every step."""
+
+    nothing = -1
+
+    def __init__(self, logits: dict[int, float]) -> None:
+        self._logits = np.full(END + 1, -1e9, np.float32)
+        self._logits[list(logits)] = list(logits.values())
+
+    def prefill(self, *_: object) -> NDArray[np.float32]:
+        return self._logits
+
+    decode_step = prefill
+
+
+def spoken(logits: dict[int, float], *, uniform: float = 0.0, limit: int = 3, **options: Any) -> list[int]:
+    """The tokens of at most `limit`, sampled with always the same uniform number: 0 is the smallest possible id."""
+    decoder: Any = Scripted(logits)
+    cache: Any = None
+    stream: Any = SimpleNamespace(random=lambda: uniform)
+    chosen = GenerationOptions(**{"text_temperature": 1.0, "max_seconds": (limit - 0.5) / 49.9} | options)
+    ids = np.zeros(256, np.int64)
+    return list(semantic_tokens(decoder, cache, ids, None, chosen, SMALL_VOCABULARY, stream))
+
+
+def log(**probabilities: float) -> dict[int, float]:
+    """Logits by token id: t3=0.5, end=0.5."""
+    ids = {name: END if name == "end" else int(name[1:]) for name in probabilities}
+    return {ids[name]: float(np.log(p)) for name, p in probabilities.items()}
+
+
+def test_a_sampled_end_token_ends_and_is_left_out() -> None:
+    assert spoken(log(t3=0.9, end=0.1), uniform=0.95, min_eos_p=None) == []
+    assert spoken(log(t3=0.9, end=0.1), uniform=0.85, min_eos_p=None) == [3, 3, 3]
+
+
+def test_min_eos_p_ends_at_the_threshold_and_not_only_above_unlike_in_transformers() -> None:
+    """Suno compares with >=, transformers with >."""
+    five_alike = dict.fromkeys([1, 2, 3, 4, END], 0.0)  # 0.2 each, exactly
+    assert spoken(five_alike, min_eos_p=0.2) == []
+    assert spoken(five_alike, min_eos_p=0.1999) == []
+    assert spoken(five_alike, min_eos_p=0.2001) == [1, 1, 1]
+    assert spoken(five_alike, min_eos_p=None) == [1, 1, 1]
+
+
+def test_min_eos_p_is_taken_after_temperature_unlike_in_transformers() -> None:
+    """transformers takes it on the plain logits."""
+    probable = log(t1=0.6, t2=0.1, end=0.3)  # plain 0.3; squared 0.09 / 0.46 = 0.196
+    assert spoken(probable, min_eos_p=0.2) == []
+    assert spoken(probable, min_eos_p=0.2, text_temperature=0.5) == [1, 1, 1]
+    improbable = log(t1=0.8, t2=0.05, end=0.15)  # plain 0.15; with the square root 0.387 / 1.505 = 0.257
+    assert spoken(improbable, min_eos_p=0.2) == [1, 1, 1]
+    assert spoken(improbable, min_eos_p=0.2, text_temperature=2.0) == []
+
+
+def test_min_eos_p_is_taken_after_top_k_unlike_in_transformers() -> None:
+    """top-k can take the end token away, and can make it more probable than the threshold."""
+    third = log(t1=0.4, t2=0.35, end=0.25)
+    assert spoken(third, min_eos_p=0.2) == []
+    assert spoken(third, min_eos_p=0.2, top_k=2) == [1, 1, 1]
+    second = log(t1=0.5, t2=0.16, t3=0.16, end=0.18)  # 0.18 / 0.68 = 0.265 of two
+    assert spoken(second, min_eos_p=0.2) == [1, 1, 1]
+    assert spoken(second, min_eos_p=0.2, top_k=2) == []
+
+
+def test_min_eos_p_is_taken_after_top_p_unlike_in_transformers() -> None:
+    """The same for top-p, which keeps the token that crosses it."""
+    third = log(t1=0.4, t2=0.35, end=0.25)
+    assert spoken(third, min_eos_p=0.2, top_p=0.8) == []
+    assert spoken(third, min_eos_p=0.2, top_p=0.7) == [1, 1, 1]
+    second = log(t1=0.5, t2=0.16, t3=0.16, end=0.18)
+    assert spoken(second, min_eos_p=0.2, top_p=0.6) == []
+    assert spoken(second, min_eos_p=0.2, top_p=0.45) == [1, 1, 1]
+
+
+def test_at_temperature_0_only_the_best_token_counts() -> None:
+    assert spoken(log(t1=0.51, end=0.49), min_eos_p=0.2, text_temperature=0.0) == [1, 1, 1]
+    assert spoken(log(t1=0.49, end=0.51), min_eos_p=None, text_temperature=0.0) == []
+
+
+def test_without_early_stop_the_end_token_is_no_choice() -> None:
+    """It is neither sampled, nor compared with min_eos_p, nor one of the k best."""
+    best_is_end = log(t1=0.04, t2=0.03, end=0.93)
+    for options in ({}, {"text_temperature": 0.0}, {"top_k": 1}, {"top_p": 0.5}):
+        assert spoken(best_is_end, allow_early_stop=False, **options) == [1, 1, 1]
+    assert spoken(best_is_end, uniform=0.99, allow_early_stop=False) == [2, 2, 2]
+    assert len(spoken(best_is_end, allow_early_stop=False, max_seconds=None)) == 768
+
+
+def suno_length(max_seconds: float) -> int:
+    """Suno's rule as it stands: a token's time is added, then compared."""
+    elapsed, count = 0.0, 0
+    while count < 768:
+        count += 1
+        elapsed += 1 / 49.9
+        if elapsed > max_seconds:
+            break
+    return count
+
+
+def test_max_seconds_keeps_the_token_that_crosses_the_limit() -> None:
+    """Also where a limit is a whole number of tokens, and rounding decides."""
+    whole = [count / 49.9 for count in range(1, 800)]
+    limits = [*whole, *np.nextafter(whole, 0), *np.nextafter(whole, 99), *np.linspace(1e-9, 17, 500)]
+    assert [token_limit(limit, PUBLISHED) for limit in limits] == [suno_length(limit) for limit in limits]
+    assert token_limit(None, PUBLISHED) == 768
+    for limit in (1e-6, 0.02, 0.0201, 0.5, 2.0):
+        assert len(spoken(log(t1=1.0), max_seconds=limit)) == suno_length(limit)
