@@ -1,7 +1,7 @@
 """Tokens, logits and waveform of exported bundles equal transformers' BarkModel: tokens exactly, the rest within 1e-4.
 
-Where transformers differs from suno-ai/bark, Suno's rule holds, and the test says so. The seeds are such that the two best
-logits of a step are never as close as the rounding of float32 (2e-5), in which case either token would be right.
+Where transformers differs from suno-ai/bark, Suno's rule holds, and the test says so. The seeds are such that the two
+best logits of a step are never as close as float32 rounds them (2e-5), where either token would be right.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ Ids = NDArray[np.int64]
 
 TOLERANCE = 1e-4
 GREEDY = {"text_temperature": 0.0, "coarse_temperature": 0.0, "fine_temperature": 0.0}
-SHORT_TEXT = "Hello world, the dog laughs [music]"
+SHORT_TEXT = "the world is music"
 LONG_TEXT = " ".join(f"the dog {number} is laughing" for number in range(40))  # over 256 tokens
 PUBLISHED = Vocabulary()
 
@@ -62,20 +62,26 @@ class Pair:
 
 SIZES: dict[str, dict[str, Any]] = {
     "published token space": {},
-    "wider, biases": {"layers": 3, "heads": 4, "width": 64, "bias": True, "filters": 8, "codec_width": 24},
-    "one layer": {"layers": 1, "heads": 1, "width": 48, "seed": 5},
+    "wider, biases": {"layers": 3, "heads": 4, "width": 64, "bias": True, "filters": 8, "codec_width": 24, "seed": 15},
+    "one layer": {"layers": 1, "heads": 1, "width": 48, "seed": 13},
 }
+END_LIKE = {"wider, biases": 30, "one layer": 92}  # a token that is first sampled after a while
+
+
+def make_model(name: str) -> BarkModel:
+    """All but the first: a small token space, and utterances that end where END_LIKE would have been sampled."""
+    model = make_bark(vocabulary=SMALL_VOCABULARY, **SIZES[name])
+    head = model.semantic.lm_head.weight
+    head[SMALL_VOCABULARY.semantic_pad] = 1.01 * head[END_LIKE[name]]
+    return model
 
 
 @pytest.fixture(scope="module", params=SIZES)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    """The session's bundle, then others of a small token space, whose semantic models end their utterances."""
-    size = SIZES[request.param]
-    if not size:
+    """The session's bundle, then the others."""
+    if request.param not in END_LIKE:
         return Pair(request.getfixturevalue("model"), request.getfixturevalue("bark"))
-    model = make_bark(vocabulary=SMALL_VOCABULARY, **size)
-    model.semantic.lm_head.weight[SMALL_VOCABULARY.semantic_pad] *= 2
-    directory = tmp_path_factory.mktemp("pair")
+    model, directory = make_model(request.param), tmp_path_factory.mktemp("pair")
     checkpoint = save_huggingface(model, directory / "checkpoint")
     write_tokenizer(checkpoint)
     return Pair(model, Bark.load(export(checkpoint, directory / "bundle", "fp32"), device="cpu", threads=2))
@@ -213,7 +219,7 @@ def test_coarse_logits(pair: Pair, length: int) -> None:
 
 
 def test_logits_with_a_kept_prefix(pair: Pair) -> None:
-    """What prefill keeps of a cache, whether the next prompt is longer, shorter, the same or another, changes nothing."""
+    """What prefill keeps of a cache changes nothing: the next prompt is longer, the same, shorter, or another."""
     space, decoder, rng = pair.space, pair.bark._coarse, np.random.default_rng(4)
     base = rng.integers(0, space.coarse_semantic_pad, 400)
     changed = base.copy()
@@ -251,31 +257,31 @@ def test_semantic_tokens(pair: Pair, text: str, voice_length: int) -> None:
 
 
 def test_semantic_ends(pair: Pair) -> None:
-    """The end token ends the utterance, at the same place; without one it is as long as it may be, 768 tokens."""
-    lengths = set()
-    for text in (SHORT_TEXT, "Hello", "the world is music", "laughing dogs"):
-        expected = hf_semantic(pair, text, None, 768 if text == SHORT_TEXT else 100)
-        tokens = pair.bark.semantic(text, None, greedy(pair.space, None if text == SHORT_TEXT else 100))
-        np.testing.assert_array_equal(tokens, expected)
-        lengths.add(len(tokens))
-    assert lengths == {768, 100} if pair.space == PUBLISHED else min(lengths) < 100
+    """The end token ends the utterance at the same place; without one it is as long as it may be, 768 tokens."""
+    for text in (SHORT_TEXT, "Hello", "laughing dogs [music]"):
+        tokens = pair.bark.semantic(text, None, greedy(pair.space))
+        np.testing.assert_array_equal(tokens, hf_semantic(pair, text, None, 768))
+        assert len(tokens) == 768 if pair.space == PUBLISHED else 0 < len(tokens) < 100
 
 
 @pytest.mark.parametrize(("length", "voice_length"), [(1, 0), (7, 0), (7, 60), (290, 0), (80, 400), (33, 241)])
 def test_coarse_tokens(pair: Pair, length: int, voice_length: int) -> None:
     """One window and many: 290 tokens alone and 80 after a long voice make windows with all 630 codes of history."""
     voice = voice_or_none(pair, voice_length)
-    semantic = np.random.default_rng(length).integers(0, pair.space.semantic_size, length)
+    semantic = np.random.default_rng(2).integers(0, pair.space.semantic_size, length)
     expected = hf_coarse(pair, semantic, voice)
     codes = pair.bark.coarse(semantic, voice, greedy(pair.space))
     np.testing.assert_array_equal(flat_ids(codes, pair.space), expected)
 
 
-@pytest.mark.parametrize(("frames", "voice_length"), [(1, 0), (40, 0), (40, 60), (40, 400), (1100, 0), (1300, 250)])
-def test_fine_codes(pair: Pair, frames: int, voice_length: int) -> None:
+@pytest.mark.parametrize(
+    ("frames", "voice_length", "seed"),
+    [(1, 0, 1), (40, 0, 2), (40, 60, 0), (40, 400, 3), (1100, 0, 6), (1300, 250, 7)],
+)
+def test_fine_codes(pair: Pair, frames: int, voice_length: int, seed: int) -> None:
     """One window, and several over more than 1024 frames, without history, with less and with more than 512 frames."""
     voice = voice_or_none(pair, voice_length)
-    coarse = np.random.default_rng(frames).integers(0, pair.space.codebook_size, (2, frames))
+    coarse = np.random.default_rng(seed).integers(0, pair.space.codebook_size, (2, frames))
     np.testing.assert_array_equal(pair.bark.fine(coarse, voice, greedy(pair.space)), hf_fine(pair, coarse, voice))
 
 
@@ -304,7 +310,7 @@ def test_text_to_waveform(pair: Pair, voice_length: int) -> None:
     np.testing.assert_allclose(speech.waveform, expected[0], rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["v2/en_speaker_6", "announcer"])
+@pytest.mark.parametrize("name", ["v2/ja_speaker_2", "announcer"])
 def test_real_voices(model: BarkModel, bark: Bark, voices: Path, name: str) -> None:
     """A published preset through all stages."""
     pair, voice = Pair(model, bark), VoicePreset.load(voices / f"{name}.npz")
@@ -319,7 +325,7 @@ def test_real_voices(model: BarkModel, bark: Bark, voices: Path, name: str) -> N
 
 
 def test_the_second_codebook_has_no_pad_or_infer_token_unlike_in_transformers(bark: Bark) -> None:
-    """Suno samples codebook 0 from [10 000, 11 024) and 1 from [11 024, 12 048); transformers 1 from all from 11 024 on."""
+    """Suno samples codebook 1 from [11 024, 12 048), transformers from 11 024 on."""
     semantic = np.random.default_rng(0).integers(0, 10_000, 60)
     options, stream = GenerationOptions(coarse_temperature=50.0), random_stream(0, "coarse")
     windows = coarse_windows(bark._coarse, bark._coarse.new_cache(), semantic, None, options, PUBLISHED, stream)

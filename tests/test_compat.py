@@ -1,0 +1,260 @@
+"""suno-ai/bark's names: their signatures, their kinds of arguments, and the results of this package's own API."""
+
+import inspect
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bark_onnx import Bark, BarkError, BundleError, GenerationOptions, VoiceError, VoicePreset, compat
+from bark_onnx.bundle import MANIFEST, Bundle, list_files
+
+NAME = "v2/en_speaker_6"
+REQUIRED = inspect.Parameter.empty
+
+# suno-ai/bark at f4f32d4, `bark/api.py` and `bark/generation.py`.
+SIGNATURES: dict[str, dict[str, Any]] = {
+    "preload_models": {
+        "text_use_gpu": True,
+        "text_use_small": False,
+        "coarse_use_gpu": True,
+        "coarse_use_small": False,
+        "fine_use_gpu": True,
+        "fine_use_small": False,
+        "codec_use_gpu": True,
+        "force_reload": False,
+    },
+    "generate_audio": {
+        "text": REQUIRED,
+        "history_prompt": None,
+        "text_temp": 0.7,
+        "waveform_temp": 0.7,
+        "silent": False,
+        "output_full": False,
+    },
+    "text_to_semantic": {"text": REQUIRED, "history_prompt": None, "temp": 0.7, "silent": False},
+    "semantic_to_waveform": {
+        "semantic_tokens": REQUIRED,
+        "history_prompt": None,
+        "temp": 0.7,
+        "silent": False,
+        "output_full": False,
+    },
+    "save_as_prompt": {"filepath": REQUIRED, "full_generation": REQUIRED},
+    "generate_text_semantic": {
+        "text": REQUIRED,
+        "history_prompt": None,
+        "temp": 0.7,
+        "top_k": None,
+        "top_p": None,
+        "silent": False,
+        "min_eos_p": 0.2,
+        "max_gen_duration_s": None,
+        "allow_early_stop": True,
+        "use_kv_caching": False,
+    },
+    "generate_coarse": {
+        "x_semantic": REQUIRED,
+        "history_prompt": None,
+        "temp": 0.7,
+        "top_k": None,
+        "top_p": None,
+        "silent": False,
+        "max_coarse_history": 630,
+        "sliding_window_len": 60,
+        "use_kv_caching": False,
+    },
+    "generate_fine": {"x_coarse_gen": REQUIRED, "history_prompt": None, "temp": 0.5, "silent": True},
+    "codec_decode": {"fine_tokens": REQUIRED},
+}
+
+
+def make_voice() -> VoicePreset:
+    rng = np.random.default_rng(1)
+    codes = rng.integers(0, 1024, (8, 90))
+    return VoicePreset(rng.integers(0, 10_000, 60), codes[:2], codes)
+
+
+@pytest.fixture(scope="module")
+def bundle_with_voice(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("compat") / "bundle"
+    shutil.copytree(bundle, directory)
+    (directory / "voices" / "v2").mkdir(parents=True, exist_ok=True)
+    make_voice().save(directory / "voices" / f"{NAME}.npz")
+    manifest = replace(Bundle.open(bundle).manifest, files=list_files(directory))
+    (directory / MANIFEST).write_text(manifest.to_json())
+    return directory
+
+
+@pytest.fixture
+def loaded(bundle_with_voice: Path, monkeypatch: pytest.MonkeyPatch) -> Bark:
+    """`preload_models` done; what was loaded before comes back afterwards."""
+    monkeypatch.setattr(compat, "_loaded", None)
+    compat.preload_models(text_use_gpu=False, bundle=bundle_with_voice)
+    assert compat._loaded is not None
+    return compat._loaded
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures(name: str) -> None:
+    """Names, order and defaults, all of them by position; what is added is by keyword only and can be left out."""
+    parameters = inspect.signature(getattr(compat, name)).parameters.values()
+    theirs = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    assert list(theirs.items()) == list(SIGNATURES[name].items())
+    added = [p for p in parameters if p.name not in theirs]
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is None for p in added)
+
+
+def test_sample_rate() -> None:
+    assert compat.SAMPLE_RATE == 24_000
+
+
+# Loading
+
+
+def test_bundle_of_the_environment(bundle_with_voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loaded by the first generation, and once; `force_reload` and another bundle load again."""
+    monkeypatch.setattr(compat, "_loaded", None)
+    monkeypatch.setenv("BARK_ONNX_BUNDLE", str(bundle_with_voice))
+    assert compat.codec_decode(np.zeros((8, 2), np.int64)).shape == (640,)
+    first = compat._loaded
+    compat.preload_models()
+    assert compat._loaded is first
+    compat.preload_models(force_reload=True)
+    assert compat._loaded is not first
+    monkeypatch.setenv("BARK_ONNX_BUNDLE", str(tmp_path / "missing"))
+    compat.preload_models(bundle=bundle_with_voice)  # goes before the environment
+    with pytest.raises(BundleError, match="missing"):
+        compat.preload_models(force_reload=True)
+
+
+def test_no_bundle_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compat, "_loaded", None)
+    monkeypatch.delenv("BARK_ONNX_BUNDLE", raising=False)
+    with pytest.raises(BundleError, match="export"):
+        compat.generate_audio("Hello")
+
+
+# Generating
+
+
+def test_the_stages_are_the_pipelines(loaded: Bark) -> None:
+    """Every argument reaches the stage it belongs to."""
+    voice = make_voice()
+    prompt = voice.to_prompt()
+    semantic = compat.generate_text_semantic("Hello world", prompt, 0.9, 50, 0.8, True, 0.3, 0.5, False, True, seed=7)
+    options = GenerationOptions(
+        text_temperature=0.9, top_k=50, top_p=0.8, min_eos_p=0.3, max_seconds=0.5, allow_early_stop=False
+    )
+    assert len(semantic) == 25
+    np.testing.assert_array_equal(semantic, loaded.semantic("Hello world", voice, options, 7))
+
+    coarse = compat.generate_coarse(semantic, prompt, 0.9, 50, 0.8, True, 100, 20, True, seed=7)
+    options = GenerationOptions(coarse_temperature=0.9, top_k=50, top_p=0.8, max_coarse_history=100, sliding_window=20)
+    np.testing.assert_array_equal(coarse, loaded.coarse(semantic, voice, options, 7))
+    assert (coarse != compat.generate_coarse(semantic, prompt, 0.9, 50, 0.8, True, seed=7)).any()
+
+    fine = compat.generate_fine(coarse, prompt, 0.9, seed=7)
+    np.testing.assert_array_equal(fine, loaded.fine(coarse, voice, GenerationOptions(fine_temperature=0.9), 7))
+    np.testing.assert_array_equal(compat.codec_decode(fine), loaded.decode(fine))
+
+
+def test_fine_temperature_none_is_argmax(loaded: Bark) -> None:
+    coarse = np.random.default_rng(0).integers(0, 1024, (2, 20))
+    best = loaded.fine(coarse, None, GenerationOptions(fine_temperature=0), 0)
+    np.testing.assert_array_equal(compat.generate_fine(coarse, temp=None), best)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_generate_audio_is_generate(loaded: Bark, temperature: float) -> None:
+    """The temperature of the waveform is the coarse stage's; the fine stage's stays 0.5."""
+    semantic = loaded.semantic
+
+    def short(text: str, voice: VoicePreset, options: GenerationOptions, seed: int) -> Any:
+        return semantic(text, voice, replace(options, max_seconds=0.5), seed)
+
+    options = GenerationOptions(text_temperature=0.8, coarse_temperature=temperature, max_seconds=0.5)
+    speech = loaded.generate("Hello world", make_voice(), options, 7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loaded, "semantic", short)
+        waveform = compat.generate_audio("Hello world", make_voice().to_prompt(), 0.8, temperature, True, seed=7)
+    assert isinstance(waveform, np.ndarray)
+    np.testing.assert_array_equal(waveform, speech.waveform)
+
+
+def test_text_to_semantic_takes_its_temperature(loaded: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(loaded, "semantic", lambda *arguments: seen.append(arguments) or np.zeros(3, np.int64))
+    compat.text_to_semantic("Hello", NAME, 0.4, True, seed=3)
+    assert seen == [("Hello", NAME, GenerationOptions(text_temperature=0.4), 3)]
+
+
+def test_output_full_is_a_history_prompt(loaded: Bark, tmp_path: Path) -> None:
+    """What comes out can be saved, and goes in again as a dictionary, as a file and as an open file."""
+    semantic = np.random.default_rng(0).integers(0, 10_000, 30)
+    full, waveform = compat.semantic_to_waveform(semantic, None, 0.7, True, True, seed=7)
+    assert list(full) == ["semantic_prompt", "coarse_prompt", "fine_prompt"]
+    assert full["coarse_prompt"].shape == (2, 45)
+    assert full["fine_prompt"].shape == (8, 45)
+    np.testing.assert_array_equal(full["semantic_prompt"], semantic)
+    np.testing.assert_array_equal(full["fine_prompt"][:2], full["coarse_prompt"])
+    np.testing.assert_array_equal(loaded.decode(full["fine_prompt"]), waveform)
+    np.testing.assert_array_equal(waveform, compat.semantic_to_waveform(semantic, silent=True, seed=7))
+
+    path = tmp_path / "mine.npz"
+    compat.save_as_prompt(str(path), full)
+    with np.load(path) as file:
+        assert {key: file[key].tolist() for key in file} == {key: array.tolist() for key, array in full.items()}
+        waveforms = [_say(semantic, history) for history in (full, str(path), path, file)]
+    for again in waveforms:
+        np.testing.assert_array_equal(again, waveforms[0])
+    assert (waveforms[0] != _say(semantic, None)).any()
+
+
+def test_generate_audio_with_output_full(loaded: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    semantic = np.random.default_rng(0).integers(0, 10_000, 20)
+    monkeypatch.setattr(loaded, "semantic", lambda *_: semantic)
+    full, waveform = compat.generate_audio("Hello", output_full=True, silent=True, seed=7)
+    assert isinstance(full, dict)
+    assert full["semantic_prompt"] is semantic
+    np.testing.assert_array_equal(loaded.decode(full["fine_prompt"]), waveform)
+
+
+def test_voice_by_name(loaded: Bark) -> None:
+    """A name of the bundle's is the same as its tokens."""
+    semantic = np.random.default_rng(0).integers(0, 10_000, 30)
+    np.testing.assert_array_equal(_say(semantic, NAME), _say(semantic, make_voice().to_prompt()))
+
+
+@pytest.mark.parametrize(
+    ("history", "problem"),
+    [
+        ("v2/en_speaker_7", "did you mean v2/en_speaker_6"),
+        ("missing.npz", "no such voice file"),
+        ({"semantic_prompt": np.zeros(3, np.int64)}, "coarse_prompt, fine_prompt missing"),
+        (7, "a name, a path or a dictionary, not int"),
+    ],
+)
+def test_wrong_history_prompts_are_one_clear_error(loaded: Bark, history: Any, problem: str) -> None:
+    for call in (
+        lambda: compat.generate_audio("Hello", history, silent=True),
+        lambda: compat.generate_coarse(np.zeros(3, np.int64), history, silent=True),
+        lambda: compat.generate_fine(np.zeros((2, 3), np.int64), history),
+    ):
+        with pytest.raises(VoiceError, match=problem):
+            call()
+
+
+def test_prompts_are_saved_as_npz_only(tmp_path: Path) -> None:
+    with pytest.raises(BarkError, match="npz"):
+        compat.save_as_prompt(str(tmp_path / "mine.wav"), make_voice().to_prompt())
+    with pytest.raises(BarkError, match="missing"):
+        compat.save_as_prompt(str(tmp_path / "mine.npz"), {"semantic_prompt": np.zeros(3, np.int64)})
+    assert not list(tmp_path.iterdir())
+
+
+def _say(semantic: Any, history: Any) -> Any:
+    return compat.semantic_to_waveform(semantic, history, silent=True, seed=7)

@@ -1,0 +1,214 @@
+"""The runtime is lean: it speaks where only its own dependencies are installed, and its imports run one way."""
+
+import ast
+import graphlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bark_onnx
+from bark_onnx.models import CAUSAL_INPUTS, CODEC_INPUTS, FINE_INPUTS, LOGITS, WAVEFORM
+
+ROOT = Path(__file__).parents[1]
+RUNTIME = Path(bark_onnx.__file__).parent
+SOURCES = sorted(RUNTIME.rglob("*.py"))
+DEPENDENCIES = {"click", "numpy", "onnxruntime", "soundfile", "tokenizers", "tqdm"}
+FOREIGN = ["torch", "transformers", "onnx", "onnxscript", "safetensors", "scipy"]
+OURS = ["bark_onnx_export", "bark_onnx_bench"]
+
+# What pip says where it reaches no package index.
+UNREACHABLE = ("connection", "name resolution", "timed out", "proxyerror")
+
+
+def tree(source: Path) -> ast.Module:
+    return ast.parse(source.read_text(encoding="utf-8"))
+
+
+def imports(source: Path) -> Iterator[str]:
+    """Absolute names of all that a file imports, inside functions too; its own package's with a dot in front."""
+    for node in ast.walk(tree(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from ([f".{alias.name}" for alias in node.names] if module == "." else [module])
+
+
+# Statically
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_the_runtime_imports_its_own_dependencies_only(source: Path) -> None:
+    roots = {name.split(".")[0] for name in imports(source)} - {""}
+    assert roots <= sys.stdlib_module_names | DEPENDENCIES
+    calls = {
+        node.func.id
+        for node in ast.walk(tree(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & {"__import__", "exec", "eval", "import_module"}
+    assert "importlib" not in roots or {name for name in imports(source) if "importlib" in name} == {
+        "importlib.metadata"
+    }
+
+
+def test_imports_run_one_way() -> None:
+    graph = {source.stem: {name[1:] for name in imports(source) if name.startswith(".")} for source in SOURCES}
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # raises if there is a circle
+    layers = ["session", "models", "semantic", "pipeline", "cli"]
+    assert [module for module in order if module in layers] == layers
+    assert {module for module, imported in graph.items() if "pipeline" in imported} <= {"__init__", "cli", "compat"}
+    assert not [module for module, imported in graph.items() if "cli" in imported]
+
+
+def test_onnx_runtime_is_behind_two_files() -> None:
+    """The package's own file looks only whether it is there."""
+    users = {
+        source.stem
+        for source in SOURCES
+        if "onnxruntime" in imports(source)
+        or any(isinstance(node, ast.Name) and node.id == "ort" for node in ast.walk(tree(source)))
+    }
+    assert users - {"__init__"} == {"models", "session"}
+
+
+def test_graph_inputs_and_outputs_are_named_in_one_file() -> None:
+    names = {*CAUSAL_INPUTS, *FINE_INPUTS, *CODEC_INPUTS, LOGITS, WAVEFORM, "past", "present"}
+    naming = {
+        source.stem
+        for source in SOURCES
+        for node in ast.walk(tree(source))
+        if isinstance(node, ast.Constant) and node.value in names
+    }
+    assert naming == {"models"}
+
+
+# Here, where everything is installed
+
+
+def python(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+SPEAK = """
+import json, sys
+from bark_onnx import Bark, GenerationOptions
+import bark_onnx.cli, bark_onnx.compat, bark_onnx.compare
+speech = Bark.load(sys.argv[1], device="cpu").generate("hello", options=GenerationOptions(max_seconds=0.1), seed=0)
+speech.save(sys.argv[2])
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+"""
+
+
+def test_speaking_loads_nothing_of_the_export(bundle: Path, tmp_path: Path) -> None:
+    result = python(SPEAK, bundle, tmp_path / "hello.wav")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "hello.wav").stat().st_size > 44
+    assert set(json.loads(result.stdout)) & {*FOREIGN, *OURS} == set()
+
+
+WITHOUT_ONNX_RUNTIME = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "onnxruntime":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+import bark_onnx
+"""
+
+
+def test_without_onnx_runtime_the_import_says_what_to_install() -> None:
+    result = python(WITHOUT_ONNX_RUNTIME)
+    assert result.returncode == 1
+    message = result.stderr.splitlines()[-1]
+    assert "pip install 'bark-onnx[cpu]'" in message
+    assert "'bark-onnx[gpu]'" in message
+    assert "During handling" not in result.stderr
+
+
+# In a fresh virtual environment
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of a virtual environment in which this project and what its runtime needs are installed."""
+    directory = tmp_path_factory.mktemp("runtime") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", directory], check=True, timeout=120)
+    constraints = ROOT / ".ci" / "constraints.txt"
+    pip = [
+        directory / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--retries=1",
+    ]
+    constrained = ["-c", constraints] if constraints.is_file() else []
+    result = subprocess.run(
+        [*pip, *constrained, f"{ROOT}[cpu]"], capture_output=True, text=True, timeout=600, check=False
+    )
+    if result.returncode and any(word in result.stderr.lower() for word in UNREACHABLE):
+        pytest.skip("pip reaches no package index")
+    assert result.returncode == 0, result.stderr
+    return directory / "bin"
+
+
+def installed(environment: Path, program: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program of the environment, with nothing of this one in reach."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    command = [environment / program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd, env=clean, check=False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="looks for programs where POSIX has them")
+class TestFreshEnvironment:
+    def test_it_has_neither_torch_nor_what_exports(self, environment: Path, tmp_path: Path) -> None:
+        code = f"import importlib.util; print([name for name in {FOREIGN} if importlib.util.find_spec(name)])"
+        assert installed(environment, "python", "-c", code, cwd=tmp_path).stdout == "[]\n"
+        where = "import bark_onnx, bark_onnx_export, bark_onnx_bench; print(bark_onnx.__file__)"
+        path = Path(installed(environment, "python", "-c", where, cwd=tmp_path).stdout.strip())
+        assert path.is_relative_to(environment.parent)  # not the checkout
+        assert (path.parent / "py.typed").is_file()
+
+    def test_it_speaks(self, environment: Path, bundle: Path, tmp_path: Path) -> None:
+        command = ("say", "hello", "--bundle", bundle, "--seed", "1", "--max-seconds", "0.3")
+        result = installed(environment, "bark-onnx", *command, cwd=tmp_path)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+        assert (tmp_path / "out.wav").read_bytes()[:4] == b"RIFF"
+
+    @pytest.mark.parametrize("arguments", [["info"], ["verify"], ["voices"], ["bench", "--repeats", "1"]], ids=" ".join)
+    def test_what_needs_no_checkpoint_works(
+        self, environment: Path, bundle: Path, tmp_path: Path, arguments: list[str]
+    ) -> None:
+        result = installed(environment, "bark-onnx", *arguments, bundle, cwd=tmp_path)
+        assert (result.returncode, result.stderr) == (0, "")
+
+    @pytest.mark.parametrize("command", ["export", "verify"])
+    def test_what_needs_torch_names_the_extra(
+        self, environment: Path, bundle: Path, checkpoint: Path, tmp_path: Path, command: str
+    ) -> None:
+        arguments = [checkpoint, tmp_path / "out"] if command == "export" else [bundle, "--checkpoint", checkpoint]
+        result = installed(environment, "bark-onnx", command, *arguments, cwd=tmp_path)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr == "Error: reading a checkpoint needs torch: pip install 'bark-onnx[export]'\n"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_every_command_has_help(self, environment: Path, tmp_path: Path) -> None:
+        for command in ("bench", "export", "info", "say", "verify", "voices"):
+            assert installed(environment, "bark-onnx", command, "--help", cwd=tmp_path).returncode == 0
+
+    def test_how_long_the_import_takes(self, environment: Path, tmp_path: Path) -> None:
+        """Only printed: see it with pytest -s."""
+        code = "from time import perf_counter as now; a = now(); import bark_onnx; print(f'{now() - a:.3f}')"
+        result = installed(environment, "python", "-c", code, cwd=tmp_path)
+        print(f"import bark_onnx: {float(result.stdout)} s")
