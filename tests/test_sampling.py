@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from bark_onnx import Bark, BarkError, GenerationOptions, Vocabulary, VoicePreset
+from bark_onnx.coarse import coarse_windows, unflatten_codes
 from bark_onnx.fine import fine_codes
 from bark_onnx.models import CausalDecoder, KVCache
 from bark_onnx.sampling import probabilities, random_stream, sample
+from bark_onnx.semantic import semantic_tokens
 
 Floats = NDArray[np.float64]
 
@@ -243,6 +245,22 @@ def test_generate_is_its_four_stages(bark: Bark) -> None:
     np.testing.assert_array_equal(speech.waveform, bark.decode(fine))
 
 
+def test_every_stage_samples_from_the_stream_of_its_name(bark: Bark) -> None:
+    space, options = Vocabulary(), SHORT
+    ids = bark._tokenizer.encode("Hello world")
+    stream, cache = random_stream(7, "semantic"), bark._semantic.new_cache()
+    semantic = np.array(list(semantic_tokens(bark._semantic, cache, ids, None, options, space, stream)))
+    np.testing.assert_array_equal(bark.semantic("Hello world", options=options, seed=7), semantic)
+
+    stream, cache = random_stream(7, "coarse"), bark._coarse.new_cache()
+    windows = list(coarse_windows(bark._coarse, cache, semantic, None, options, space, stream))
+    coarse = unflatten_codes(np.concatenate(windows), space)
+    np.testing.assert_array_equal(bark.coarse(semantic, options=options, seed=7), coarse)
+
+    *_, fine = fine_codes(bark._fine, coarse, None, options, space, random_stream(7, "fine"))
+    np.testing.assert_array_equal(bark.fine(coarse, options=options, seed=7), fine)
+
+
 def test_what_was_spoken_before_changes_nothing(bark: Bark) -> None:
     """The caches that a Bark keeps hold another utterance when the next one begins."""
     first = bark.generate("Hello world", options=SHORT, seed=7)
@@ -258,7 +276,6 @@ def test_coarse_windows_with_and_without_the_kept_cache(
     """Windows that continue the last one's cache make the codes of windows that begin anew."""
     semantic = np.random.default_rng(3).integers(0, 10_000, 120)
     options = GenerationOptions(coarse_temperature=temperature)
-    monkeypatch.setattr(bark, "_caches", (bark._semantic.new_cache(), bark._coarse.new_cache()))  # to be spoilt
     prefill = CausalDecoder.prefill
 
     def codes(before_prefill: Callable[[KVCache], None]) -> list[int]:
@@ -267,7 +284,9 @@ def test_coarse_windows_with_and_without_the_kept_cache(
             return prefill(decoder, cache, *ids)
 
         monkeypatch.setattr(CausalDecoder, "prefill", changed)
-        return bark.coarse(semantic, options=options, seed=7).ravel().tolist()
+        decoder, stream = bark._coarse, random_stream(7, "coarse")
+        windows = coarse_windows(decoder, decoder.new_cache(), semantic, None, options, Vocabulary(), stream)
+        return np.concatenate(list(windows)).tolist()
 
     def forget(cache: KVCache) -> None:
         cache.length = 0

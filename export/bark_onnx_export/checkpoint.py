@@ -1,13 +1,12 @@
 """A checkpoint of Bark, in Hugging Face's layout or Suno's, as clean weights: one network in memory at a time."""
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from bark_onnx.sizes import CodecSize
+from bark_onnx.sizes import misfits
 from bark_onnx.vocabulary import Vocabulary
 
 from . import huggingface, suno
@@ -96,33 +95,8 @@ def open_checkpoint(
     )
 
 
-def _misfits(stage: str, weights: Weights, v: Vocabulary) -> list[str]:
-    """Where a network's sizes do not do for the ids, windows and frames of the token space."""
-    size = weights.size
-    if isinstance(size, CodecSize):
-        exact = {
-            "codes in a codebook": (size.codebook_size, v.codebook_size),
-            "samples in a frame": (math.prod(size.ratios), v.frame_samples),
-        }
-        return [f"{has} {what} instead of {needed}" for what, (has, needed) in exact.items() if has != needed]
-    needs = {
-        "semantic": {
-            "input_vocabulary": max(v.text_pad, v.semantic_infer) + 1,
-            "output_vocabulary": v.semantic_pad + 1,
-            "context": v.text_window + v.max_semantic_tokens,  # the infer token, but not the last one sampled
-        },
-        "coarse": {
-            "input_vocabulary": max(v.coarse_semantic_pad, v.coarse_infer) + 1,
-            "output_vocabulary": v.semantic_size + v.coarse_codebooks * v.codebook_size,
-            "context": v.coarse_semantic_window + 1 + v.max_coarse_history,
-        },
-        "fine": {"input_vocabulary": v.codebook_size + 1, "context": v.fine_window},
-    }
-    problems = [
-        f"{name} is {getattr(size, name)} where {least} is needed"
-        for name, least in needs[stage].items()
-        if getattr(size, name) < least
-    ]
-    if stage == "fine" and (codebooks := len(weights.tensors["token_embeddings"])) != v.fine_codebooks:
-        problems.append(f"{codebooks} codebooks instead of {v.fine_codebooks}")
+def _misfits(stage: str, weights: Weights, vocabulary: Vocabulary) -> list[str]:
+    problems = misfits(stage, weights.size, vocabulary)
+    if stage == "fine" and (codebooks := len(weights.tensors["token_embeddings"])) != vocabulary.fine_codebooks:
+        problems.append(f"{codebooks} codebooks instead of {vocabulary.fine_codebooks}")
     return problems

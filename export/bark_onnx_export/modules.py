@@ -23,5 +23,4 @@ def sampled_ids(stage: str, vocabulary: Vocabulary) -> list[int]:
     """The ids that a causal stage can sample: semantic tokens and the end, or codes of the coarse codebooks."""
     if stage == "semantic":
         return [*range(vocabulary.semantic_size), vocabulary.semantic_pad]
-    codes = vocabulary.coarse_codebooks * vocabulary.codebook_size
-    return list(range(vocabulary.semantic_size, vocabulary.semantic_size + codes))
+    return list(range(vocabulary.semantic_size, vocabulary.semantic_size + vocabulary.coarse_choices))

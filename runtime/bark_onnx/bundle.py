@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .errors import BarkError, BundleError
-from .sizes import CodecSize, TransformerSize
+from .errors import BarkError, BundleError, reason
+from .sizes import CodecSize, TransformerSize, misfits
 from .vocabulary import Vocabulary
 
 FORMAT_REVISION = 1
@@ -31,6 +31,9 @@ PRECISIONS = ("fp32", "fp16", "int8", "int4")
 KV_LAYOUTS = ("static",)
 STAGES = ("semantic", "coarse", "fine", "codec")
 MAX_MANIFEST_BYTES = 4 << 20
+
+# The most that is believed of a transformer's sizes, since they decide how much memory is asked for.
+_MOST = {"layers": 256, "heads": 256, "input_vocabulary": 1 << 24, "output_vocabulary": 1 << 24}
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,12 @@ class Bundle:
             if path.stat().st_size > MAX_MANIFEST_BYTES:
                 raise BundleError(f"{path} is over {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
             text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            what = "has no manifest.json" if directory.is_dir() else "is not a directory"
-            raise BundleError(f"{directory} {what}: not a bundle; make one with `bark-onnx export`") from None
+        except (FileNotFoundError, NotADirectoryError):
+            raise BundleError(
+                f"{directory} is not a bundle (no {MANIFEST}): make one with `bark-onnx export`"
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
-            raise BundleError(f"{path} cannot be read: {error}") from None
+            raise BundleError(f"{path} cannot be read: {reason(error)}") from None
         try:
             bundle = cls(directory, Manifest.from_json(text))
         except BundleError as error:
@@ -162,7 +166,7 @@ class Bundle:
         except FileNotFoundError:
             return f"{name} is missing"
         except OSError as error:
-            return f"{name} cannot be read ({error.strerror})"
+            return f"{name} cannot be read ({reason(error)})"
         return None
 
     def graph(self, stage: str) -> Path:
@@ -211,18 +215,12 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
             yield f"files names {name!r}, which is not a plain path inside the bundle"
     for stage in ("semantic", "coarse", "fine"):
         size: TransformerSize = getattr(manifest.sizes, stage)
-        if min(asdict(size).values()) < 1 or size.layers > 256 or size.context > 1 << 16 or size.width % size.heads:
+        in_range = all(1 <= value <= _MOST.get(name, 1 << 16) for name, value in asdict(size).items())
+        if not in_range or size.width % size.heads:
             yield f"sizes.{stage} is impossible: {size}"
-    sizes, codec, vocabulary = manifest.sizes, manifest.sizes.codec, manifest.vocabulary
-    for stage, longest, size in (
-        ("semantic", vocabulary.text_window + vocabulary.max_semantic_tokens, sizes.semantic),
-        ("coarse", vocabulary.coarse_semantic_window + vocabulary.max_coarse_history, sizes.coarse),
-        ("fine", vocabulary.fine_window, sizes.fine),
-    ):
-        if longest > size.context:
-            yield f"sizes.{stage}.context is {size.context}, but the vocabulary's windows need {longest}"
-    if (codec.codebooks, codec.codebook_size) != (vocabulary.fine_codebooks, vocabulary.codebook_size):
-        yield f"the codec has {codec.codebooks} codebooks of {codec.codebook_size}, the vocabulary says otherwise"
+    for stage in STAGES:
+        for problem in misfits(stage, getattr(manifest.sizes, stage), manifest.vocabulary):
+            yield f"sizes.{stage}: {problem}"
 
 
 def _parse(kind: Any, value: Any, where: str, problems: list[str]) -> Any:
@@ -236,7 +234,7 @@ def _parse(kind: Any, value: Any, where: str, problems: list[str]) -> Any:
         return {key: _parse(arguments[1], item, f"{where}[{key!r}]", problems) for key, item in value.items()}
     if origin is tuple and isinstance(value, list):
         return tuple(_parse(arguments[0], item, where, problems) for item in value)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 1 << 53:
         return float(value)
     if type(value) is not kind:
         problems.append(f"{where} is {value!r:.60}, expected {getattr(kind, '__name__', kind)}")

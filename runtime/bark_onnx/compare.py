@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .arrays import FloatArray, IntArray
 from .bundle import STAGES, Bundle
 from .errors import BundleError
-from .models import CausalDecoder, CodecDecoder, FineModel
+from .models import CausalDecoder, CodecDecoder, FineModel, open_causal, open_codec, open_fine
 from .session import Device
 from .vocabulary import Vocabulary
 
@@ -83,14 +83,12 @@ def compare_bundles(reference: Bundle, candidate: Bundle) -> Iterator[GraphError
 
 def open_network(bundle: Bundle, stage: str) -> CausalDecoder | FineModel | CodecDecoder:
     """One network of a bundle on the CPU."""
-    device, path, manifest = Device.choose("cpu"), bundle.graph(stage), bundle.manifest
+    device = Device.choose("cpu")
     if stage == "fine":
-        return FineModel(path, device)
+        return open_fine(bundle, device)
     if stage == "codec":
-        return CodecDecoder(path, device)
-    precision = manifest.precisions.semantic if stage == "semantic" else manifest.precisions.coarse
-    size = manifest.sizes.semantic if stage == "semantic" else manifest.sizes.coarse
-    return CausalDecoder(path, size, precision.kv_cache, device)
+        return open_codec(bundle, device)
+    return open_causal(bundle, "semantic" if stage == "semantic" else "coarse", device)
 
 
 def check_finite(bundle: Bundle) -> None:

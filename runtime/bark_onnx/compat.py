@@ -101,11 +101,11 @@ def generate_text_semantic(
     min_eos_p: float | None = 0.2,
     max_gen_duration_s: float | None = None,
     allow_early_stop: bool = True,
-    use_kv_caching: bool = True,
+    use_kv_caching: bool = False,
     *,
     seed: int | None = None,
 ) -> IntArray:
-    """Text -> semantic tokens [S]. The KV cache is always used: it changes nothing but the speed."""
+    """Text -> semantic tokens [S]. The KV cache is used whatever `use_kv_caching` says: it changes only the speed."""
     options = GenerationOptions(
         text_temperature=temp,
         top_k=top_k,
@@ -126,7 +126,7 @@ def generate_coarse(
     silent: bool = False,
     max_coarse_history: int = 630,
     sliding_window_len: int = 60,
-    use_kv_caching: bool = True,
+    use_kv_caching: bool = False,
     *,
     seed: int | None = None,
 ) -> IntArray:

@@ -1,8 +1,13 @@
 """What a caller can do something about, as one line: what is wrong, where, and what to do next."""
 
+LONGEST = 800
+
 
 class BarkError(Exception):
-    """An error that a user can cause. Its text is one line; the command line prints it as it is."""
+    """An error that a user can cause. Its text is one readable line, whatever a hostile file put into it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class BundleError(BarkError):
@@ -19,3 +24,15 @@ class DeviceError(BarkError):
 
 class BarkWarning(UserWarning):
     """Something that works, but not as the caller may expect: text that is cut, a voice whose lengths do not fit."""
+
+
+def one_line(text: str) -> str:
+    """White space collapsed, what does not print replaced, the middle of what is too long left out."""
+    text = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+    return text if len(text) <= LONGEST else f"{text[: LONGEST * 3 // 4]} ... {text[-LONGEST // 4 :]}"
+
+
+def reason(error: Exception) -> str:
+    """Why something failed, without Python's names for it: the first line of another library's exception."""
+    strerror = getattr(error, "strerror", None)
+    return strerror or next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -5,14 +5,15 @@ This is the only file that names graph inputs and outputs; the exporter takes th
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from .arrays import FloatArray, IntArray
-from .session import Device
+from .arrays import FloatArray, IntArray, Waveform
+from .bundle import Bundle
+from .session import Device, Graph, Shapes
 from .sizes import TransformerSize
 
 CAUSAL_INPUTS = ("input_ids", "history_ids", "position_ids", "lengths", "total")
@@ -43,7 +44,7 @@ class KVCache:
     """
 
     values: list[ort.OrtValue]
-    arrays: list[NDArray[np.generic] | None]  # what keeps the memory of `values` alive
+    arrays: list[NDArray[Any] | None]  # what keeps the memory of `values` alive
     ids: IdArray  # [2, context]: input and history ids, the first `length` of them valid
     length: int = 0
     step: ort.IOBinding | None = field(default=None, repr=False)  # the decode step's binding, which never changes
@@ -56,14 +57,22 @@ class CausalDecoder:
     and is bound by bandwidth, so nothing else may cost there: its inputs, its outputs and the cache are bound once.
     """
 
-    def __init__(self, path: Path, size: TransformerSize, kv_cache: str, device: Device) -> None:
+    def __init__(self, path: Path, size: TransformerSize, choices: int, kv_cache: str, device: Device) -> None:
+        """`choices` is the number of ids that can be sampled, `kv_cache` the cache's precision."""
         self.size = size
         self.device = device
-        self.session = device.open(path)
         self.nothing = size.input_vocabulary  # the all-zero embedding row: "no history here"
         self._chunk = PREFILL_CHUNK if device.memory == "cpu" else size.context
         self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
-        self._logits: FloatArray = np.zeros((1, self.session.get_outputs()[0].shape[1]), np.float32)
+        ids, cache = (np.int64, (None, None)), (self._kv_dtype, (None, size.heads, size.context, size.head_size))
+        inputs: Shapes = dict(zip(CAUSAL_INPUTS, (ids, ids, ids, (np.int32, (None,)), (np.int32, ())), strict=True))
+        self._graph = Graph(
+            path,
+            device,
+            {**inputs, **dict.fromkeys(cache_names("past", size.layers), cache)},
+            {LOGITS: (np.float32, (None, choices)), **dict.fromkeys(cache_names("present", size.layers), cache)},
+        )
+        self._logits: FloatArray = np.zeros((1, choices), np.float32)
         self._step_inputs = _causal_inputs(1, self.nothing)
 
     def new_cache(self) -> KVCache:
@@ -92,7 +101,7 @@ class CausalDecoder:
             inputs = _causal_inputs(chunk.shape[1], self.nothing)
             inputs["input_ids"][0], inputs["history_ids"][0] = chunk
             self._place(inputs, start)
-            self.session.run_with_iobinding(self._bind(cache, inputs))
+            self._graph.run_bound(self._bind(cache, inputs))
             cache.length = start + chunk.shape[1]
             cache.ids[:, start : cache.length] = chunk
         return self._logits[0]  # type: ignore[no-any-return]
@@ -104,34 +113,31 @@ class CausalDecoder:
         self._place(inputs, cache.length)
         if cache.step is None or self.device.memory != "cpu":  # elsewhere, binding is what copies the inputs over
             cache.step = self._bind(cache, inputs)
-        self.session.run_with_iobinding(cache.step)
+        self._graph.run_bound(cache.step)
         cache.ids[:, cache.length] = token, self.nothing
         cache.length += 1
         return self._logits[0]  # type: ignore[no-any-return]
 
     @staticmethod
-    def _place(inputs: dict[str, NDArray[np.integer]], start: int) -> None:
+    def _place(inputs: dict[str, NDArray[np.integer[Any]]], start: int) -> None:
         """Put the inputs' positions at `start` and after."""
         count = inputs["input_ids"].shape[1]
         inputs["position_ids"][0] = np.arange(start, start + count)
         inputs["lengths"][0] = start + count - 1
         inputs["total"][...] = start + count
 
-    def _bind(self, cache: KVCache, inputs: dict[str, NDArray[np.integer]]) -> ort.IOBinding:
-        binding = self.session.io_binding()
-        for name, array in inputs.items():
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
-        for prefix, bind in (("past", binding.bind_ortvalue_input), ("present", binding.bind_ortvalue_output)):
-            for name, value in zip(cache_names(prefix, self.size.layers), cache.values, strict=True):
-                bind(name, value)
-        binding.bind_ortvalue_output(LOGITS, ort.OrtValue.ortvalue_from_numpy(self._logits))
-        return binding
+    def _bind(self, cache: KVCache, inputs: dict[str, NDArray[np.integer[Any]]]) -> ort.IOBinding:
+        values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
+        outputs = {LOGITS: ort.OrtValue.ortvalue_from_numpy(self._logits)}
+        for prefix, bound in (("past", values), ("present", outputs)):
+            bound |= zip(cache_names(prefix, self.size.layers), cache.values, strict=True)
+        return self._graph.bind(values, outputs)
 
 
-def _causal_inputs(length: int, nothing: int) -> dict[str, NDArray[np.integer]]:
+def _causal_inputs(length: int, nothing: int) -> dict[str, NDArray[np.integer[Any]]]:
     """Input arrays of a causal graph for `length` positions of one row."""
     shape = (1, length)
-    arrays: tuple[NDArray[np.integer], ...] = (
+    arrays: tuple[NDArray[np.integer[Any]], ...] = (
         np.zeros(shape, np.int64),
         np.full(shape, nothing, np.int64),
         np.zeros(shape, np.int64),
@@ -151,23 +157,47 @@ def _common_prefix(a: IdArray, b: IdArray) -> int:
 class FineModel:
     """The non-causal transformer that fills in the fine codebooks."""
 
-    def __init__(self, path: Path, device: Device) -> None:
-        self.session = device.open(path)
+    def __init__(self, path: Path, codebooks: int, codebook_size: int, window: int, device: Device) -> None:
+        inputs = dict(zip(FINE_INPUTS, ((np.int64, (None, window, codebooks)), (np.int64, ())), strict=True))
+        self._graph = Graph(path, device, inputs, {LOGITS: (np.float32, (None, window, codebook_size))})
 
     def logits(self, codes: IntArray, codebook: int) -> FloatArray:
-        """Logits [T, codebook_size] of one codebook, given a window's codes [codebooks, T]."""
+        """Logits [window, codebook_size] of one codebook, given a window's codes [codebooks, window]."""
         arrays = (np.ascontiguousarray(codes.T[None], np.int64), np.array(codebook, np.int64))
-        logits: NDArray[np.float32] = self.session.run([LOGITS], dict(zip(FINE_INPUTS, arrays, strict=True)))[0]
+        logits: NDArray[np.float32] = self._graph.run(dict(zip(FINE_INPUTS, arrays, strict=True)))
         return logits[0]  # type: ignore[no-any-return]
 
 
 class CodecDecoder:
     """EnCodec's decoder."""
 
-    def __init__(self, path: Path, device: Device) -> None:
-        self.session = device.open(path)
+    def __init__(self, path: Path, codebooks: int, device: Device) -> None:
+        self._graph = Graph(
+            path, device, {CODEC_INPUTS[0]: (np.int64, (codebooks, None))}, {WAVEFORM: (np.float32, (None,))}
+        )
 
-    def decode(self, codes: IntArray) -> NDArray[np.float32]:
+    def decode(self, codes: IntArray) -> Waveform:
         """Fine codes [codebooks, T] -> waveform [T * frame_samples], full scale at 1."""
-        waveform: NDArray[np.float32] = self.session.run([WAVEFORM], {CODEC_INPUTS[0]: codes.astype(np.int64)})[0]
+        waveform: Waveform = self._graph.run({CODEC_INPUTS[0]: np.ascontiguousarray(codes, np.int64)})
         return waveform
+
+
+def open_causal(bundle: Bundle, stage: Literal["semantic", "coarse"], device: Device) -> CausalDecoder:
+    """The causal decoder of a bundle's stage."""
+    sizes, precisions, space = bundle.manifest.sizes, bundle.manifest.precisions, bundle.manifest.vocabulary
+    size, precision, choices = {
+        "semantic": (sizes.semantic, precisions.semantic, space.semantic_choices),
+        "coarse": (sizes.coarse, precisions.coarse, space.coarse_choices),
+    }[stage]
+    return CausalDecoder(bundle.graph(stage), size, choices, precision.kv_cache, device)
+
+
+def open_fine(bundle: Bundle, device: Device) -> FineModel:
+    """The fine model of a bundle."""
+    space = bundle.manifest.vocabulary
+    return FineModel(bundle.graph("fine"), space.fine_codebooks, space.codebook_size, space.fine_window, device)
+
+
+def open_codec(bundle: Bundle, device: Device) -> CodecDecoder:
+    """The codec of a bundle."""
+    return CodecDecoder(bundle.graph("codec"), bundle.manifest.vocabulary.fine_codebooks, device)

@@ -21,7 +21,7 @@ from .coarse import coarse_windows, unflatten_codes
 from .codec import waveform
 from .errors import BarkError, BundleError
 from .fine import fine_codes, fine_windows
-from .models import CausalDecoder, CodecDecoder, FineModel
+from .models import open_causal, open_codec, open_fine
 from .options import GenerationOptions
 from .sampling import draw_seed, random_stream
 from .semantic import semantic_tokens, token_limit
@@ -45,23 +45,18 @@ class Bark:
     """
 
     def __init__(self, bundle: Bundle, device: Device, *, progress: bool = False) -> None:
-        manifest = bundle.manifest
         self.bundle = bundle
         self.device = device
         self.progress = progress
-        self.vocabulary = manifest.vocabulary
-        self.sample_rate = manifest.vocabulary.sample_rate
+        self.vocabulary = bundle.manifest.vocabulary
+        self.sample_rate = self.vocabulary.sample_rate
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
-        self._semantic, self._coarse = (
-            CausalDecoder(bundle.graph(stage), size, precision.kv_cache, device)
-            for stage, size, precision in (
-                ("semantic", manifest.sizes.semantic, manifest.precisions.semantic),
-                ("coarse", manifest.sizes.coarse, manifest.precisions.coarse),
-            )
-        )
-        self._fine = FineModel(bundle.graph("fine"), device)
-        self._codec = CodecDecoder(bundle.graph("codec"), device)
-        self._caches = (self._semantic.new_cache(), self._coarse.new_cache())
+        self._semantic = open_causal(bundle, "semantic", device)
+        self._coarse = open_causal(bundle, "coarse", device)
+        self._fine = open_fine(bundle, device)
+        self._codec = open_codec(bundle, device)
+        self._semantic_cache = self._semantic.new_cache()
+        self._coarse_cache = self._coarse.new_cache()
 
     @classmethod
     def load(
@@ -129,7 +124,7 @@ class Bark:
         text_ids = self._tokenizer.encode(text)
         tokens = semantic_tokens(
             self._semantic,
-            self._caches[0],
+            self._semantic_cache,
             text_ids,
             self.voice(voice),
             options,
@@ -153,7 +148,7 @@ class Bark:
         if preset is not None:
             preset.warn_if_uneven(self.vocabulary)
         windows = coarse_windows(
-            self._coarse, self._caches[1], tokens, preset, options, self.vocabulary, _stream(seed, "coarse")
+            self._coarse, self._coarse_cache, tokens, preset, options, self.vocabulary, _stream(seed, "coarse")
         )
         count = -(-self.vocabulary.coarse_length(len(tokens)) // options.sliding_window)
         return unflatten_codes(np.concatenate(list(self._shown(windows, "coarse", count))), self.vocabulary)

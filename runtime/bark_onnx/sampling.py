@@ -38,6 +38,7 @@ def probabilities(
 
     Raises BarkError if the logits hold a NaN or an infinity.
     """
+    logits = logits.astype(np.float64)
     largest = logits.max(axis=-1, keepdims=True)
     if not np.isfinite(largest).all():
         raise BarkError(
@@ -47,7 +48,7 @@ def probabilities(
         one_hot = np.zeros(logits.shape)
         np.put_along_axis(one_hot, logits.argmax(axis=-1, keepdims=True), 1.0, axis=-1)
         return one_hot
-    centred = (logits - largest).astype(np.float64)
+    centred = logits - largest
     if top_p is not None:
         centred = np.where(_in_nucleus(centred, top_p), centred, -np.inf)
     if top_k is not None and top_k < centred.shape[-1]:

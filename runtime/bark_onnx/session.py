@@ -1,13 +1,15 @@
 """Where graphs run: execution providers, session options and threads. The one place where a provider is chosen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from .errors import BundleError, DeviceError
+from .errors import BundleError, DeviceError, reason
 
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 
@@ -16,6 +18,9 @@ _PROVIDERS = {
     "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
     "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
 }
+
+Shapes = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]]
+"""Of each input or output of a graph: its type and its axes, None where an axis is free."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +58,7 @@ class Device:
         """Where the provider keeps tensors, in ONNX Runtime's words."""
         return "cpu" if self.name == "cpu" else "cuda"
 
-    def open(self, path: Path) -> ort.InferenceSession:
-        """Load one graph. Raises BundleError if ONNX Runtime does not accept it."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads or 0
-        options.log_severity_level = 3
-        try:
-            session = ort.InferenceSession(path, options, providers=_PROVIDERS[self.name])
-        except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise BundleError(f"ONNX Runtime {ort.__version__} cannot load {path.name}: {_first_line(error)}") from None
-        if session.get_providers()[0] != _PROVIDERS[self.name][0]:
-            raise DeviceError(
-                f"device {self.name!r}: {_PROVIDERS[self.name][0]} did not start; are its libraries installed?"
-            )
-        return session
-
-    def zeros(self, shape: tuple[int, ...], dtype: type[np.generic]) -> tuple[ort.OrtValue, NDArray[np.generic] | None]:
+    def zeros(self, shape: tuple[int, ...], dtype: type[np.generic]) -> tuple[ort.OrtValue, NDArray[Any] | None]:
         """A tensor in the device's memory, and the array behind it where that is the CPU's.
 
         ONNX Runtime does not own the memory of a value made from an array: the caller keeps both.
@@ -81,14 +71,83 @@ class Device:
         return value, None
 
 
+class Graph:
+    """One loaded graph. What goes wrong in it is a BundleError that names its file.
+
+    Args:
+        inputs, outputs: what the graph must take and return, exactly.
+    """
+
+    def __init__(self, path: Path, device: Device, inputs: Shapes, outputs: Shapes) -> None:
+        self.name = path.name
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = device.threads or 0
+        options.log_severity_level = 4  # what goes wrong is raised; nothing is printed beside it
+        try:
+            self._session = ort.InferenceSession(path, options, providers=_PROVIDERS[device.name])
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise BundleError(
+                f"ONNX Runtime {ort.__version__} cannot load {path.name} ({reason(error)}): export the bundle again"
+            ) from None
+        if self._session.get_providers()[0] != _PROVIDERS[device.name][0]:
+            raise DeviceError(
+                f"device {device.name!r}: {_PROVIDERS[device.name][0]} did not start; are its libraries installed?"
+            )
+        problems = _differences(self._session.get_inputs(), inputs) + _differences(self._session.get_outputs(), outputs)
+        if problems:
+            raise BundleError(f"{path.name} is not the graph that the manifest describes: {'; '.join(problems)}")
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Any:
+        """The first output for these inputs."""
+        try:
+            return self._session.run(None, inputs)[0]
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise self._failure(error) from None
+
+    def bind(self, inputs: Mapping[str, ort.OrtValue], outputs: Mapping[str, ort.OrtValue]) -> ort.IOBinding:
+        """Inputs and outputs in memory of the caller's, who keeps it."""
+        binding = self._session.io_binding()
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in outputs.items():
+            binding.bind_ortvalue_output(name, value)
+        return binding
+
+    def run_bound(self, binding: ort.IOBinding) -> None:
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise self._failure(error) from None
+
+    def _failure(self, error: Exception) -> BundleError:
+        return BundleError(f"{self.name} failed while it ran: {reason(error)}")
+
+
+def _differences(nodes: list[ort.NodeArg], expected: Shapes) -> list[str]:
+    """How the declared inputs or outputs of a graph differ from what they must be."""
+    found = {node.name: node for node in nodes}
+    problems = [f"no {name}" for name in expected if name not in found]
+    problems += [f"unexpected {name}" for name in found if name not in expected]
+    for name in expected.keys() & found.keys():
+        (dtype, shape), node = expected[name], found[name]
+        sizes = [want for want, has in zip(shape, node.shape, strict=False) if want is not None and want != has]
+        if node.type != _ONNX_TYPES[dtype] or len(node.shape) != len(shape) or sizes:
+            problems.append(f"{name} is {node.type} {node.shape} instead of {_ONNX_TYPES[dtype]} {list(shape)}")
+    return sorted(problems)
+
+
+_ONNX_TYPES: dict[type[np.generic], str] = {
+    np.int32: "tensor(int32)",
+    np.int64: "tensor(int64)",
+    np.float16: "tensor(float16)",
+    np.float32: "tensor(float)",
+}
+
+
 def _gpu_answers() -> bool:
-    """Whether the GPU answers: that a provider is listed says only that this ONNX Runtime was built with it."""
+    """Whether the GPU takes an allocation: that a provider is listed says only that it was built in."""
     try:
         ort.OrtValue.ortvalue_from_shape_and_type([1], np.float32, "cuda", 0)
     except Exception:  # ONNX Runtime's exceptions share no base class
         return False
     return True
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as WordPiece
 
-from .errors import BarkWarning, BundleError
+from .errors import BarkError, BarkWarning, BundleError, reason
 from .text import normalize
 from .vocabulary import Vocabulary
 
@@ -19,14 +19,14 @@ class Tokenizer:
         try:
             self._word_piece = WordPiece.from_file(str(path))
         except Exception as error:  # what `tokenizers` raises is a bare Exception
-            raise BundleError(f"{path.name} is not a tokenizer: {error}") from None
+            raise BundleError(f"{path.name} is not a tokenizer: {reason(error)}") from None
         self._word_piece.no_truncation()
         self._word_piece.no_padding()
         self._vocabulary = vocabulary
-        largest = self._word_piece.get_vocab_size() - 1 + vocabulary.text_offset
-        if largest > vocabulary.text_pad:
+        largest = max(self._word_piece.get_vocab().values(), default=0) + vocabulary.text_offset
+        if largest >= vocabulary.text_pad:
             raise BundleError(
-                f"{path.name} has ids up to {largest}, beyond the model's text ids (to {vocabulary.text_pad})"
+                f"{path.name} has ids up to {largest}, and the model's text ids end before {vocabulary.text_pad}"
             )
 
     def encode(self, text: str) -> NDArray[np.int64]:
@@ -35,7 +35,11 @@ class Tokenizer:
         Text that is too long is cut, with a warning that says how much. Raises BarkError for empty text.
         """
         space = self._vocabulary
-        ids = self._word_piece.encode(normalize(text), add_special_tokens=False).ids
+        text = normalize(text)
+        try:
+            ids = self._word_piece.encode(text, add_special_tokens=False).ids
+        except Exception as error:  # what `tokenizers` raises is a bare Exception
+            raise BarkError(f"the text cannot be tokenized: {reason(error)}") from None
         if len(ids) > space.text_window:
             lost = len(ids) - space.text_window
             warnings.warn(

@@ -71,6 +71,16 @@ class Vocabulary:
         return self.semantic_size
 
     @property
+    def semantic_choices(self) -> int:
+        """Ids that the semantic stage can sample: the tokens and the end."""
+        return self.semantic_size + 1
+
+    @property
+    def coarse_choices(self) -> int:
+        """Ids that the coarse stage can sample, codebook after codebook."""
+        return self.coarse_codebooks * self.codebook_size
+
+    @property
     def frame_samples(self) -> int:
         """Audio samples in one frame of codes."""
         return int(self.sample_rate / self.coarse_rate)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import IntArray
-from .errors import BarkWarning, VoiceError
+from .errors import BarkWarning, VoiceError, reason
 from .files import replacing
 from .vocabulary import Vocabulary
 
@@ -42,15 +42,19 @@ class VoicePreset:
     def __post_init__(self) -> None:
         problems = []
         for name, dimensions in (("semantic", 1), ("coarse", 2), ("fine", 2)):
-            array = np.asarray(getattr(self, name))
-            if not np.issubdtype(array.dtype, np.integer):
+            try:
+                array = np.asarray(getattr(self, name))
+            except ValueError:
+                problems.append(f"{name} is no array")
+                continue
+            if array.dtype.kind not in "iu":
                 problems.append(f"{name} holds {array.dtype}, not integers")
             elif array.ndim != dimensions or not 0 < array.size <= _MAX_TOKENS:
                 problems.append(
                     f"{name} has shape {array.shape}, expected {'[S]' if dimensions == 1 else '[codebooks, T]'}"
                 )
-            elif array.min() < 0:
-                problems.append(f"{name} holds negative tokens")
+            elif array.min() < 0 or array.max() >= 1 << 63:
+                problems.append(f"{name} holds negative or huge tokens")
             else:
                 array = array.astype(np.int64)
                 array.flags.writeable = False
@@ -73,7 +77,7 @@ class VoicePreset:
         except VoiceError as error:
             raise VoiceError(f"{path}: {error}") from None
         except Exception as error:  # a hostile file can fail in zipfile, zlib, struct or numpy
-            raise VoiceError(f"{path} cannot be read as a voice preset: {str(error) or type(error).__name__}") from None
+            raise VoiceError(f"{path} cannot be read as a voice preset: {reason(error)}") from None
 
     @classmethod
     def from_prompt(cls, prompt: Mapping[str, Any]) -> "VoicePreset":
@@ -81,7 +85,7 @@ class VoicePreset:
         missing = [key for key in _ARRAYS.values() if key not in prompt]
         if missing:
             raise VoiceError(f"not a voice preset: {', '.join(missing)} missing")
-        return cls(**{name: np.asarray(prompt[key]) for name, key in _ARRAYS.items()})
+        return cls(**{name: prompt[key] for name, key in _ARRAYS.items()})
 
     def to_prompt(self) -> dict[str, IntArray]:
         """suno-ai/bark's dictionary of the three arrays."""
