@@ -133,9 +133,7 @@ class Bundle:
                 raise BundleError(f"{path} is over {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
             text = path.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
-            raise BundleError(
-                f"{directory} is not a bundle (no {MANIFEST}): make one with `bark-onnx export`"
-            ) from None
+            raise BundleError(f"{directory} is not a bundle (no {MANIFEST}): make one by `bark-onnx export`") from None
         except (OSError, UnicodeDecodeError) as error:
             raise BundleError(f"{path} cannot be read: {reason(error)}") from None
         try:
@@ -209,10 +207,11 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
     for name in [f"{stage}.onnx" for stage in STAGES] + [TOKENIZER]:
         if name not in manifest.files:
             yield f"files lacks {name}"
-    for name in manifest.files:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or path.as_posix() != name:
-            yield f"files names {name!r}, which is not a plain path inside the bundle"
+    yield from (
+        f"files names {name!r:.80}, which is not a plain path inside the bundle"
+        for name in manifest.files
+        if not _is_plain(name)
+    )
     for stage in ("semantic", "coarse", "fine"):
         size: TransformerSize = getattr(manifest.sizes, stage)
         in_range = all(1 <= value <= _MOST.get(name, 1 << 16) for name, value in asdict(size).items())
@@ -221,6 +220,13 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
     for stage in STAGES:
         for problem in misfits(stage, getattr(manifest.sizes, stage), manifest.vocabulary):
             yield f"sizes.{stage}: {problem}"
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name is a relative path of a file, the same on every system, that does not leave the bundle."""
+    path = PurePosixPath(name)
+    inside = path.parts and not path.is_absolute() and ".." not in path.parts and path.as_posix() == name != VOICES
+    return bool(inside) and name.isprintable() and not set(name) & set('\\:*?"<>|')
 
 
 def _parse(kind: Any, value: Any, where: str, problems: list[str]) -> Any:
