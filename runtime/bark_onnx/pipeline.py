@@ -104,10 +104,6 @@ class Bark:
         timings: dict[str, float] = {}
         with _timed(timings, "semantic"):
             semantic = self.semantic(text, voice, options, seed)
-        if not len(semantic):
-            raise BarkError(
-                "the model ended the utterance before it began; try another seed or a lower text_temperature"
-            )
         with _timed(timings, "coarse"):
             coarse = self.coarse(semantic, voice, options, seed)
         with _timed(timings, "fine"):
@@ -143,6 +139,8 @@ class Bark:
     ) -> IntArray:
         """Semantic tokens [S] -> coarse codes [2, T], 75 frames for a second."""
         options = options or GenerationOptions()
+        if np.size(semantic) == 0:
+            raise BarkError("the model ended the utterance before it began: try another seed, or more text")
         tokens = _tokens("semantic tokens", semantic, (None,), self.vocabulary.semantic_size)
         preset = self.voice(voice)
         if preset is not None:

@@ -36,7 +36,7 @@ def probabilities(
 
     The order is the reference's (`generate_text_semantic`): top-p on the plain logits, then top-k, then temperature.
 
-    Raises BarkError if the logits hold a NaN or an infinity.
+    Raises BarkError if the largest logit is not a finite number; -inf is a token that cannot be sampled.
     """
     logits = logits.astype(np.float64)
     largest = logits.max(axis=-1, keepdims=True)
