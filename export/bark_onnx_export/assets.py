@@ -10,7 +10,8 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from bark_onnx.errors import BarkError, VoiceError
+from bark_onnx.bundle import is_plain
+from bark_onnx.errors import BarkError, VoiceError, reason
 from bark_onnx.tokenizer import Tokenizer
 from bark_onnx.vocabulary import Vocabulary
 from bark_onnx.voice import VoicePreset
@@ -24,12 +25,15 @@ def write_tokenizer(source: Path, target: Path, vocabulary: Vocabulary) -> None:
     try:
         is_json = source.suffix == ".json"
         tokenizer = WordPieceTokenizer.from_file(str(source)) if is_json else _from_vocabulary(source)
-        tokenizer.save(str(target))
     except BarkError:
         raise
     except Exception as error:  # what `tokenizers` raises is a bare Exception
-        raise BarkError(f"{source} is neither a tokenizer.json nor a BERT vocab.txt: {error}") from None
-    Tokenizer(target, vocabulary)
+        raise BarkError(f"{source} is neither a tokenizer.json nor a BERT vocab.txt: {reason(error)}") from None
+    target.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+    try:
+        Tokenizer(target, vocabulary)
+    except BarkError as error:
+        raise BarkError(f"{source} does not fit the model: {error}") from None
 
 
 def _from_vocabulary(source: Path) -> WordPieceTokenizer:
@@ -48,8 +52,12 @@ def _from_vocabulary(source: Path) -> WordPieceTokenizer:
 
 def write_voices(source: Path, target: Path, vocabulary: Vocabulary) -> int:
     """Copy every voice below `source` (`.npz`, or triples of `.npy`); returns how many. Raises VoiceError."""
-    count = 0
+    names = set()
     for name, voice in read_voices(source):
+        if name in names or not is_plain(name):
+            raise VoiceError(
+                f"{source / name} cannot go into a bundle: rename it, so that its name is plain and unique"
+            )
         try:
             voice.check(vocabulary)
         except VoiceError as error:
@@ -57,10 +65,10 @@ def write_voices(source: Path, target: Path, vocabulary: Vocabulary) -> int:
         path = target / f"{name}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         voice.save(path)
-        count += 1
-    if not count:
+        names.add(name)
+    if not names:
         raise VoiceError(f"{source} has no voices: neither .npz files nor .npy triples (NAME_semantic_prompt.npy ...)")
-    return count
+    return len(names)
 
 
 def read_voices(directory: Path) -> Iterator[tuple[str, VoicePreset]]:
@@ -84,5 +92,8 @@ def _read_triple(semantic: Path) -> VoicePreset:
         except FileNotFoundError:
             raise VoiceError(f"{semantic.name} has no {path.name} beside it") from None
         except (OSError, ValueError) as error:
-            raise VoiceError(f"{path} cannot be read: {error}") from None
-    return VoicePreset(**arrays)
+            raise VoiceError(f"{path} cannot be read: {reason(error)}") from None
+    try:
+        return VoicePreset(**arrays)
+    except VoiceError as error:
+        raise VoiceError(f"{semantic}: {error}") from None

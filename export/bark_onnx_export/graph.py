@@ -80,6 +80,7 @@ def export_graph(graph: Graph, path: Path) -> None:
     model = program.model
     model.producer_name, model.producer_version = "bark-onnx", None
     model.metadata_props.clear()
+    model.graph.metadata_props.clear()
     for value in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]:
         value.metadata_props.clear()
     for node in model.graph:
@@ -92,6 +93,7 @@ def export_graph(graph: Graph, path: Path) -> None:
 
 def save_model(model: onnx.ModelProto, path: Path) -> None:
     """Write a model; its weights go to `NAME.onnx.data` beside it where they are large."""
+    model.ClearField("metadata_props")  # quantizers leave their names there
     onnx.save_model(
         model,
         path,

@@ -10,6 +10,7 @@ from torch import Tensor
 from bark_onnx.arrays import FloatArray, IntArray
 from bark_onnx.bundle import STAGES, Bundle
 from bark_onnx.compare import GraphError, compare, open_network
+from bark_onnx.errors import BarkError
 from bark_onnx.sizes import TransformerSize
 
 from .causal import CausalDecoder
@@ -76,6 +77,8 @@ def verify_stage(checkpoint: Checkpoint, bundle: Bundle, stage: str) -> GraphErr
     """The error of one exported graph against torch with the checkpoint's weights in fp32."""
     manifest = bundle.manifest
     weights = checkpoint.load(stage)
+    if (checkpoint.vocabulary, weights.size) != (manifest.vocabulary, getattr(manifest.sizes, stage)):
+        raise BarkError(f"{checkpoint.source} and {bundle.directory} are different models: the {stage} sizes differ")
     module = build_module(stage, weights, manifest.vocabulary)
     if isinstance(module, CausalDecoder):
         assert isinstance(weights.size, TransformerSize)

@@ -8,32 +8,50 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bark_onnx.bundle import MANIFEST
-from bark_onnx.errors import BarkError
+from bark_onnx.errors import BarkError, reason
 from bark_onnx.files import umask
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None}  # None: numpy's, for a file that it could not write whole
 
 
 @contextmanager
 def new_directory(target: Path, *, force: bool) -> Iterator[Path]:
-    """A temporary directory beside `target` that becomes it when the block ends well, and is gone when it does not.
+    """A temporary directory that becomes `target` when the block ends well, and is gone when it does not.
 
-    Raises BarkError if the target exists and `force` is not given, or if it is anything but a bundle.
+    It lies in the nearest directory above the target that exists, hence on the same disk.
+
+    Raises BarkError if the target exists and `force` is not given, if it is no bundle, or if the disk is full.
     """
     refuse_to_overwrite(target, force=force)
+    target = target.resolve()
+    place = next(parent for parent in target.parents if parent.exists())
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=".partial", dir=target.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=".partial", dir=place))
     except OSError as error:
-        raise BarkError(f"cannot write to {target.parent}: {error.strerror}") from None
+        raise BarkError(f"cannot write to {place}: {reason(error)}") from None
     try:
         yield temporary
         _make_readable(temporary)
+        target.parent.mkdir(parents=True, exist_ok=True)
         _replace(temporary, target)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise BarkError(f"no room for {target} ({error.strerror}): free some space and export again") from None
-        raise
+        if error.errno not in _NO_ROOM:
+            raise
+        raise BarkError(f"no room for {target} ({reason(error)}): free some space and export again") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_to_overwrite(target: Path, *, force: bool) -> None:
+    """Raise BarkError if a bundle must not take this name."""
+    if target.is_symlink() and not target.exists():
+        raise BarkError(f"{target} is a link to nothing: choose another name")
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not force:
+        raise BarkError(f"{target} exists already: choose another name, or overwrite it with --force")
+    if not (target / MANIFEST).is_file():
+        raise BarkError(f"{target} is not a bundle: --force overwrites bundles only")
 
 
 def _make_readable(directory: Path) -> None:
@@ -42,16 +60,6 @@ def _make_readable(directory: Path) -> None:
     directory.chmod(0o777 & ~mask)
     for path in directory.rglob("*"):
         path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
-
-
-def refuse_to_overwrite(target: Path, *, force: bool) -> None:
-    """Raise BarkError if a bundle must not take this name."""
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    if not force:
-        raise BarkError(f"{target} exists already: choose another name, or overwrite it with --force")
-    if not (target / MANIFEST).is_file():
-        raise BarkError(f"{target} is not a bundle: --force overwrites bundles only")
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -63,7 +71,7 @@ def _replace(source: Path, target: Path) -> None:
     target.rename(old)
     try:
         source.rename(target)
-    except OSError:
+    except BaseException:
         old.rename(target)
         raise
     shutil.rmtree(old)

@@ -210,7 +210,7 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
     yield from (
         f"files names {name!r:.80}, which is not a plain path inside the bundle"
         for name in manifest.files
-        if not _is_plain(name)
+        if not is_plain(name)
     )
     for stage in ("semantic", "coarse", "fine"):
         size: TransformerSize = getattr(manifest.sizes, stage)
@@ -222,7 +222,7 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
             yield f"sizes.{stage}: {problem}"
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
     """Whether a name is a relative path of a file, the same on every system, that does not leave the bundle."""
     path = PurePosixPath(name)
     inside = path.parts and not path.is_absolute() and ".." not in path.parts and path.as_posix() == name != VOICES

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from . import __version__
-from .audio import audio_format, wav_bytes
+from .audio import FORMATS, encode
 from .bundle import STAGES, Bundle
 from .errors import BarkError
 from .options import GenerationOptions
@@ -97,15 +97,21 @@ def say(
     quiet: bool, device: str, threads: int | None, min_eos_p: float, **sampling: Any,
 ) -> None:  # fmt: skip
     """Speak TEXT into an audio file. TEXT - reads standard input."""
-    check_output(output)
-    if save_voice is not None and save_voice.suffix != ".npz":
-        raise click.BadParameter("a voice is saved as .npz", param_hint="--save-voice")
+    if output != "-":
+        check_writable(Path(output), "--output", list(FORMATS))
+    if save_voice is not None:
+        check_writable(save_voice, "--save-voice", [".npz"])
+    try:
+        options = GenerationOptions(min_eos_p=min_eos_p or None, **sampling)
+    except BarkError as error:
+        raise click.UsageError(str(error)) from None
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8", errors="replace")
     bark = Bark.load(bundle, device=device, threads=threads, progress=not quiet)
-    speech = bark.generate(text, voice, GenerationOptions(min_eos_p=min_eos_p or None, **sampling), seed)
+    speech = bark.generate(text, voice, options, seed)
     if output == "-":
-        sys.stdout.buffer.write(wav_bytes(speech.waveform, speech.sample_rate))
+        sys.stdout.buffer.write(encode(speech.waveform, speech.sample_rate))
+        sys.stdout.buffer.flush()
     else:
         speech.save(output)
     if save_voice is not None:
@@ -119,19 +125,14 @@ def say(
         )
 
 
-def check_output(output: str) -> None:
+def check_writable(path: Path, option: str, suffixes: list[str]) -> None:
     """Find out before the work, rather than after it, that its result cannot be written."""
-    if output == "-":
-        return
-    path = Path(output)
-    try:
-        audio_format(path)
-    except BarkError as error:
-        raise click.BadParameter(str(error), param_hint="--output") from None
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise click.BadParameter(
-            f"{path} cannot be written: {path.parent} must be a directory you may write to", param_hint="--output"
-        )
+    if path.suffix.lower() not in suffixes:
+        raise click.BadParameter(f"{path} must end in {' or '.join(suffixes)}", param_hint=option)
+    if path.is_dir():
+        raise click.BadParameter(f"{path} is a directory", param_hint=option)
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise click.BadParameter(f"{path.parent} is not a directory that you may write to", param_hint=option)
 
 
 @main.command()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .arrays import FloatArray, IntArray
 from .bundle import STAGES, Bundle
-from .errors import BundleError
+from .errors import BarkError, BundleError
 from .models import CausalDecoder, CodecDecoder, FineModel, open_causal, open_codec, open_fine
 from .session import Device
 from .vocabulary import Vocabulary
@@ -75,10 +75,13 @@ def compare(stage: str, reference: Any, candidate: Any, vocabulary: Vocabulary, 
 
 
 def compare_bundles(reference: Bundle, candidate: Bundle) -> Iterator[GraphError]:
-    """One graph after the other, so that only two are in memory at a time."""
+    """One graph after the other, so that only two are in memory at a time. Raises BarkError for different models."""
+    a, b = reference.manifest, candidate.manifest
+    if (a.vocabulary, a.sizes) != (b.vocabulary, b.sizes):
+        raise BarkError(f"{reference.directory} and {candidate.directory} are bundles of different models")
     for stage in STAGES:
-        a, b = open_network(reference, stage), open_network(candidate, stage)
-        yield compare(stage, a, b, candidate.manifest.vocabulary, candidate.manifest.precision)
+        networks = open_network(reference, stage), open_network(candidate, stage)
+        yield compare(stage, *networks, b.vocabulary, b.precision)
 
 
 def open_network(bundle: Bundle, stage: str) -> CausalDecoder | FineModel | CodecDecoder:

@@ -96,8 +96,11 @@ class VoicePreset:
         path = Path(path)
         if path.suffix != ".npz":
             raise VoiceError(f"{path}: a voice preset is saved as .npz")
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **self.to_prompt())
+        try:
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **self.to_prompt())
+        except OSError as error:
+            raise VoiceError(f"cannot write {path}: {reason(error)}") from None
 
     def check(self, vocabulary: Vocabulary) -> None:
         """Raise VoiceError if these tokens are not this model's."""
