@@ -128,7 +128,7 @@ def say(
 def check_writable(path: Path, option: str, suffixes: list[str]) -> None:
     """Find out before the work, rather than after it, that its result cannot be written."""
     if path.suffix.lower() not in suffixes:
-        raise click.BadParameter(f"{path} must end in {' or '.join(suffixes)}", param_hint=option)
+        raise click.BadParameter(f"the suffix of {path} must be {' or '.join(suffixes)}", param_hint=option)
     if path.is_dir():
         raise click.BadParameter(f"{path} is a directory", param_hint=option)
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
