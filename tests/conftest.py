@@ -6,9 +6,9 @@ import pytest
 from transformers import BarkModel
 
 from bark_onnx import Bark
+from bark_onnx_bench.checkpoints import make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from checkpoints import make_bark, save_huggingface, write_tokenizer
 
 VOICES = Path(__file__).parents[2] / "shared" / "voices"  # beside the checkout; the project does not contain them
 

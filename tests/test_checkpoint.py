@@ -16,9 +16,16 @@ from transformers import BarkModel, EncodecConfig, EncodecModel
 
 from bark_onnx.sizes import CodecSize, TransformerSize
 from bark_onnx.vocabulary import Vocabulary
+from bark_onnx_bench.checkpoints import (
+    SMALL_VOCABULARY,
+    make_bark,
+    meta_codec,
+    save_huggingface,
+    save_suno,
+    write_tokenizer,
+)
 from bark_onnx_export import huggingface
 from bark_onnx_export.checkpoint import STAGES, Checkpoint, CheckpointError, Weights, open_checkpoint
-from checkpoints import SMALL_VOCABULARY, make_bark, meta_codec, save_huggingface, save_suno, write_tokenizer
 
 State = dict[str, torch.Tensor]
 

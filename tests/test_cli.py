@@ -21,9 +21,9 @@ from bark_onnx import Bark, DeviceError, GenerationOptions, VoicePreset, __versi
 from bark_onnx.bundle import MANIFEST, STAGES, Bundle
 from bark_onnx.cli import main
 from bark_onnx.session import Device
+from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 
 Argument = str | bytes | Path
 Result = subprocess.CompletedProcess[bytes]

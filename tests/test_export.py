@@ -26,12 +26,12 @@ from bark_onnx import compare as comparison
 from bark_onnx.bundle import MANIFEST, PRECISIONS, STAGES, TOKENIZER, Bundle, hash_file, list_files
 from bark_onnx.compare import GraphError, table
 from bark_onnx.tokenizer import Tokenizer
+from bark_onnx_bench.checkpoints import save_suno
+from bark_onnx_bench.checkpoints import write_tokenizer as write_test_tokenizer
 from bark_onnx_export.assets import read_voices, write_tokenizer, write_voices
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from bark_onnx_export.write import new_directory
-from checkpoints import save_suno
-from checkpoints import write_tokenizer as write_test_tokenizer
 
 SHORT = GenerationOptions(max_seconds=0.3)
 TEXT_ID_SPACE = Vocabulary(text_window=4096)

@@ -27,7 +27,7 @@ from bark_onnx import Bark, BarkWarning, GenerationOptions, Vocabulary, VoicePre
 from bark_onnx.coarse import coarse_windows
 from bark_onnx.sampling import probabilities, random_stream
 from bark_onnx.semantic import semantic_tokens, token_limit
-from checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
+from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from conftest import export
 
 Ids = NDArray[np.int64]

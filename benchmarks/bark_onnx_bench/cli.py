@@ -7,7 +7,7 @@ from time import perf_counter
 import click
 
 from bark_onnx import Bark
-from bark_onnx.cli import device_options
+from bark_onnx.cli import check_writable, device_options
 from bark_onnx.files import replacing
 
 from .machine import machine, peak_memory_mb
@@ -24,6 +24,8 @@ def bench(
     bundle: Path, voice: str | None, repeats: int, json_file: Path | None, device: str, threads: int | None
 ) -> None:
     """Measure BUNDLE: 256 semantic tokens, 5.12 s of audio; medians by stage."""
+    if json_file is not None:
+        check_writable(json_file, "--json", [".json"])
     start = perf_counter()
     bark = Bark.load(bundle, device=device, threads=threads)
     load_seconds = perf_counter() - start

@@ -48,8 +48,9 @@ def export(
     opened = _open_checkpoint(checkpoint, codec, model_size)
     from .convert import ExportOptions, export_bundle
 
-    # End on SIGTERM as on Ctrl-C: through the cleaning up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for name in ("SIGTERM", "SIGHUP"):  # end as on Ctrl-C: through the cleaning up
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: sys.exit(1))
     options = ExportOptions(precision, tokenizer, voices, verify=not no_verify, force=force)
     export_bundle(opened, out, options, (lambda line: None) if quiet else click.echo)
     if not quiet:

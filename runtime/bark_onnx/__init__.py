@@ -7,14 +7,17 @@ speech = bark.generate("Hello [laughs]", voice="v2/en_speaker_6", seed=7)
 speech.save("hello.wav")
 """
 
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 try:
     import onnxruntime as _  # noqa: F401  two distributions own this module, so that neither is a plain requirement
 except ImportError:
-    raise ImportError(
-        "bark-onnx needs ONNX Runtime: pip install 'bark-onnx[cpu]', or 'bark-onnx[gpu]' for NVIDIA GPUs"
-    ) from None
+    _MISSING = "bark-onnx needs ONNX Runtime: pip install 'bark-onnx[cpu]', or 'bark-onnx[gpu]' for NVIDIA GPUs"
+    if Path(sys.argv[0]).stem == "bark-onnx":  # the command, which says what is wrong in one line
+        sys.exit(f"Error: {_MISSING}")
+    raise ImportError(_MISSING) from None
 
 from .errors import BarkError, BarkWarning, BundleError, DeviceError, VoiceError
 from .options import GenerationOptions

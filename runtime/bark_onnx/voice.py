@@ -98,7 +98,7 @@ class VoicePreset:
             raise VoiceError(f"{path}: a voice preset is saved as .npz")
         try:
             with replacing(path) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **self.to_prompt())
+                np.savez_compressed(file, **self.to_prompt())  # type: ignore[arg-type]
         except OSError as error:
             raise VoiceError(f"cannot write {path}: {reason(error)}") from None
 

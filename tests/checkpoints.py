@@ -1,1 +1,0 @@
-from bark_onnx_bench.checkpoints import *  # noqa: F403
