@@ -26,20 +26,21 @@ def bench(
     """Measure BUNDLE: 256 semantic tokens, 5.12 s of audio; medians by stage."""
     if json_file is not None:
         check_writable(json_file, "--json", [".json"])
+    here = machine()
     start = perf_counter()
     bark = Bark.load(bundle, device=device, threads=threads)
     load_seconds = perf_counter() - start
-    click.echo(f"{bundle.name} on {machine()['processor']}, {machine()['cores']} cores; loaded in {load_seconds:.2f} s")
+    click.echo(f"{here['processor']}, {here['cores']} cores, {here['read_bandwidth_gb_s']} GB/s; {bundle.name}")
     click.echo(f"{'voice':20}" + "".join(f"{stage:>12}" for stage in ("semantic", "coarse", "fine", "codec", "RTF")))
     measurements = []
     for name in [None] if voice is None else [None, voice]:
         measurements.append(measure(bark, name, repeats))
         click.echo(row(measurements[-1]))
-    click.echo(f"peak memory {peak_memory_mb():.0f} MB")
+    click.echo(f"loaded in {load_seconds:.2f} s, peak memory {peak_memory_mb():.0f} MB")
     if json_file is not None:
         figures = {
             "command": f"bark-onnx bench {bundle.name} --repeats {repeats}" + (f" --voice {voice}" if voice else ""),
-            "machine": machine(),
+            "machine": here,
             "bundle": {"model": bark.bundle.manifest.model, "precision": bark.bundle.manifest.precision},
             "device": bark.device.name,
             "threads": bark.device.threads,

@@ -1,6 +1,6 @@
 """The published sizes with random weights, from checkpoint to speech: what export and generation cost.
 
-    python -m bark_onnx_bench.full_size small|large DIRECTORY [--precision int8] [--voice FILE] [--json FILE]
+    python -m bark_onnx_bench.full_size small|large DIRECTORY [--precision int8] [--voice FILE] [--repeats 3] [--json FILE]
 
 Each step is a process of its own, so that its peak memory is its own.
 """
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--precision", default="int8")
     parser.add_argument("--voice", help="an .npz file")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     checkpoint = arguments.directory / f"bark-{arguments.size}"
@@ -52,9 +53,10 @@ def main() -> None:
         *cli, "say", "Hello, this is a test.", "--bundle", str(bundle), "--max-seconds", "5", "--seed", "1",
         "-o", str(arguments.directory / "hello.wav"), *voice,
     )  # fmt: skip
-    run(*cli, "bench", str(bundle), "--json", str(figures_file), "--repeats", "3", *voice)
+    run(*cli, "bench", str(bundle), "--json", str(figures_file), "--repeats", str(arguments.repeats), *voice)
     result = {
         "command": f"python -m bark_onnx_bench.full_size {arguments.size} DIRECTORY --precision {arguments.precision}",
+        "bundle_mb": round(sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file()) / 1e6),
         "machine": machine(),
         "size": dict(
             zip(("layers", "heads", "width", "codec_filters", "codec_width"), SIZES[arguments.size], strict=True)

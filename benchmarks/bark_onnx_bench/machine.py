@@ -3,9 +3,14 @@
 import os
 import platform
 import resource
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import perf_counter
 from typing import Any
+
+import numpy as np
 
 
 def machine() -> dict[str, Any]:
@@ -15,10 +20,25 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(pages / 2**30, 1),
+        "read_bandwidth_gb_s": round(read_bandwidth(), 1),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "versions": {name: found for name in ("bark-onnx", "onnxruntime", "numpy") if (found := _version(name))},
     }
+
+
+@cache
+def read_bandwidth(megabytes: int = 600, repeats: int = 5) -> float:
+    """GB/s at which all cores together read memory that no cache holds: the floor under every decode step."""
+    cores = len(os.sched_getaffinity(0))
+    parts = np.array_split(np.ones(megabytes * 125_000), cores)
+    with ThreadPoolExecutor(cores) as pool:
+        seconds = []
+        for _ in range(repeats):
+            start = perf_counter()
+            list(pool.map(np.sum, parts))
+            seconds.append(perf_counter() - start)
+    return megabytes / 1e3 / min(seconds)
 
 
 def peak_memory_mb() -> float:

@@ -44,7 +44,7 @@ class KVCache:
     """
 
     values: list[ort.OrtValue]
-    arrays: list[NDArray[Any] | None]  # what keeps the memory of `values` alive
+    owner: Any = field(repr=False)  # keeps the memory of `values` alive: ONNX Runtime does not own it
     ids: IdArray  # [2, context]: input and history ids, the first `length` of them valid
     length: int = 0
     step: ort.IOBinding | None = field(default=None, repr=False)  # the decode step's binding, which never changes
@@ -77,9 +77,8 @@ class CausalDecoder:
 
     def new_cache(self) -> KVCache:
         shape = (1, self.size.heads, self.size.context, self.size.head_size)
-        tensors = [self.device.zeros(shape, self._kv_dtype) for _ in range(2 * self.size.layers)]
-        values, arrays = zip(*tensors, strict=True)
-        return KVCache(list(values), list(arrays), np.zeros((2, self.size.context), np.int64))
+        values, owner = self.device.zeros(2 * self.size.layers, shape, self._kv_dtype)
+        return KVCache(values, owner, np.zeros((2, self.size.context), np.int64))
 
     def prefill(self, cache: KVCache, input_ids: IntArray, history_ids: IntArray | None = None) -> FloatArray:
         """Make the cache hold exactly this prompt; logits [V] after its last position.
