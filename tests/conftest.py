@@ -1,16 +1,21 @@
 """Small real parts: a generated checkpoint, the bundle exported from it, and the voices where they are at hand."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from transformers import BarkModel
 
-from bark_onnx import Bark
+from bark_onnx import Bark, VoicePreset
+from bark_onnx.bundle import MANIFEST, VOICES, Bundle, list_files
 from bark_onnx_bench.checkpoints import make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 
-VOICES = Path(__file__).parents[2] / "shared" / "voices"  # beside the checkout; the project does not contain them
+VOICE = "v2/en_speaker_6"
+REAL_VOICES = Path(__file__).parents[2] / "shared" / "voices"  # beside the checkout; the project does not contain them
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +46,29 @@ def bark(bundle: Path) -> Bark:
 @pytest.fixture(scope="session")
 def voices() -> Path:
     """The directory of real voice presets."""
-    if not VOICES.is_dir():
+    if not REAL_VOICES.is_dir():
         pytest.skip("the real voice presets are not beside this checkout")
-    return VOICES
+    return REAL_VOICES
+
+
+@pytest.fixture(scope="session")
+def bundle_with_voice(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with one voice in it, called VOICE."""
+    directory = tmp_path_factory.mktemp("with-voice") / "bundle"
+    shutil.copytree(bundle, directory)
+    path = directory / VOICES / f"{VOICE}.npz"
+    path.parent.mkdir(parents=True)
+    make_voice().save(path)
+    manifest = replace(Bundle.open(bundle).manifest, files=list_files(directory))
+    (directory / MANIFEST).write_text(manifest.to_json())
+    return directory
+
+
+def make_voice() -> VoicePreset:
+    """Tokens by chance, of lengths that fit together."""
+    rng = np.random.default_rng(1)
+    codes = rng.integers(0, 1024, (8, 90))
+    return VoicePreset(rng.integers(0, 10_000, 60), codes[:2], codes)
 
 
 def export(checkpoint: Path, target: Path, precision: str, *, voices: Path | None = None, verify: bool = False) -> Path:

@@ -1,7 +1,6 @@
 """suno-ai/bark's names: their signatures, their kinds of arguments, and the results of this package's own API."""
 
 import inspect
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, BarkError, BundleError, GenerationOptions, VoiceError, VoicePreset, compat
-from bark_onnx.bundle import MANIFEST, Bundle, list_files
+from conftest import VOICE as NAME
+from conftest import make_voice
 
-NAME = "v2/en_speaker_6"
 REQUIRED = inspect.Parameter.empty
 
 # suno-ai/bark at f4f32d4, `bark/api.py` and `bark/generation.py`.
@@ -70,23 +69,6 @@ SIGNATURES: dict[str, dict[str, Any]] = {
     "generate_fine": {"x_coarse_gen": REQUIRED, "history_prompt": None, "temp": 0.5, "silent": True},
     "codec_decode": {"fine_tokens": REQUIRED},
 }
-
-
-def make_voice() -> VoicePreset:
-    rng = np.random.default_rng(1)
-    codes = rng.integers(0, 1024, (8, 90))
-    return VoicePreset(rng.integers(0, 10_000, 60), codes[:2], codes)
-
-
-@pytest.fixture(scope="module")
-def bundle_with_voice(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("compat") / "bundle"
-    shutil.copytree(bundle, directory)
-    (directory / "voices" / "v2").mkdir(parents=True, exist_ok=True)
-    make_voice().save(directory / "voices" / f"{NAME}.npz")
-    manifest = replace(Bundle.open(bundle).manifest, files=list_files(directory))
-    (directory / MANIFEST).write_text(manifest.to_json())
-    return directory
 
 
 @pytest.fixture

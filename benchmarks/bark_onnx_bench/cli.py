@@ -38,8 +38,9 @@ def bench(
         click.echo(row(measurements[-1]))
     click.echo(f"loaded in {load_seconds:.2f} s, peak memory {peak_memory_mb():.0f} MB")
     if json_file is not None:
+        spoken_by = f" --voice {Path(voice).stem}" if voice else ""
         figures = {
-            "command": f"bark-onnx bench {bundle.name} --repeats {repeats}" + (f" --voice {voice}" if voice else ""),
+            "command": f"bark-onnx bench {bundle.name} --repeats {repeats}{spoken_by}",
             "machine": here,
             "bundle": {"model": bark.bundle.manifest.model, "precision": bark.bundle.manifest.precision},
             "device": bark.device.name,

@@ -1,6 +1,6 @@
 """The published sizes with random weights, from checkpoint to speech: what export and generation cost.
 
-    python -m bark_onnx_bench.full_size small|large DIRECTORY [--precision int8] [--voice FILE] [--repeats 3] [--json FILE]
+    python -m bark_onnx_bench.full_size small|large DIRECTORY [--precision int8] [--voice FILE] [--json FILE]
 
 Each step is a process of its own, so that its peak memory is its own.
 """

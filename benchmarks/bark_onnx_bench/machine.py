@@ -21,7 +21,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(pages / 2**30, 1),
         "read_bandwidth_gb_s": round(read_bandwidth(), 1),
-        "system": platform.platform(terse=True),
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: found for name in ("bark-onnx", "onnxruntime", "numpy") if (found := _version(name))},
     }

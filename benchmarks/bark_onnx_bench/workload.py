@@ -1,6 +1,7 @@
 """The one workload of every comparison: 256 semantic tokens, 768 coarse codes, one fine window, 384 frames = 5.12 s."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -43,7 +44,7 @@ def measure(bark: Bark, voice_name: str | None, repeats: int) -> Measurement:
     speeches = [run_once(bark, voice, seed) for seed in range(1, repeats + 1)]
     by_stage = {stage: [speech.timings[stage] for speech in speeches] for stage in speeches[0].timings}
     return Measurement(
-        voice=voice_name,
+        voice=voice_name and Path(voice_name).stem,
         repeats=repeats,
         audio_seconds=speeches[0].duration,
         seconds={stage: round(median(times), 4) for stage, times in by_stage.items()},
