@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+_DISTRIBUTIONS = ("bark-onnx", "onnxruntime", "numpy", "torch", "transformers")
+
 
 def machine() -> dict[str, Any]:
     """Processor, cores this process may use, memory in GiB, and the versions that matter."""
@@ -23,7 +25,7 @@ def machine() -> dict[str, Any]:
         "read_bandwidth_gb_s": round(read_bandwidth(), 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: found for name in ("bark-onnx", "onnxruntime", "numpy") if (found := _version(name))},
+        "versions": {name: found for name in _DISTRIBUTIONS if (found := _version(name))},
     }
 
 
