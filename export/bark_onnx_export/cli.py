@@ -82,6 +82,6 @@ def verify(
         assert against is not None
         errors = list(compare_bundles(Bundle.open(against), opened))
     click.echo(table(errors))
-    failed = [error.stage for error in errors if not error.within_limit]
+    failed = [str(error) for error in errors if not error.within_limit]
     if failed:
-        raise BarkError(f"{', '.join(failed)}: further from the reference than the precision allows")
+        raise BarkError(f"further from the reference than the precision allows: {'; '.join(failed)}")

@@ -124,10 +124,10 @@ def _verified(checkpoint: Checkpoint, bundle: Bundle, report: Callable[[str], No
         report(f"{stage}: verifying")
         errors.append(verify_stage(checkpoint, bundle, stage))
     report(table(errors))
-    failed = [error.stage for error in errors if not error.within_limit]
+    failed = [str(error) for error in errors if not error.within_limit]
     if failed:
         raise BarkError(
-            f"verification failed for {', '.join(failed)} (see the table): no bundle was written; "
+            f"verification failed ({'; '.join(failed)}) and no bundle was written: "
             "try a wider precision, or --no-verify to have it all the same"
         )
     return errors

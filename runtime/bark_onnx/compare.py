@@ -60,6 +60,9 @@ class GraphError:
     def within_limit(self) -> bool:
         return self.relative <= self.limit  # a NaN is not
 
+    def __str__(self) -> str:
+        return f"{self.stage}: relative error {self.relative:.1e}, limit {self.limit:.0e}"
+
 
 def compare(stage: str, reference: Any, candidate: Any, vocabulary: Vocabulary, precision: str) -> GraphError:
     """Run the same inputs through both networks of a stage (a CausalNetwork, FineNetwork or CodecNetwork)."""
