@@ -5,6 +5,7 @@
 Every arrow is a stage, and a stage is one call. Nothing flows back.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from .arrays import IntArray, Waveform
 from .bundle import Bundle
 from .coarse import coarse_windows, unflatten_codes
 from .codec import waveform
-from .errors import BarkError, BundleError
+from .errors import BarkError, BarkWarning, BundleError
 from .fine import fine_codes, fine_windows
 from .models import open_causal, open_codec, open_fine
 from .options import GenerationOptions
@@ -71,7 +72,7 @@ class Bark:
 
         Args:
             bundle: what `bark-onnx export` made. None is the embedded bundle, once there is one.
-            device: `auto`, `cpu`, `cuda` or `tensorrt`; `auto` falls back to the CPU.
+            device: `auto`, `cpu`, `cuda` or `tensorrt`; `auto` is CUDA for an fp16 bundle where it loads, else the CPU.
             threads: threads of one graph run; None leaves it to ONNX Runtime.
 
         Raises BundleError for a bundle that is incomplete or changed, DeviceError for a device that is not to be had.
@@ -81,8 +82,17 @@ class Bark:
                 "this version of bark-onnx has no embedded bundle yet: "
                 "export a checkpoint with `bark-onnx export` and give the directory it wrote"
             )
-        chosen = Device.choose(device, threads)
-        return cls(Bundle.open(bundle), chosen, progress=progress)
+        opened = Bundle.open(bundle)
+        for_gpu = opened.manifest.precision == "fp16"  # the attention's CUDA kernel takes nothing wider
+        chosen = Device.choose(device, threads, auto_gpu=for_gpu)
+        if chosen.name != "cpu" and not for_gpu:
+            warnings.warn(
+                f"an {opened.manifest.precision} bundle runs its attention on the CPU, whatever the device: "
+                "export with --precision fp16 for GPUs",
+                BarkWarning,
+                stacklevel=2,
+            )
+        return cls(opened, chosen, progress=progress)
 
     def generate(
         self,

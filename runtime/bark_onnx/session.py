@@ -31,13 +31,16 @@ class Device:
     threads: int | None = None
 
     @classmethod
-    def choose(cls, name: str = "auto", threads: int | None = None) -> "Device":
-        """`auto` is CUDA where it loads, else the CPU. Raises DeviceError for a device that is not to be had."""
+    def choose(cls, name: str = "auto", threads: int | None = None, *, auto_gpu: bool = True) -> "Device":
+        """`auto` is CUDA where it loads and `auto_gpu` allows it, else the CPU.
+
+        Raises DeviceError for a device that is not to be had.
+        """
         if threads is not None and not 1 <= threads <= 1024:
             raise DeviceError(f"threads must be from 1 to 1024, not {threads}")
         available = ort.get_available_providers()
         if name == "auto":
-            name = "cuda" if "CUDAExecutionProvider" in available and _gpu_answers() else "cpu"
+            name = "cuda" if auto_gpu and "CUDAExecutionProvider" in available and _gpu_answers() else "cpu"
         if name not in _PROVIDERS:
             raise DeviceError(f"unknown device {name!r}; choose one of {', '.join(DEVICES)}")
         provider = _PROVIDERS[name][0]
