@@ -4,19 +4,16 @@ Where transformers differs from suno-ai/bark, Suno's rule holds, and the test sa
 best logits of a step are never as close as float32 rounds them (2e-5), where either token would be right.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer as WordPiece
 from torch import Tensor
-from transformers import BarkModel, LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import BarkModel
 from transformers.models.bark.generation_configuration_bark import (
     BarkCoarseGenerationConfig,
     BarkFineGenerationConfig,
@@ -24,28 +21,14 @@ from transformers.models.bark.generation_configuration_bark import (
 )
 
 from bark_onnx import Bark, BarkWarning, GenerationOptions, Vocabulary, VoicePreset
-from bark_onnx.coarse import coarse_windows
-from bark_onnx.sampling import probabilities, random_stream
-from bark_onnx.semantic import semantic_tokens, token_limit
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from conftest import export
-
-Ids = NDArray[np.int64]
+from transformers_reference import GREEDY, PUBLISHED, Ids, causal_logits, flat_ids
+from transformers_reference import one_torch_thread as one_torch_thread
 
 TOLERANCE = 1e-4
-GREEDY = {"text_temperature": 0.0, "coarse_temperature": 0.0, "fine_temperature": 0.0}
 SHORT_TEXT = "the world is music"
 LONG_TEXT = " ".join(f"the dog {number} is laughing" for number in range(40))  # over 256 tokens
-PUBLISHED = Vocabulary()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_torch_thread() -> Iterator[None]:
-    """Networks this small run slower on more, and much slower where others use the machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -150,12 +133,6 @@ def hf_fine(pair: Pair, coarse: Ids, voice: VoicePreset | None) -> Ids:
     return pair.model.fine_acoustics.generate(flat, history_prompt=hf_voice(voice), **hf_configs(pair.model))[0].numpy()
 
 
-def flat_ids(codes: Ids, space: Vocabulary) -> Ids:
-    ids = codes + space.semantic_size
-    ids[1] += space.codebook_size
-    return ids.T.ravel()
-
-
 def make_voice(space: Vocabulary, length: int, seed: int = 1) -> VoicePreset:
     """A voice of `length` semantic tokens."""
     rng = np.random.default_rng(seed)
@@ -174,14 +151,6 @@ def greedy(space: Vocabulary, count: int | None = None) -> GenerationOptions:
 
 
 # Logits
-
-
-def causal_logits(network: torch.nn.Module, ids: Ids, history: Ids | None = None) -> NDArray[np.float32]:
-    """Logits [S, V] of transformers at all positions; the embeddings of `history` are added at the first ones."""
-    embedded = network.input_embeds_layer(torch.tensor(ids[None]))
-    if history is not None:
-        embedded[:, : len(history)] += network.input_embeds_layer(torch.tensor(history[None]))
-    return network(inputs_embeds=embedded).logits[0].numpy()
 
 
 @pytest.mark.parametrize("with_voice", [False, True])
@@ -319,167 +288,3 @@ def test_real_voices(model: BarkModel, bark: Bark, voices: Path, name: str) -> N
     np.testing.assert_array_equal(speech.tokens.semantic, semantic)
     np.testing.assert_array_equal(flat_ids(speech.tokens.coarse.copy(), PUBLISHED), hf_coarse(pair, semantic, voice))
     np.testing.assert_array_equal(speech.tokens.fine, hf_fine(pair, speech.tokens.coarse, voice))
-
-
-# Where transformers differs from Suno
-
-
-def test_the_second_codebook_has_no_pad_or_infer_token_unlike_in_transformers(bark: Bark) -> None:
-    """Suno samples codebook 1 from [11 024, 12 048), transformers from 11 024 on."""
-    semantic = np.random.default_rng(0).integers(0, 10_000, 60)
-    options, stream = GenerationOptions(coarse_temperature=50.0), random_stream(0, "coarse")
-    windows = coarse_windows(bark._coarse, bark._coarse.new_cache(), semantic, None, options, PUBLISHED, stream)
-    first, second = np.concatenate(list(windows)).reshape(-1, 2).T
-    assert 10_000 <= first.min() < 10_050 < 10_974 < first.max() < 11_024
-    assert 11_024 <= second.min() < 11_074 < 11_998 < second.max() < 12_048
-
-
-def test_codebooks_alternate_across_odd_windows_unlike_in_transformers(model: BarkModel, bark: Bark) -> None:
-    """Suno alternates by the code's number, transformers by its place in the window."""
-    semantic = np.random.default_rng(1).integers(0, 10_000, 14)
-    ids = [*semantic, *[12_048] * (256 - 14), 12_050]
-    for step in range(42):
-        first = 10_000 + step % 2 * 1024
-        logits = causal_logits(model.coarse_acoustics, np.array(ids))[-1, first : first + 1024]
-        ids.append(first + int(logits.argmax()))
-    codes = bark.coarse(semantic, None, GenerationOptions(**GREEDY, sliding_window=7))
-    np.testing.assert_array_equal(flat_ids(codes, PUBLISHED), ids[257:])
-
-
-def test_fine_temperature_of_one_samples_unlike_in_transformers(bark: Bark) -> None:
-    """transformers takes the argmax when the fine temperature is 1.0."""
-    coarse = np.random.default_rng(2).integers(0, 1024, (2, 20))
-    sampled = bark.fine(coarse, None, GenerationOptions(fine_temperature=1.0), seed=1)
-    near_argmax = bark.fine(coarse, None, GenerationOptions(fine_temperature=0.01), seed=1)
-    best = bark.fine(coarse, None, GenerationOptions(fine_temperature=0.0))
-    assert (sampled[2:] != best[2:]).mean() > 0.5
-    assert (near_argmax[2] != best[2]).mean() < 0.5
-
-
-@pytest.mark.parametrize(("temperature", "top_k", "top_p"), [(0.5, 20, 0.8), (2.0, 30, 0.5), (0.3, 500, 0.95)])
-def test_top_p_then_top_k_then_temperature_unlike_in_transformers(temperature: float, top_k: int, top_p: float) -> None:
-    """Suno's order; transformers' own parts put in its own order keep other tokens."""
-    logits = np.random.default_rng(5).normal(scale=2.0, size=1024).astype(np.float32)
-    warpers = [TopPLogitsWarper(top_p), TopKLogitsWarper(top_k), TemperatureLogitsWarper(temperature)]
-
-    def warped(order: list[Any]) -> NDArray[np.float32]:
-        return LogitsProcessorList(order)(None, torch.tensor(logits[None])).softmax(-1)[0].numpy()
-
-    ours = probabilities(logits, temperature, top_k, top_p)
-    np.testing.assert_allclose(ours, warped(warpers), rtol=0, atol=1e-6)
-    assert np.abs(ours - warped([warpers[2], warpers[1], warpers[0]])).max() > 1e-3
-
-
-# The end of an utterance, with chosen logits
-
-END = SMALL_VOCABULARY.semantic_size
-
-
-class Scripted:
-    """A semantic model with these logits at every step."""
-
-    nothing = -1
-
-    def __init__(self, logits: dict[int, float]) -> None:
-        self._logits = np.full(END + 1, -1e9, np.float32)
-        self._logits[list(logits)] = list(logits.values())
-
-    def prefill(self, *_: object) -> NDArray[np.float32]:
-        return self._logits
-
-    decode_step = prefill
-
-
-def spoken(logits: dict[int, float], *, uniform: float = 0.0, limit: int = 3, **options: Any) -> list[int]:
-    """The tokens of at most `limit`, sampled with always the same uniform number: 0 is the smallest possible id."""
-    decoder: Any = Scripted(logits)
-    cache: Any = None
-    stream: Any = SimpleNamespace(random=lambda: uniform)
-    chosen = GenerationOptions(**{"text_temperature": 1.0, "max_seconds": (limit - 0.5) / 49.9} | options)
-    ids = np.zeros(256, np.int64)
-    return list(semantic_tokens(decoder, cache, ids, None, chosen, SMALL_VOCABULARY, stream))
-
-
-def log(**probabilities: float) -> dict[int, float]:
-    """Logits by token id: t3=0.5, end=0.5."""
-    ids = {name: END if name == "end" else int(name[1:]) for name in probabilities}
-    return {ids[name]: float(np.log(p)) for name, p in probabilities.items()}
-
-
-def test_a_sampled_end_token_ends_and_is_left_out() -> None:
-    assert spoken(log(t3=0.9, end=0.1), uniform=0.95, min_eos_p=None) == []
-    assert spoken(log(t3=0.9, end=0.1), uniform=0.85, min_eos_p=None) == [3, 3, 3]
-
-
-def test_min_eos_p_ends_at_the_threshold_and_not_only_above_unlike_in_transformers() -> None:
-    """Suno compares with >=, transformers with >."""
-    five_alike = dict.fromkeys([1, 2, 3, 4, END], 0.0)  # 0.2 each, exactly
-    assert spoken(five_alike, min_eos_p=0.2) == []
-    assert spoken(five_alike, min_eos_p=0.1999) == []
-    assert spoken(five_alike, min_eos_p=0.2001) == [1, 1, 1]
-    assert spoken(five_alike, min_eos_p=None) == [1, 1, 1]
-
-
-def test_min_eos_p_is_taken_after_temperature_unlike_in_transformers() -> None:
-    """transformers takes it on the plain logits."""
-    probable = log(t1=0.6, t2=0.1, end=0.3)  # plain 0.3; squared 0.09 / 0.46 = 0.196
-    assert spoken(probable, min_eos_p=0.2) == []
-    assert spoken(probable, min_eos_p=0.2, text_temperature=0.5) == [1, 1, 1]
-    improbable = log(t1=0.8, t2=0.05, end=0.15)  # plain 0.15; with the square root 0.387 / 1.505 = 0.257
-    assert spoken(improbable, min_eos_p=0.2) == [1, 1, 1]
-    assert spoken(improbable, min_eos_p=0.2, text_temperature=2.0) == []
-
-
-def test_min_eos_p_is_taken_after_top_k_unlike_in_transformers() -> None:
-    """top-k can take the end token away, and can make it more probable than the threshold."""
-    third = log(t1=0.4, t2=0.35, end=0.25)
-    assert spoken(third, min_eos_p=0.2) == []
-    assert spoken(third, min_eos_p=0.2, top_k=2) == [1, 1, 1]
-    second = log(t1=0.5, t2=0.16, t3=0.16, end=0.18)  # 0.18 / 0.68 = 0.265 of two
-    assert spoken(second, min_eos_p=0.2) == [1, 1, 1]
-    assert spoken(second, min_eos_p=0.2, top_k=2) == []
-
-
-def test_min_eos_p_is_taken_after_top_p_unlike_in_transformers() -> None:
-    """The same for top-p, which keeps the token that crosses it."""
-    third = log(t1=0.4, t2=0.35, end=0.25)
-    assert spoken(third, min_eos_p=0.2, top_p=0.8) == []
-    assert spoken(third, min_eos_p=0.2, top_p=0.7) == [1, 1, 1]
-    second = log(t1=0.5, t2=0.16, t3=0.16, end=0.18)
-    assert spoken(second, min_eos_p=0.2, top_p=0.6) == []
-    assert spoken(second, min_eos_p=0.2, top_p=0.45) == [1, 1, 1]
-
-
-def test_at_temperature_0_only_the_best_token_counts() -> None:
-    assert spoken(log(t1=0.51, end=0.49), min_eos_p=0.2, text_temperature=0.0) == [1, 1, 1]
-    assert spoken(log(t1=0.49, end=0.51), min_eos_p=None, text_temperature=0.0) == []
-
-
-def test_without_early_stop_the_end_token_is_no_choice() -> None:
-    """It is neither sampled, nor compared with min_eos_p, nor one of the k best."""
-    best_is_end = log(t1=0.04, t2=0.03, end=0.93)
-    for options in ({}, {"text_temperature": 0.0}, {"top_k": 1}, {"top_p": 0.5}):
-        assert spoken(best_is_end, allow_early_stop=False, **options) == [1, 1, 1]
-    assert spoken(best_is_end, uniform=0.99, allow_early_stop=False) == [2, 2, 2]
-    assert len(spoken(best_is_end, allow_early_stop=False, max_seconds=None)) == 768
-
-
-def suno_length(max_seconds: float) -> int:
-    """Suno's rule as it stands: a token's time is added, then compared."""
-    elapsed, count = 0.0, 0
-    while count < 768:
-        count += 1
-        elapsed += 1 / 49.9
-        if elapsed > max_seconds:
-            break
-    return count
-
-
-def test_max_seconds_keeps_the_token_that_crosses_the_limit() -> None:
-    """Also where a limit is a whole number of tokens, and rounding decides."""
-    whole = [count / 49.9 for count in range(1, 800)]
-    limits = [*whole, *np.nextafter(whole, 0), *np.nextafter(whole, 99), *np.linspace(1e-9, 17, 500)]
-    assert [token_limit(limit, PUBLISHED) for limit in limits] == [suno_length(limit) for limit in limits]
-    assert token_limit(None, PUBLISHED) == 768
-    for limit in (1e-6, 0.02, 0.0201, 0.5, 2.0):
-        assert len(spoken(log(t1=1.0), max_seconds=limit)) == suno_length(limit)

@@ -80,7 +80,7 @@ class Bark:
         if bundle is None:
             raise BundleError(
                 "this version of bark-onnx has no embedded bundle yet: "
-                "export a checkpoint with `bark-onnx export` and give the directory it wrote"
+                "export a checkpoint with `bark-onnx export` and give the directory it wrote (--bundle)"
             )
         opened = Bundle.open(bundle)
         for_gpu = opened.manifest.precision == "fp16"  # the attention's CUDA kernel takes nothing wider
