@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def codec_graph(module: CodecDecoder) -> Graph:
 
 def export_graph(graph: Graph, path: Path) -> None:
     """Write the graph with nothing in it of the machine that made it (the exporter records stack traces)."""
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             graph.module,
             graph.arguments,
@@ -104,9 +105,10 @@ def save_model(model: onnx.ModelProto, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
-    """Keep the exporter's notes about its own internals from the user's terminal."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+def quiet() -> Iterator[None]:
+    """Keep what the exporter and the quantizers say of their own internals from the user's terminal."""
+    names = ("torch.onnx", "onnxscript", "onnx_ir", "onnxruntime.quantization", None)  # None: the root logger
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -9,7 +9,6 @@ With int8 and int4 the embeddings are fp16: half the file, and an error a thousa
 2 % of the work, is always fp32.
 """
 
-import logging
 from pathlib import Path
 
 import onnx
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from bark_onnx.bundle import CausalPrecision, GraphPrecision, Precisions
 
-from .graph import save_model
+from .graph import quiet, save_model
 
 INT4_BLOCK = 32
 INT4_ACCURACY = 4  # activations in 8 bits: the fast kernels
@@ -46,8 +45,11 @@ def cast_tensors(tensors: dict[str, Tensor], precision: str) -> dict[str, Tensor
 
 def quantize(source: Path, target: Path, precision: str) -> None:
     """Write `target`, the transformer graph `source` with its matrices in this precision."""
-    logging.getLogger("onnxruntime.quantization").setLevel(logging.ERROR)
-    logging.getLogger("root").setLevel(logging.ERROR)
+    with quiet():
+        save_model(_quantized(source, precision), target)
+
+
+def _quantized(source: Path, precision: str) -> onnx.ModelProto:
     if precision == "int8":
         scratch = source.with_suffix(".int8")
         quantize_dynamic(
@@ -76,7 +78,7 @@ def quantize(source: Path, target: Path, precision: str) -> None:
             )
             quantizer.process()
             model = quantizer.model.model
-    save_model(model, target)
+    return model
 
 
 def _head(model: onnx.ModelProto) -> str:
