@@ -10,6 +10,7 @@ import pytest
 
 from bark_onnx import BundleError, Vocabulary
 from bark_onnx.bundle import (
+    FORMAT_REVISION,
     MANIFEST,
     STAGES,
     TOKENIZER,
@@ -36,7 +37,7 @@ def manifest(files: dict[str, FileEntry]) -> Manifest:
     transformer = TransformerSize(12, 12, 768, 1024, 129_600, 12_096)
     causal = CausalPrecision("int8", "fp16", "fp32")
     return Manifest(
-        format=1,
+        format=FORMAT_REVISION,
         model="suno/bark-small",
         revision=None,
         exporter="0.1.0",

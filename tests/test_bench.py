@@ -22,17 +22,24 @@ def test_the_workload_has_its_length_whatever_the_model_says(bark: Bark) -> None
 
 def test_bench_prints_a_row_for_each_voice_and_writes_what_it_measured(bundle_with_voice: Path, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
-    arguments = ["bench", str(bundle_with_voice), "--voice", VOICE, "--repeats", "1", "--json", str(file)]
-    result = CliRunner().invoke(main, arguments)
+    arguments = ["bench", str(bundle_with_voice), "--voice", VOICE, "--repeats", "1", "--streams", "1", "--batch", "2"]
+    result = CliRunner().invoke(main, [*arguments, "--json", str(file)])
     assert result.exit_code == 0, result.output
-    assert [line.split()[0] for line in result.output.splitlines()][1:4] == ["voice", "none", "en_speaker_6"]
+    first_words = [line.split()[0] for line in result.output.splitlines()]
+    assert first_words[1:8] == ["voice", *["none", "en_speaker_6"] * 3]
     figures = json.loads(file.read_text())
-    assert figures["command"] == "bark-onnx bench bundle --repeats 1 --voice en_speaker_6"
+    assert figures["command"] == "bark-onnx bench bundle --repeats 1 --streams 1 --batch 2 --voice en_speaker_6"
     assert figures["machine"]["read_bandwidth_gb_s"] > 0
     for measurement in figures["measurements"]:
         seconds = measurement["seconds"]
         assert set(seconds) == {"semantic", "coarse", "fine", "codec"}
         assert measurement["real_time_factor"] == pytest.approx(sum(seconds.values()) / 5.12, rel=0.01)
+    for streaming in figures["streaming"]:
+        assert 0 < streaming["first_audio"]["p50"] <= streaming["first_audio"]["p99"]
+        assert 0 <= streaming["fine_codes_differing"] <= 1
+    for batch in figures["batches"]:
+        assert batch["throughput"] == pytest.approx(batch["alone_seconds"] / batch["together_seconds"], rel=0.01)
+        assert batch["same_tokens"] == {"semantic": 1, "coarse": 1, "fine": 1}  # in fp32
 
 
 def test_bench_finds_out_first_that_its_figures_cannot_be_written(bundle: Path, tmp_path: Path) -> None:

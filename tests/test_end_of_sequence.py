@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bark_onnx import GenerationOptions, Vocabulary
-from bark_onnx.semantic import semantic_tokens, token_limit
+from bark_onnx.semantic import SemanticSequence, semantic_tokens, token_limit
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
 
 PUBLISHED = Vocabulary()
@@ -29,7 +29,8 @@ class Scripted:
     def prefill(self, *_: object) -> NDArray[np.float32]:
         return self._logits
 
-    decode_step = prefill
+    def decode_step(self, *_: object) -> NDArray[np.float32]:
+        return self._logits[None]
 
 
 def spoken(logits: dict[int, float], *, uniform: float = 0.0, limit: int = 3, **options: Any) -> list[int]:
@@ -39,7 +40,8 @@ def spoken(logits: dict[int, float], *, uniform: float = 0.0, limit: int = 3, **
     stream: Any = SimpleNamespace(random=lambda: uniform)
     chosen = GenerationOptions(**{"text_temperature": 1.0, "max_seconds": (limit - 0.5) / 49.9} | options)
     ids = np.zeros(256, np.int64)
-    return list(semantic_tokens(decoder, cache, ids, None, chosen, SMALL_VOCABULARY, stream))
+    sequence = SemanticSequence(ids, None, chosen, SMALL_VOCABULARY, decoder.nothing, stream)
+    return list(semantic_tokens(decoder, cache, sequence))
 
 
 def log(**probabilities: float) -> dict[int, float]:

@@ -35,9 +35,9 @@ def test_an_exported_bundle_says_of_every_file_what_it_is(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "value", "fragments"),
     [
-        (["format"], 2, ["2", "reads 1", "export"]),
+        (["format"], 1, ["1", "reads 2", "export"]),
         (["format"], True, ["format"]),
-        (["format"], "1", ["'1'", "reads 1"]),
+        (["format"], "2", ["'2'", "reads 2"]),
         (["format"], DELETED, ["format"]),
         (["model"], DELETED, ["model is missing"]),
         (["colour"], "red", ["colour is unknown"]),
@@ -61,6 +61,9 @@ def test_an_exported_bundle_says_of_every_file_what_it_is(bundle: Path) -> None:
         (["sizes", "fine", "context"], 512, ["sizes.fine: context is 512", "1024"]),
         (["sizes", "semantic", "context"], 1 << 20, ["sizes.semantic", "impossible"]),
         (["sizes", "codec", "codebooks"], 7, ["7 codebooks"]),
+        (["sizes", "codec", "residual_layers"], 10**9, ["sizes.codec", "impossible"]),
+        (["sizes", "codec", "ratios"], (-8, -5, 4, 2), ["sizes.codec", "impossible"]),
+        (["sizes", "codec", "ratios"], (320,) + (1,) * 10_000, ["sizes.codec", "impossible"]),
         (["vocabulary", "text_pad"], DELETED, ["vocabulary.text_pad is missing"]),
         (["vocabulary", "text_pad"], "x", ["vocabulary.text_pad is 'x'", "int"]),
         (["vocabulary", "semantic_rate"], 0, ["semantic_rate"]),

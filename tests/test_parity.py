@@ -156,7 +156,7 @@ def greedy(space: Vocabulary, count: int | None = None) -> GenerationOptions:
 @pytest.mark.parametrize("with_voice", [False, True])
 def test_semantic_logits(pair: Pair, with_voice: bool) -> None:
     """Prefill of text beside history, then decode steps."""
-    space, decoder, rng = pair.space, pair.bark._semantic, np.random.default_rng(2)
+    space, decoder, rng = pair.space, pair.bark._networks.semantic, np.random.default_rng(2)
     text = rng.integers(space.text_offset, space.text_pad + 1, space.text_window)
     history = (
         rng.integers(0, space.semantic_size, space.text_window) if with_voice else np.full(256, space.semantic_pad)
@@ -166,7 +166,7 @@ def test_semantic_logits(pair: Pair, with_voice: bool) -> None:
 
     cache = decoder.new_cache()
     inputs = np.append(text, space.semantic_infer), np.append(history, decoder.nothing)
-    logits = [decoder.prefill(cache, *inputs).copy(), *(decoder.decode_step(cache, token).copy() for token in tokens)]
+    logits = [decoder.prefill(cache, *inputs), *(decoder.decode_step(cache, [token])[0].copy() for token in tokens)]
 
     choices = [*range(space.semantic_size), space.semantic_pad]  # the end token last
     np.testing.assert_allclose(logits, expected[256:, choices], rtol=0, atol=TOLERANCE)
@@ -175,13 +175,13 @@ def test_semantic_logits(pair: Pair, with_voice: bool) -> None:
 @pytest.mark.parametrize("length", [1, 257, 500, 1012])
 def test_coarse_logits(pair: Pair, length: int) -> None:
     """Prefill of any length, then decode steps, the last at the end of the model's context."""
-    space, decoder = pair.space, pair.bark._coarse
+    space, decoder = pair.space, pair.bark._networks.coarse
     ids = np.random.default_rng(3).integers(0, space.coarse_semantic_pad, length + 12)
     expected = causal_logits(pair.model.coarse_acoustics, ids)[length - 1 :]
 
     cache = decoder.new_cache()
-    logits = [decoder.prefill(cache, ids[:length]).copy()]
-    logits += [decoder.decode_step(cache, token).copy() for token in ids[length:]]
+    logits = [decoder.prefill(cache, ids[:length])]
+    logits += [decoder.decode_step(cache, [token])[0].copy() for token in ids[length:]]
 
     sampled = slice(space.semantic_size, space.semantic_size + 2 * space.codebook_size)
     np.testing.assert_allclose(logits, expected[:, sampled], rtol=0, atol=TOLERANCE)
@@ -189,7 +189,7 @@ def test_coarse_logits(pair: Pair, length: int) -> None:
 
 def test_logits_with_a_kept_prefix(pair: Pair) -> None:
     """What prefill keeps of a cache changes nothing: the next prompt is longer, the same, shorter, or another."""
-    space, decoder, rng = pair.space, pair.bark._coarse, np.random.default_rng(4)
+    space, decoder, rng = pair.space, pair.bark._networks.coarse, np.random.default_rng(4)
     base = rng.integers(0, space.coarse_semantic_pad, 400)
     changed = base.copy()
     changed[150] += 1
@@ -205,7 +205,8 @@ def test_fine_logits(pair: Pair, codebook: int) -> None:
     size = pair.space.codebook_size
     codes = np.random.default_rng(codebook).integers(0, size + 1, (8, 1024))  # pads too
     expected = pair.model.fine_acoustics(codebook, torch.tensor(codes.T[None])).logits[0, :, :size]
-    np.testing.assert_allclose(pair.bark._fine.logits(codes, codebook), expected, rtol=0, atol=TOLERANCE)
+    (logits,) = pair.bark._networks.fine.logits(codes[None], codebook)
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=TOLERANCE)
 
 
 # Greedy tokens, stage by stage

@@ -21,7 +21,7 @@ def test_an_example_runs(code: str, bundle_with_voice: Path, tmp_path: Path, mon
 
 
 def test_there_are_examples_and_the_tree_names_every_module() -> None:
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     text = README.read_text(encoding="utf-8")
     modules = [path.name for root in ("runtime", "export") for path in (README.parent / root).rglob("*.py")]
     assert [name for name in modules if name != "__init__.py" and name not in text] == []

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from bark_onnx import Bark, BarkError, GenerationOptions, Vocabulary, VoicePreset
-from bark_onnx.coarse import coarse_windows, unflatten_codes
-from bark_onnx.fine import fine_codes
+from bark_onnx.coarse import CoarseSequence, coarse_windows
+from bark_onnx.fine import FineSequence, fine_codes
 from bark_onnx.models import CausalDecoder, KVCache
 from bark_onnx.sampling import probabilities, random_stream, sample
-from bark_onnx.semantic import semantic_tokens
+from bark_onnx.semantic import SemanticSequence, semantic_tokens
 
 Floats = NDArray[np.float64]
 
@@ -182,9 +182,10 @@ def test_seeds_keep_their_meaning() -> None:
 
 def fine_codes_of_flat_logits(frames: int, voice: VoicePreset | None = None) -> list[NDArray[np.int64]]:
     """The codes [8, frames] after each window."""
-    model: Any = SimpleNamespace(logits=lambda codes, codebook: np.zeros((1024, 1024), np.float32))
-    coarse, stream = np.zeros((2, frames), np.int64), random_stream(7, "fine")
-    return [codes.copy() for codes in fine_codes(model, coarse, voice, GenerationOptions(), Vocabulary(), stream)]
+    model: Any = SimpleNamespace(logits=lambda codes, codebook: np.zeros((1, 1024, 1024), np.float32))
+    sequence = FineSequence(voice, GenerationOptions(), Vocabulary(), random_stream(7, "fine"))
+    sequence.hear(np.zeros((2, frames), np.int64), ended=True)
+    return [codes.copy() for codes in fine_codes(model, sequence)]
 
 
 def test_a_fine_frames_numbers_depend_on_its_place_alone() -> None:
@@ -248,16 +249,21 @@ def test_generate_is_its_four_stages(bark: Bark) -> None:
 def test_every_stage_samples_from_the_stream_of_its_name(bark: Bark) -> None:
     space, options = Vocabulary(), SHORT
     ids = bark._tokenizer.encode("Hello world")
-    stream, cache = random_stream(7, "semantic"), bark._semantic.new_cache()
-    semantic = np.array(list(semantic_tokens(bark._semantic, cache, ids, None, options, space, stream)))
+    networks = bark._networks
+    stream, cache = random_stream(7, "semantic"), networks.semantic.new_cache()
+    utterance = SemanticSequence(ids, None, options, space, networks.semantic.nothing, stream)
+    semantic = np.array(list(semantic_tokens(networks.semantic, cache, utterance)))
     np.testing.assert_array_equal(bark.semantic("Hello world", options=options, seed=7), semantic)
 
-    stream, cache = random_stream(7, "coarse"), bark._coarse.new_cache()
-    windows = list(coarse_windows(bark._coarse, cache, semantic, None, options, space, stream))
-    coarse = unflatten_codes(np.concatenate(windows), space)
+    spoken = CoarseSequence(None, options, space, networks.coarse.size.context, random_stream(7, "coarse"))
+    spoken.hear(semantic.tolist(), ended=True)
+    assert list(coarse_windows(networks.coarse, networks.coarse.new_cache(), spoken))[-1] == spoken.total
+    coarse = spoken.codes()
     np.testing.assert_array_equal(bark.coarse(semantic, options=options, seed=7), coarse)
 
-    *_, fine = fine_codes(bark._fine, coarse, None, options, space, random_stream(7, "fine"))
+    filled = FineSequence(None, options, space, random_stream(7, "fine"))
+    filled.hear(coarse, ended=True)
+    *_, fine = fine_codes(networks.fine, filled)
     np.testing.assert_array_equal(bark.fine(coarse, options=options, seed=7), fine)
 
 
@@ -284,15 +290,17 @@ def test_coarse_windows_with_and_without_the_kept_cache(
             return prefill(decoder, cache, *ids)
 
         monkeypatch.setattr(CausalDecoder, "prefill", changed)
-        decoder, stream = bark._coarse, random_stream(7, "coarse")
-        windows = coarse_windows(decoder, decoder.new_cache(), semantic, None, options, Vocabulary(), stream)
-        return np.concatenate(list(windows)).tolist()
+        decoder, stream = bark._networks.coarse, random_stream(7, "coarse")
+        sequence = CoarseSequence(None, options, Vocabulary(), decoder.size.context, stream)
+        sequence.hear(semantic.tolist(), ended=True)
+        list(coarse_windows(decoder, decoder.new_cache(), sequence))
+        return sequence.codes().ravel().tolist()
 
     def forget(cache: KVCache) -> None:
-        cache.length = 0
+        cache.lengths[:] = 0
 
     def spoil(cache: KVCache) -> None:
-        cache.owner[:] = 1
+        cache.memory.owner[:] = 1
 
     anew = codes(forget)
     assert codes(lambda cache: None) == anew

@@ -23,10 +23,10 @@ from tokenizers import Tokenizer as WordPiece
 from tokenizers import models, pre_tokenizers
 
 from bark_onnx import GenerationOptions, Vocabulary, VoicePreset
-from bark_onnx.coarse import coarse_windows, unflatten_codes
-from bark_onnx.fine import fine_codes
+from bark_onnx.coarse import CoarseSequence, coarse_windows
+from bark_onnx.fine import FineSequence, fine_codes
 from bark_onnx.sampling import probabilities, random_stream
-from bark_onnx.semantic import semantic_prompt, semantic_tokens
+from bark_onnx.semantic import SemanticSequence, semantic_prompt, semantic_tokens
 from bark_onnx.tokenizer import Tokenizer
 
 Record = dict[str, Any]
@@ -84,10 +84,10 @@ class FakeCausal:
         self._position = len(input_ids) - 1
         return self._logits(input_ids[-1])
 
-    def decode_step(self, cache: None, token: int) -> NDArray[np.float32]:
+    def decode_step(self, cache: None, tokens: list[int]) -> NDArray[np.float32]:
         self._position += 1
         assert self._position < 1024
-        return self._logits(token)
+        return self._logits(tokens[0])[None]
 
     def _logits(self, last: int) -> NDArray[np.float32]:
         own = np.zeros(self._codes, np.float32)
@@ -102,11 +102,12 @@ class FakeFine:
         self.passes: list[tuple[int, Ids]] = []
 
     def logits(self, codes: Ids, codebook: int) -> NDArray[np.float32]:
+        (codes,) = codes  # one window
         self.passes.append((codebook, codes.copy()))
         position = np.arange(codes.shape[1])
         logits = np.zeros((codes.shape[1], 1024), np.float32)
         logits[position, (30 * codes[: codebook + 1].sum(axis=0) + 7 * position + 13 * codebook) % 1024] = 1e4
-        return logits
+        return logits[None]
 
 
 @records("semantic_prompts", "voice", "text")
@@ -145,7 +146,8 @@ def test_semantic_length(expected: Record) -> None:
     options = GenerationOptions(**GREEDY, max_seconds=expected["max_seconds"])
     ids = np.zeros(SPACE.text_window, np.int64)
     decoder: Any = FakeCausal(SPACE.semantic_size, codebooks=1)
-    tokens = list(semantic_tokens(decoder, NO_CACHE, ids, None, options, SPACE, random_stream(0, "semantic")))
+    sequence = SemanticSequence(ids, None, options, SPACE, decoder.nothing, random_stream(0, "semantic"))
+    tokens = list(semantic_tokens(decoder, NO_CACHE, sequence))
     assert expected | {"tokens": len(tokens), "sha256": digest(tokens), "first": tokens[:3]} == expected
 
 
@@ -169,7 +171,8 @@ def test_sampling(expected: Record) -> None:
     chosen = {key: expected[key] for key in ("top_k", "top_p", "min_eos_p", "allow_early_stop")}
     options = GenerationOptions(text_temperature=temperature, max_seconds=0.001, **chosen)
     ids = np.zeros(SPACE.text_window, np.int64)
-    tokens = list(semantic_tokens(decoder, NO_CACHE, ids, None, options, SPACE, FIRST_POSSIBLE))
+    sequence = SemanticSequence(ids, None, options, SPACE, decoder.nothing, FIRST_POSSIBLE)
+    tokens = list(semantic_tokens(decoder, NO_CACHE, sequence))
     assert (tokens == []) == expected["stops"]
 
 
@@ -180,8 +183,10 @@ def test_coarse(expected: Record, request: pytest.FixtureRequest) -> None:
     options = GenerationOptions(**GREEDY, **{key: expected[key] for key in ("max_coarse_history", "sliding_window")})
     voice, stream = history(expected, request), random_stream(0, "coarse")
     decoder: Any = FakeCausal(SPACE.codebook_size, SPACE.coarse_codebooks)
-    windows = list(coarse_windows(decoder, NO_CACHE, semantic, voice, options, SPACE, stream))
-    codes, prompts = unflatten_codes(np.concatenate(windows), SPACE), decoder.prompts
+    sequence = CoarseSequence(voice, options, SPACE, decoder.size.context, stream)
+    sequence.hear(semantic.tolist(), ended=True)
+    list(coarse_windows(decoder, NO_CACHE, sequence))
+    codes, prompts = sequence.codes(), decoder.prompts
     assert (
         expected
         | {
@@ -203,7 +208,9 @@ def test_fine(expected: Record, request: pytest.FixtureRequest) -> None:
     coarse = (19 * np.arange(frames) + 83 * np.arange(given)[:, None] + 1) % 1024
     model: Any = FakeFine()
     voice, stream = history(expected, request), random_stream(0, "fine")
-    *_, codes = fine_codes(model, coarse, voice, GenerationOptions(**GREEDY), SPACE, stream)
+    sequence = FineSequence(voice, GenerationOptions(**GREEDY), SPACE, stream, given=given)
+    sequence.hear(coarse, ended=True)
+    *_, codes = fine_codes(model, sequence)
     assert (
         expected
         | {

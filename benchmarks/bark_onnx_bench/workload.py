@@ -32,9 +32,14 @@ class Measurement:
 
 
 def run_once(bark: Bark, voice: VoicePreset | None, seed: int) -> Speech:
-    """One generation of exactly the workload's length: the model is not asked when to end."""
+    """One generation of exactly the workload's length."""
+    return bark.generate(TEXT, voice, workload_options(bark), seed)
+
+
+def workload_options(bark: Bark) -> GenerationOptions:
+    """The workload's length: the model is not asked when to end."""
     seconds = (SEMANTIC_TOKENS - 0.5) / bark.vocabulary.semantic_rate
-    return bark.generate(TEXT, voice, GenerationOptions(allow_early_stop=False, max_seconds=seconds), seed)
+    return GenerationOptions(allow_early_stop=False, max_seconds=seconds)
 
 
 def measure(bark: Bark, voice_name: str | None, repeats: int) -> Measurement:

@@ -1,54 +1,108 @@
 """EnCodec's decoder as it is exported: codes in, waveform out (Défossez et al. 2022; SEANet, Tagliasacchi et al. 2020).
 
-Weight norm is folded into the weights, and every convolution is causal: position t sees t and what is left of it.
+Weight norm is folded into the weights, and every convolution is causal: position t sees t and what is left of it. So an
+utterance can come in chunks: what a module must know of the chunk before is its part of the state, an input and an
+output of the graph. Whole utterances are one chunk; there is one graph for both.
 """
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bark_onnx.sizes import CodecSize
+from bark_onnx.sizes import CodecSize, codec_state
+
+
+class State:
+    """The state while a chunk runs through: modules take their past and keep their present, each in its turn.
+
+    Args:
+        fresh: [B] bool, the rows of which this chunk is the first: their past means nothing.
+        past: the tensors of `codec_state`, each with the batch in front.
+    """
+
+    def __init__(self, fresh: Tensor, past: Iterable[Tensor]) -> None:
+        self.present: list[Tensor] = []
+        self._fresh = fresh
+        self._past = iter(past)
+
+    def take(self, initial: Tensor | float) -> Tensor:
+        """The next tensor of the past; in fresh rows `initial`."""
+        past = next(self._past)
+        fresh = self._fresh.view(-1, *[1] * (past.dim() - 1))
+        return torch.where(fresh, initial, past)
+
+    def keep(self, present: Tensor) -> None:
+        self.present.append(present)
 
 
 class CausalConv1d(nn.Conv1d):
-    """Convolution with the left context made by reflection, as EnCodec pads."""
+    """Convolution of [B, channels, n] with the last samples of the chunk before to its left.
 
-    def forward(self, x: Tensor) -> Tensor:
+    At the beginning of an utterance there are none; they are made by reflection, as EnCodec pads.
+    """
+
+    def forward(self, x: Tensor, state: State) -> Tensor:  # type: ignore[override]
         context = self.dilation[0] * (self.kernel_size[0] - 1)
         if context:
-            # What is reflected beyond the end of a short input is zero. `flip` of a slice instead of reflect padding,
-            # which has no such rule and would refuse inputs shorter than the context.
-            reflected = F.pad(x, (0, context))[..., 1 : context + 1].flip(-1)
-            x = torch.cat([reflected, x], dim=-1)
+            x = torch.cat([state.take(_reflected(x, context)), x], dim=-1)
+            state.keep(x[..., -context:])
         return super().forward(x)
 
 
-class CausalConvTranspose1d(nn.ConvTranspose1d):
-    """Upsampling by the stride; what it spills to the right of the last input is cut off."""
+def _reflected(x: Tensor, context: int) -> Tensor:
+    """Samples `context` to 1 of x [B, channels, n]; what is beyond the end of a short x is zero.
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        spill = self.kernel_size[0] - self.stride[0]
-        return super().forward(x)[..., :-spill]
+    Reflect padding has no such rule and would refuse an x shorter than the context.
+    """
+    index = torch.arange(context, 0, -1, device=x.device)
+    last = x.shape[-1] - 1
+    return x.index_select(-1, index.clamp(max=last)) * (index <= last)
+
+
+class CausalConvTranspose1d(nn.ConvTranspose1d):
+    """Upsampling by the stride, with a kernel of twice the stride: each input reaches into the next one's samples.
+
+    The last input of the chunk before (at the beginning of an utterance, zero) is put in front. Then the first `stride`
+    outputs are the chunk before's and the last `stride` lack the input that follows: `padding` cuts off both.
+    """
+
+    def __init__(self, channels: int, out_channels: int, stride: int) -> None:
+        super().__init__(channels, out_channels, 2 * stride, stride=stride, padding=stride)
+
+    def forward(self, x: Tensor, state: State) -> Tensor:  # type: ignore[override]
+        last = state.take(0.0)
+        state.keep(x[..., -1:])
+        return super().forward(torch.cat([last, x], dim=-1))
 
 
 class LSTM(nn.LSTM):
     """torch's LSTM; exported as one ONNX LSTM per layer, since torch's own export fixes the length of the sequence."""
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """[T, B, width] -> [T, B, width], from a zero state."""
+    def forward(self, x: Tensor, state: State) -> Tensor:  # type: ignore[override]
+        """[T, B, width] -> [T, B, width]; h and c of every layer go on from the chunk before, or from zero."""
+        initial = [(state.take(0.0), state.take(0.0)) for _ in range(self.num_layers)]
         if not torch.compiler.is_exporting():
-            return super().forward(x)[0]
+            h, c = (torch.stack(layers) for layers in zip(*initial, strict=True))
+            x, (h, c) = super().forward(x, (h, c))
+            for layer in range(self.num_layers):
+                state.keep(h[layer])
+                state.keep(c[layer])
+            return x
         length, batch, width = x.shape
-        for layer in range(self.num_layers):
+        for layer, (h, c) in enumerate(initial):
             w, r, b_w, b_r = (_onnx_gates(parameter) for parameter in self.all_weights[layer])
-            y = torch.onnx.ops.symbolic(
+            y, y_h, y_c = torch.onnx.ops.symbolic_multi_out(
                 "LSTM",
-                [x, w[None], r[None], torch.cat([b_w, b_r])[None]],
+                [x, w[None], r[None], torch.cat([b_w, b_r])[None], None, h[None], c[None]],
                 attrs={"hidden_size": width},
-                dtype=x.dtype,
-                shape=(length, 1, batch, width),
+                dtypes=[x.dtype] * 3,
+                shapes=[(length, 1, batch, width), (1, batch, width), (1, batch, width)],
             )
             x = y.squeeze(1)
+            state.keep(y_h.squeeze(0))
+            state.keep(y_c.squeeze(0))
         return x
 
 
@@ -63,11 +117,11 @@ class Residual(nn.Module):
         super().__init__()
         hidden = width // size.compress
         self.conv_1 = CausalConv1d(width, hidden, size.residual_kernel, dilation=dilation)
-        self.conv_2 = CausalConv1d(hidden, width, 1)
-        self.shortcut = CausalConv1d(width, width, 1) if size.shortcut else nn.Identity()
+        self.conv_2 = nn.Conv1d(hidden, width, 1)
+        self.shortcut = nn.Conv1d(width, width, 1) if size.shortcut else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.shortcut(x) + self.conv_2(F.elu(self.conv_1(F.elu(x))))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        return self.shortcut(x) + self.conv_2(F.elu(self.conv_1(F.elu(x), state)))  # type: ignore[no-any-return]
 
 
 class Stage(nn.Module):
@@ -75,24 +129,25 @@ class Stage(nn.Module):
 
     def __init__(self, width: int, ratio: int, size: CodecSize) -> None:
         super().__init__()
-        self.upsample = CausalConvTranspose1d(width, width // 2, 2 * ratio, stride=ratio)
+        self.upsample = CausalConvTranspose1d(width, width // 2, ratio)
         self.residuals = nn.ModuleList(
             Residual(width // 2, size.dilation_growth**j, size) for j in range(size.residual_layers)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.upsample(F.elu(x))
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        x = self.upsample(F.elu(x), state)
         for residual in self.residuals:
-            x = residual(x)
+            x = residual(x, state)
         return x
 
 
 class CodecDecoder(nn.Module):
-    """Fine codes [codebooks, T] -> waveform [T * product(ratios)]."""
+    """Fine codes and the state [B, ...] -> waveforms and the next state; see `bark_onnx.sizes.codec_state`."""
 
     def __init__(self, size: CodecSize) -> None:
         super().__init__()
         width = size.filters * 2 ** len(size.ratios)
+        self.size = size
         self.codebooks = nn.Parameter(torch.empty(size.codebooks, size.codebook_size, size.width))
         self.stem = CausalConv1d(size.width, width, size.kernel)
         self.lstm = LSTM(width, width, size.lstm_layers)
@@ -105,14 +160,33 @@ class CodecDecoder(nn.Module):
         module.load_state_dict(tensors, strict=True)
         return module.eval().requires_grad_(False)
 
-    def forward(self, codes: Tensor) -> Tensor:
+    def new_state(self, rows: int) -> list[Tensor]:
+        """A past for rows that are fresh."""
+        return [torch.zeros(rows, *shape) for shape in codec_state(self.size).values()]
+
+    def forward(self, codes: Tensor, fresh: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        """A chunk of as many utterances as there are rows.
+
+        Args:
+            codes: [B, codebooks, T], T at least 1; in a fresh row of which more follows, at least `size.first_frames`.
+            fresh: [B] bool, whether a row begins an utterance, whatever its past holds.
+            past: the present of the chunk before, or of `new_state`.
+
+        Returns:
+            The waveform [B, T * size.frame_samples], then the present.
+        """
         codebooks, codebook_size, width = self.codebooks.shape
         table = self.codebooks.view(codebooks * codebook_size, width)
         offsets = torch.arange(codebooks).unsqueeze(1) * codebook_size
-        x = F.embedding(codes + offsets, table).sum(dim=0).T.unsqueeze(0)  # [1, width, T]
-        x = self.stem(x)
+        state = State(fresh, past)
+        latents = F.embedding(codes + offsets, table).sum(dim=1).transpose(1, 2)
+        return self.synthesise(latents, state), *state.present
+
+    def synthesise(self, latents: Tensor, state: State) -> Tensor:
+        """Sums of codebook vectors [B, size.width, T] -> waveforms [B, T * size.frame_samples]."""
+        x = self.stem(latents, state)
         sequence = x.permute(2, 0, 1)
-        x = (self.lstm(sequence) + sequence).permute(1, 2, 0)
+        x = (self.lstm(sequence, state) + sequence).permute(1, 2, 0)
         for stage in self.stages:
-            x = stage(x)
-        return self.last(F.elu(x))[0, 0]  # type: ignore[no-any-return]
+            x = stage(x, state)
+        return self.last(F.elu(x), state).squeeze(1)  # type: ignore[no-any-return]

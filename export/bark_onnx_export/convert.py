@@ -105,7 +105,7 @@ def _export_stage(stage: str, weights: Weights, directory: Path, vocabulary: Voc
     if isinstance(module, CausalDecoder):
         graph = causal_graph(module, weights.size)  # type: ignore[arg-type]
     elif isinstance(module, FineModel):
-        graph = fine_graph(module, vocabulary.fine_window)
+        graph = fine_graph(module)
     else:
         graph = codec_graph(module)
 

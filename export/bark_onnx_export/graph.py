@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from bark_onnx.models import CAUSAL_INPUTS, CODEC_INPUTS, FINE_INPUTS, LOGITS, WAVEFORM, cache_names
+from bark_onnx.models import CAUSAL_INPUTS, CODEC_INPUTS, FINE_INPUTS, LOGITS, WAVEFORM, cache_names, codec_state_names
 from bark_onnx.sizes import TransformerSize
 
 from .causal import CausalDecoder
@@ -55,14 +55,23 @@ def causal_graph(module: CausalDecoder, size: TransformerSize) -> Graph:
     )
 
 
-def fine_graph(module: FineModel, window: int) -> Graph:
-    codes = torch.zeros(2, window, len(module.token_embeddings), dtype=torch.int64)
-    return Graph(module, (codes, torch.tensor(2)), ({0: Dim("batch")}, {}), list(FINE_INPUTS), [LOGITS])
+def fine_graph(module: FineModel) -> Graph:
+    codes = torch.zeros(2, 16, len(module.token_embeddings), dtype=torch.int64)
+    free_axes: tuple[Any, ...] = ({0: Dim("batch"), 1: Dim("frames", max=module.position_embedding.num_embeddings)}, {})
+    return Graph(module, (codes, torch.tensor(2)), free_axes, list(FINE_INPUTS), [LOGITS])
 
 
 def codec_graph(module: CodecDecoder) -> Graph:
-    codes = torch.zeros(len(module.codebooks), 16, dtype=torch.int64)
-    return Graph(module, (codes,), ({1: Dim("frames")},), list(CODEC_INPUTS), [WAVEFORM])
+    batch, size = Dim("batch"), module.size
+    codes = torch.zeros(2, size.codebooks, 16, dtype=torch.int64)
+    past = module.new_state(2)
+    return Graph(
+        module,
+        arguments=(codes, torch.tensor([True, False]), *past),
+        free_axes=({0: batch, 2: Dim("frames")}, {0: batch}, tuple({0: batch} for _ in past)),
+        input_names=[*CODEC_INPUTS, *codec_state_names("past", size)],
+        output_names=[WAVEFORM, *codec_state_names("present", size)],
+    )
 
 
 def export_graph(graph: Graph, path: Path) -> None:

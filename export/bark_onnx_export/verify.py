@@ -1,5 +1,6 @@
 """Torch against ONNX Runtime: torch modules with the methods of the runtime's networks, to be compared with them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,8 +52,8 @@ class TorchCausal:
             logits, *cache.tensors = self.module(ids, history_tensor, positions, last, total, *cache.tensors)
         return logits[0].numpy()  # type: ignore[no-any-return]
 
-    def decode_step(self, cache: TorchCache, token: int) -> FloatArray:
-        return self.prefill(cache, np.array([token]))
+    def decode_step(self, cache: TorchCache, tokens: Sequence[int]) -> FloatArray:
+        return self.prefill(cache, np.array(tokens))[None]
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,20 @@ class TorchFine:
 
     def logits(self, codes: IntArray, codebook: int) -> FloatArray:
         with torch.inference_mode():
-            return self.module(torch.from_numpy(codes.T[None]), torch.tensor(codebook))[0].numpy()  # type: ignore[no-any-return]
+            return self.module(torch.from_numpy(codes.transpose(0, 2, 1)), torch.tensor(codebook)).numpy()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class TorchCodec:
     module: CodecDecoder
 
-    def decode(self, codes: IntArray) -> NDArray[np.float32]:
+    def new_state(self, rows: int) -> list[Tensor]:
+        return self.module.new_state(rows)
+
+    def decode_chunk(self, state: list[Tensor], codes: IntArray, fresh: NDArray[np.bool_]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            return self.module(torch.from_numpy(codes)).numpy()  # type: ignore[no-any-return]
+            waveforms, *state[:] = self.module(torch.from_numpy(codes), torch.from_numpy(fresh), *state)
+        return waveforms.numpy()  # type: ignore[no-any-return]
 
 
 def verify_stage(checkpoint: Checkpoint, bundle: Bundle, stage: str) -> GraphError:

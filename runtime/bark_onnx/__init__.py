@@ -19,21 +19,39 @@ except ImportError:
         sys.exit(f"Error: {_MISSING}")
     raise ImportError(_MISSING) from None
 
+from .engine import Engine, SpeechStream
 from .errors import BarkError, BarkWarning, BundleError, DeviceError, VoiceError
+from .guards import Guards, Problem
+from .job import BatchError, Job, Request
+from .journal import Journal
+from .narration import NarrationOptions, SpokenPassage
 from .options import GenerationOptions
 from .pipeline import Bark
 from .speech import Speech
+from .stream import AudioChunk, StreamOptions
 from .vocabulary import Vocabulary
 from .voice import VoicePreset
 
 __all__ = [
+    "AudioChunk",
     "Bark",
     "BarkError",
     "BarkWarning",
+    "BatchError",
     "BundleError",
     "DeviceError",
+    "Engine",
     "GenerationOptions",
+    "Guards",
+    "Job",
+    "Journal",
+    "NarrationOptions",
+    "Problem",
+    "Request",
     "Speech",
+    "SpeechStream",
+    "SpokenPassage",
+    "StreamOptions",
     "Vocabulary",
     "VoiceError",
     "VoicePreset",

@@ -23,7 +23,7 @@ from .errors import BarkError, BundleError, reason
 from .sizes import CodecSize, TransformerSize, misfits
 from .vocabulary import Vocabulary
 
-FORMAT_REVISION = 1
+FORMAT_REVISION = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 VOICES = "voices"

@@ -5,7 +5,7 @@ window the context is laid anew: a stretch of semantic tokens around the current
 codes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -55,43 +55,116 @@ def coarse_history(voice: VoicePreset | None, max_coarse_history: int, vocabular
     return CoarseHistory(voice.semantic[len(voice.semantic) - kept :], flat[len(flat) - codes : len(flat) - 2])
 
 
-def coarse_windows(
-    decoder: CausalDecoder,
-    cache: KVCache,
-    semantic: IntArray,
-    voice: VoicePreset | None,
-    options: GenerationOptions,
-    vocabulary: Vocabulary,
-    stream: np.random.Generator,
-) -> Iterator[IntArray]:
-    """Flattened coarse ids, one sliding window of them at a time.
+class CoarseSequence:
+    """One utterance in the coarse stage: the semantic tokens heard so far, and the codes sampled from them.
+
+    It need not wait for the semantic stage to end: a window can begin as soon as every semantic token that it sees is
+    there, and its codes are then the same as ever.
 
     Args:
-        semantic: [S] semantic tokens, S at least 1.
+        context: positions of the coarse model.
         stream: the stage's random stream; each code takes one number.
     """
-    max_history = options.coarse_history(vocabulary)
-    room = decoder.size.context - vocabulary.coarse_semantic_window
-    if max_history + options.sliding_window > room:
-        raise BarkError(
-            f"max_coarse_history {max_history} and sliding_window {options.sliding_window} together are over the "
-            f"{room} codes that fit in the model's context"
+
+    def __init__(
+        self,
+        voice: VoicePreset | None,
+        options: GenerationOptions,
+        vocabulary: Vocabulary,
+        context: int,
+        stream: np.random.Generator,
+    ) -> None:
+        self._max_history = options.coarse_history(vocabulary)
+        room = context - vocabulary.coarse_semantic_window
+        if self._max_history + options.sliding_window > room:
+            raise BarkError(
+                f"max_coarse_history {self._max_history} and sliding_window {options.sliding_window} together are over "
+                f"the {room} codes that fit in the model's context"
+            )
+        history = coarse_history(voice, self._max_history, vocabulary)
+        self._before = (len(history.semantic), len(history.coarse))
+        self._semantic: list[int] = history.semantic.tolist()
+        self._ids: list[int] = history.coarse.tolist()
+        self._heard_all = False
+        self._window_end = 0  # codes of the utterance at which the window that has begun is full
+        self._options = options
+        self._vocabulary = vocabulary
+        self._stream = stream
+
+    def hear(self, tokens: Iterable[int], *, ended: bool) -> None:
+        """Take more semantic tokens; `ended` when no more will come."""
+        self._semantic += tokens
+        self._heard_all = ended
+
+    @property
+    def length(self) -> int:
+        """Flattened codes so far."""
+        return len(self._ids) - self._before[1]
+
+    @property
+    def total(self) -> int:
+        """Flattened codes that the semantic tokens heard so far stand for."""
+        return self._vocabulary.coarse_length(len(self._semantic) - self._before[0])
+
+    @property
+    def ended(self) -> bool:
+        return self._heard_all and self.length == self.total
+
+    @property
+    def in_window(self) -> bool:
+        """A window has begun and is not full."""
+        return self.length < self._window_end
+
+    @property
+    def can_begin(self) -> bool:
+        """The next window sees no semantic token that has not been heard, and is not cut short by the end so far."""
+        if self.in_window or self._heard_all:
+            return not self.in_window and not self.ended
+        sees = max(0, self._position - self._vocabulary.max_semantic_history(self._max_history))
+        return (
+            len(self._semantic) >= sees + self._vocabulary.coarse_semantic_window
+            # Above it, not at it: should the end come next, the utterance must not have ended already.
+            and self.total > self.length + self._options.sliding_window
         )
-    history = coarse_history(voice, max_history, vocabulary)
-    semantic = np.concatenate([history.semantic, semantic])
-    total = vocabulary.coarse_length(len(semantic) - len(history.semantic))
-    ids = np.concatenate([history.coarse, np.zeros(total, np.int64)])
-    for start in range(0, total, options.sliding_window):
-        position = len(history.semantic) + round(start / vocabulary.coarse_per_semantic)
-        before = len(history.coarse) + start
-        window = ids[before : before + options.sliding_window]
-        logits = decoder.prefill(cache, coarse_context(semantic, position, ids[:before], max_history, vocabulary))
-        for step in range(len(window)):
-            if step:
-                logits = decoder.decode_step(cache, window[step - 1])
-            codebook = (start + step) % vocabulary.coarse_codebooks
-            window[step] = _sample_code(logits, codebook, options, vocabulary, stream.random())
-        yield window
+
+    @property
+    def _position(self) -> int:
+        """The semantic token that is being spoken now."""
+        return self._before[0] + round(self.length / self._vocabulary.coarse_per_semantic)
+
+    def begin_window(self) -> NDArray[np.int64]:
+        """The prompt [S] of the next window."""
+        self._window_end = min(self.length + self._options.sliding_window, self.total)
+        semantic, ids = np.array(self._semantic, np.int64), np.array(self._ids, np.int64)
+        return coarse_context(semantic, self._position, ids, self._max_history, self._vocabulary)
+
+    def advance(self, logits: FloatArray) -> None:
+        """Sample the window's next code from logits [V]."""
+        codebook = self.length % self._vocabulary.coarse_codebooks
+        self._ids.append(_sample_code(logits, codebook, self._options, self._vocabulary, self._stream.random()))
+
+    @property
+    def last(self) -> int:
+        """The id to be decoded next."""
+        return self._ids[-1]
+
+    def codes(self, start: int = 0) -> IntArray:
+        """The codes [coarse_codebooks, T] of the frames from `start` that are complete."""
+        books = self._vocabulary.coarse_codebooks
+        whole = self._ids[self._before[1] + start * books : self._before[1] + self.length // books * books]
+        return unflatten_codes(np.array(whole, np.int64), self._vocabulary)
+
+
+def coarse_windows(decoder: CausalDecoder, cache: KVCache, sequence: CoarseSequence) -> Iterator[int]:
+    """Sample window after window of an utterance that has been heard to its end; the codes so far after each."""
+    cache.clear()
+    while sequence.can_begin:
+        logits = decoder.prefill(cache, sequence.begin_window())
+        sequence.advance(logits)
+        while sequence.in_window:
+            logits = decoder.decode_step(cache, [sequence.last])[0]
+            sequence.advance(logits)
+        yield sequence.length
 
 
 def coarse_context(

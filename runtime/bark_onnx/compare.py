@@ -3,7 +3,7 @@
 Each network is anything with the methods of its class in `models.py`: a bundle's graphs, or torch modules.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,7 +28,7 @@ class CausalNetwork(Protocol):
 
     def new_cache(self) -> Any: ...
     def prefill(self, cache: Any, input_ids: IntArray, history_ids: IntArray | None = None) -> FloatArray: ...
-    def decode_step(self, cache: Any, token: int) -> FloatArray: ...
+    def decode_step(self, cache: Any, tokens: Sequence[int]) -> FloatArray: ...
 
 
 class FineNetwork(Protocol):
@@ -36,7 +36,8 @@ class FineNetwork(Protocol):
 
 
 class CodecNetwork(Protocol):
-    def decode(self, codes: IntArray) -> NDArray[np.float32]: ...
+    def new_state(self, rows: int) -> Any: ...
+    def decode_chunk(self, state: Any, codes: IntArray, fresh: NDArray[np.bool_]) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _causal_outputs(network: CausalNetwork, rng: np.random.Generator, ids: int) 
     prompt, history = rng.integers(ids, size=(2, PROMPT))
     history[PROMPT // 2 :] = network.nothing
     logits = [network.prefill(cache, prompt, history).copy()]
-    logits += [network.decode_step(cache, int(token)).copy() for token in rng.integers(ids, size=STEPS)]
+    logits += [network.decode_step(cache, [token])[0].copy() for token in rng.integers(ids, size=STEPS).tolist()]
     return np.stack(logits)
 
 
@@ -137,11 +138,18 @@ def _fine_outputs(network: FineNetwork, rng: np.random.Generator, vocabulary: Vo
     """Logits [3 * fine_window, V] of the first, a middle and the last codebook that the stage fills in."""
     codes = rng.integers(vocabulary.codebook_size + 1, size=(vocabulary.fine_codebooks, vocabulary.fine_window))
     first, last = vocabulary.coarse_codebooks, vocabulary.fine_codebooks - 1
-    return np.concatenate([network.logits(codes, codebook) for codebook in (first, (first + last) // 2, last)])
+    return np.concatenate([network.logits(codes[None], codebook)[0] for codebook in (first, (first + last) // 2, last)])
 
 
 def _codec_outputs(network: CodecNetwork, rng: np.random.Generator, vocabulary: Vocabulary) -> FloatArray:
-    """Waveforms of one frame, of fewer frames than the first convolution sees, and of a second."""
-    lengths = (1, 5, int(vocabulary.coarse_rate))
-    size = vocabulary.codebook_size
-    return np.concatenate([network.decode(rng.integers(size, size=(vocabulary.fine_codebooks, n))) for n in lengths])
+    """Waveforms of chunks: a second, one frame more, fewer frames than the first convolution sees, a second again.
+
+    Two utterances: one all the way; of the other, the third chunk is a whole one, and the fourth begins one.
+    """
+    second = int(vocabulary.coarse_rate)
+    state = network.new_state(2)
+    waveforms = []
+    for frames, anew in ((second, (True, True)), (1, (False, False)), (5, (False, True)), (second, (False, True))):
+        codes = rng.integers(vocabulary.codebook_size, size=(2, vocabulary.fine_codebooks, frames))
+        waveforms.append(network.decode_chunk(state, codes, np.array(anew)).ravel())
+    return np.concatenate(waveforms)

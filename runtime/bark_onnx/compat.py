@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 from .arrays import IntArray, Waveform
 from .errors import VoiceError
 from .options import GenerationOptions
-from .pipeline import Bark, Voice
+from .pipeline import Bark
 from .vocabulary import Vocabulary
-from .voice import VoicePreset
+from .voice import Voice, VoicePreset
 
 HistoryPrompt: TypeAlias = Mapping[str, Any] | str | Path | None
 

@@ -3,9 +3,10 @@
 This is the only file that names graph inputs and outputs; the exporter takes the names from here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
@@ -13,12 +14,11 @@ from numpy.typing import NDArray
 
 from .arrays import FloatArray, IntArray, Waveform
 from .bundle import Bundle
-from .session import Device, Graph, Shapes
-from .sizes import TransformerSize
+from .session import Device, Graph, Memory, Shapes
+from .sizes import CodecSize, TransformerSize, codec_state
 
-CAUSAL_INPUTS = ("input_ids", "history_ids", "position_ids", "lengths", "total")
 FINE_INPUTS = ("codes", "codebook")
-CODEC_INPUTS = ("codes",)
+CODEC_INPUTS = ("codes", "fresh")
 LOGITS = "logits"
 WAVEFORM = "waveform"
 
@@ -36,25 +36,69 @@ def cache_names(prefix: str, layers: int) -> list[str]:
     return [f"{prefix}.{layer}.{half}" for layer in range(layers) for half in ("key", "value")]
 
 
+def codec_state_names(prefix: str, size: CodecSize) -> list[str]:
+    """The state tensors of a codec graph, `past` in and `present` out, in their order."""
+    return [f"{prefix}.{name}" for name in codec_state(size)]
+
+
+class CausalInputs(NamedTuple):
+    """The inputs of a causal graph beside its KV cache, by their names."""
+
+    input_ids: IdArray  # [B, S]
+    history_ids: IdArray  # [B, S]
+    position_ids: IdArray  # [B, S]
+    lengths: NDArray[np.int32]  # [B]: where each row's last position is after the run
+    total: NDArray[np.int32]  # []: the longest row's number of positions after the run
+
+    @classmethod
+    def empty(cls, rows: int, length: int) -> "CausalInputs":
+        ids = np.zeros((3, rows, length), np.int64)
+        return cls(ids[0], ids[1], ids[2], np.zeros(rows, np.int32), np.zeros((), np.int32))
+
+
+CAUSAL_INPUTS = CausalInputs._fields
+
+
 @dataclass
 class KVCache:
-    """Keys and values of the positions a causal decoder has seen, and which ids those were.
+    """Keys and values of the positions that a causal decoder has seen, a row for a sequence, and which ids those were.
 
-    One buffer per layer and half, [1, heads, context, head_size], which the graph appends to in place.
+    `memory` is [2 * layers, rows, heads, context, head_size]; the graph appends to it in place.
     """
 
-    values: list[ort.OrtValue]
-    owner: Any = field(repr=False)  # keeps the memory of `values` alive: ONNX Runtime does not own it
-    ids: IdArray  # [2, context]: input and history ids, the first `length` of them valid
-    length: int = 0
-    step: ort.IOBinding | None = field(default=None, repr=False)  # the decode step's binding, which never changes
+    memory: Memory
+    ids: IdArray  # [rows, 2, context]: input and history ids, of which a row's first `lengths[row]` are valid
+    lengths: IdArray  # [rows]
+    steps: dict[range, "DecodeStep"] = field(default_factory=dict, repr=False)
+
+    @property
+    def rows(self) -> int:
+        return len(self.lengths)
+
+    def clear(self, row: int = 0) -> None:
+        """Forget a row, so that what comes next owes nothing to what was there.
+
+        Not for exactness, but because quantised activations depend on which positions run together: with a prefix kept
+        from another utterance, the same seed could make other tokens.
+        """
+        self.lengths[row] = 0
+
+
+@dataclass(frozen=True)
+class DecodeStep:
+    """What decode steps over the same neighbouring rows share: the inputs' arrays, the logits [n, V], their binding."""
+
+    inputs: CausalInputs
+    logits: FloatArray
+    binding: ort.IOBinding
 
 
 class CausalDecoder:
     """The semantic or the coarse transformer.
 
-    Prefill is compute-bound: every position of a prompt at once. A decode step reads each weight once for one token
-    and is bound by bandwidth, so nothing else may cost there: its inputs, its outputs and the cache are bound once.
+    Prefill is compute-bound: every position of a prompt at once. A decode step reads each weight once, for one token of
+    each row, and is bound by bandwidth: so rows share it, and nothing else may cost there: inputs, outputs and the
+    cache are bound once.
     """
 
     def __init__(self, path: Path, size: TransformerSize, choices: int, kv_cache: str, device: Device) -> None:
@@ -62,6 +106,7 @@ class CausalDecoder:
         self.size = size
         self.device = device
         self.nothing = size.input_vocabulary  # the all-zero embedding row: "no history here"
+        self._choices = choices
         self._chunk = PREFILL_CHUNK if device.memory == "cpu" else size.context
         self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
         ids, cache = (np.int64, (None, None)), (self._kv_dtype, (None, size.heads, size.context, size.head_size))
@@ -72,18 +117,18 @@ class CausalDecoder:
             {**inputs, **dict.fromkeys(cache_names("past", size.layers), cache)},
             {LOGITS: (np.float32, (None, choices)), **dict.fromkeys(cache_names("present", size.layers), cache)},
         )
-        self._logits: FloatArray = np.zeros((1, choices), np.float32)
-        self._step_inputs = _causal_inputs(1, self.nothing)
 
-    def new_cache(self) -> KVCache:
-        shape = (1, self.size.heads, self.size.context, self.size.head_size)
-        values, owner = self.device.zeros(2 * self.size.layers, shape, self._kv_dtype)
-        return KVCache(values, owner, np.zeros((2, self.size.context), np.int64))
+    def new_cache(self, rows: int = 1) -> KVCache:
+        shape = (2 * self.size.layers, rows, self.size.heads, self.size.context, self.size.head_size)
+        ids = np.zeros((rows, 2, self.size.context), np.int64)
+        return KVCache(self.device.zeros(shape, self._kv_dtype), ids, np.zeros(rows, np.int64))
 
-    def prefill(self, cache: KVCache, input_ids: IntArray, history_ids: IntArray | None = None) -> FloatArray:
-        """Make the cache hold exactly this prompt; logits [V] after its last position.
+    def prefill(
+        self, cache: KVCache, input_ids: IntArray, history_ids: IntArray | None = None, row: int = 0
+    ) -> FloatArray:
+        """Make a row of the cache hold exactly this prompt; logits [V] after its last position.
 
-        What the cache already holds of the prompt's beginning is kept: keys and values depend only on what is left of
+        What the row already holds of the prompt's beginning is kept: keys and values depend only on what is left of
         them. So a coarse window whose start has not moved costs no prefill.
 
         Args:
@@ -94,56 +139,56 @@ class CausalDecoder:
         ids[0] = input_ids
         if history_ids is not None:
             ids[1] = history_ids
-        cache.length = min(_common_prefix(ids, cache.ids[:, : cache.length]), len(input_ids) - 1)
-        for start in range(cache.length, len(input_ids), self._chunk):
+        logits: NDArray[np.float32] = np.zeros((1, self._choices), np.float32)
+        held = _common_prefix(ids, cache.ids[row, :, : cache.lengths[row]])
+        for start in range(min(held, len(input_ids) - 1), len(input_ids), self._chunk):
             chunk = ids[:, start : start + self._chunk]
-            inputs = _causal_inputs(chunk.shape[1], self.nothing)
-            inputs["input_ids"][0], inputs["history_ids"][0] = chunk
-            self._place(inputs, start)
-            self._graph.run_bound(self._bind(cache, inputs))
-            cache.length = start + chunk.shape[1]
-            cache.ids[:, start : cache.length] = chunk
-        return self._logits[0]  # type: ignore[no-any-return]
+            end = start + chunk.shape[1]
+            inputs = CausalInputs.empty(1, chunk.shape[1])
+            inputs.input_ids[0], inputs.history_ids[0] = chunk
+            inputs.position_ids[0] = np.arange(start, end)
+            inputs.lengths[0], inputs.total[...] = end - 1, end
+            cache.lengths[row] = start  # what lies behind is being written over
+            self._graph.run_bound(self._bind(cache, range(row, row + 1), inputs, logits))
+            cache.lengths[row], cache.ids[row, :, start:end] = end, chunk
+        return logits[0]  # type: ignore[no-any-return]
 
-    def decode_step(self, cache: KVCache, token: int) -> FloatArray:
-        """Append one token; logits [V] after it. The array is the decoder's own: it changes with the next call."""
-        inputs = self._step_inputs
-        inputs["input_ids"][0, 0] = token
-        self._place(inputs, cache.length)
-        if cache.step is None or self.device.memory != "cpu":  # elsewhere, binding is what copies the inputs over
-            cache.step = self._bind(cache, inputs)
-        self._graph.run_bound(cache.step)
-        cache.ids[:, cache.length] = token, self.nothing
-        cache.length += 1
-        return self._logits[0]  # type: ignore[no-any-return]
+    def decode_step(self, cache: KVCache, tokens: Sequence[int], rows: Sequence[int] = (0,)) -> FloatArray:
+        """Append one token to each of these rows; logits [len(rows), V] after them.
 
-    @staticmethod
-    def _place(inputs: dict[str, NDArray[np.integer[Any]]], start: int) -> None:
-        """Put the inputs' positions at `start` and after."""
-        count = inputs["input_ids"].shape[1]
-        inputs["position_ids"][0] = np.arange(start, start + count)
-        inputs["lengths"][0] = start + count - 1
-        inputs["total"][...] = start + count
+        The rows between the first and the last run too, since a batch has no gaps, but keep what they hold; so the
+        rows in use should lie together. The array is the cache's own: it changes with the next call.
+        """
+        span = range(min(rows), max(rows) + 1)
+        step = cache.steps.get(span)
+        if step is None:
+            inputs = CausalInputs.empty(len(span), 1)
+            inputs.history_ids[...] = self.nothing
+            logits = np.zeros((len(span), self._choices), np.float32)
+            step = cache.steps[span] = DecodeStep(inputs, logits, self._bind(cache, span, inputs, logits))
+        # A row that only runs along writes behind what it holds.
+        lengths = np.minimum(cache.lengths[span.start : span.stop], self.size.context - 1)
+        places = [row - span.start for row in rows]
+        step.inputs.input_ids[places, 0] = tokens
+        step.inputs.position_ids[:, 0] = step.inputs.lengths[:] = lengths
+        step.inputs.total[...] = lengths.max() + 1
+        on_cpu = self.device.memory == "cpu"  # elsewhere, it is binding that copies the inputs over
+        self._graph.run_bound(step.binding if on_cpu else self._bind(cache, span, step.inputs, step.logits))
+        cache.lengths[span.start : span.stop] = lengths
+        for row, token in zip(rows, tokens, strict=True):
+            cache.ids[row, :, cache.lengths[row]] = token, self.nothing
+            cache.lengths[row] += 1
+        return step.logits if len(places) == len(span) else step.logits[places]
 
-    def _bind(self, cache: KVCache, inputs: dict[str, NDArray[np.integer[Any]]]) -> ort.IOBinding:
-        values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
-        outputs = {LOGITS: ort.OrtValue.ortvalue_from_numpy(self._logits)}
+    def _bind(self, cache: KVCache, rows: range, inputs: CausalInputs, logits: FloatArray) -> ort.IOBinding:
+        """A binding of these rows of the cache, which lie together in memory."""
+        values: dict[str, Memory] = {}
+        outputs = {LOGITS: Memory.of(logits)}
         for prefix, bound in (("past", values), ("present", outputs)):
-            bound |= zip(cache_names(prefix, self.size.layers), cache.values, strict=True)
+            for n, name in enumerate(cache_names(prefix, self.size.layers)):
+                bound[name] = cache.memory[n, rows]
+        values |= {name: Memory.of(getattr(inputs, name)) for name in CAUSAL_INPUTS}
         return self._graph.bind(values, outputs)
-
-
-def _causal_inputs(length: int, nothing: int) -> dict[str, NDArray[np.integer[Any]]]:
-    """Input arrays of a causal graph for `length` positions of one row."""
-    shape = (1, length)
-    arrays: tuple[NDArray[np.integer[Any]], ...] = (
-        np.zeros(shape, np.int64),
-        np.full(shape, nothing, np.int64),
-        np.zeros(shape, np.int64),
-        np.zeros(1, np.int32),
-        np.zeros((), np.int32),
-    )
-    return dict(zip(CAUSAL_INPUTS, arrays, strict=True))
 
 
 def _common_prefix(a: IdArray, b: IdArray) -> int:
@@ -156,29 +201,91 @@ def _common_prefix(a: IdArray, b: IdArray) -> int:
 class FineModel:
     """The non-causal transformer that fills in the fine codebooks."""
 
-    def __init__(self, path: Path, codebooks: int, codebook_size: int, window: int, device: Device) -> None:
-        inputs = dict(zip(FINE_INPUTS, ((np.int64, (None, window, codebooks)), (np.int64, ())), strict=True))
-        self._graph = Graph(path, device, inputs, {LOGITS: (np.float32, (None, window, codebook_size))})
+    def __init__(self, path: Path, codebooks: int, codebook_size: int, device: Device) -> None:
+        self.memory = device.memory
+        inputs = dict(zip(FINE_INPUTS, ((np.int64, (None, None, codebooks)), (np.int64, ())), strict=True))
+        self._graph = Graph(path, device, inputs, {LOGITS: (np.float32, (None, None, codebook_size))})
 
     def logits(self, codes: IntArray, codebook: int) -> FloatArray:
-        """Logits [window, codebook_size] of one codebook, given a window's codes [codebooks, window]."""
-        arrays = (np.ascontiguousarray(codes.T[None], np.int64), np.array(codebook, np.int64))
+        """Logits [B, T, codebook_size] of one codebook, given the codes [B, codebooks, T] of B windows."""
+        arrays = (np.ascontiguousarray(codes.transpose(0, 2, 1), np.int64), np.array(codebook, np.int64))
         logits: NDArray[np.float32] = self._graph.run(dict(zip(FINE_INPUTS, arrays, strict=True)))
-        return logits[0]  # type: ignore[no-any-return]
+        return logits
+
+
+@dataclass
+class CodecState:
+    """What a codec decoder must know of the chunks before: the tensors of `codec_state`, a few thousand numbers a row.
+
+    Every row is an utterance of its own.
+    """
+
+    arrays: list[NDArray[np.float32]]  # each [rows, ...]
 
 
 class CodecDecoder:
-    """EnCodec's decoder."""
+    """EnCodec's decoder. It is causal: an utterance may come whole or in chunks, and several beside each other."""
 
-    def __init__(self, path: Path, codebooks: int, device: Device) -> None:
-        self._graph = Graph(
-            path, device, {CODEC_INPUTS[0]: (np.int64, (codebooks, None))}, {WAVEFORM: (np.float32, (None,))}
-        )
+    def __init__(self, path: Path, size: CodecSize, device: Device) -> None:
+        self.size = size
+        shapes = [(np.float32, (None, *shape)) for shape in codec_state(size).values()]
+        self._past, self._present = (codec_state_names(prefix, size) for prefix in ("past", "present"))
+        codes, fresh = (np.int64, (None, size.codebooks, None)), (np.bool_, (None,))
+        inputs: Shapes = dict(zip((*CODEC_INPUTS, *self._past), (codes, fresh, *shapes), strict=True))
+        waveform = (np.float32, (None, None))
+        outputs = {WAVEFORM: waveform, **dict(zip(self._present, shapes, strict=True))}
+        self._graph = Graph(path, device, inputs, outputs)
+
+    def new_state(self, rows: int) -> CodecState:
+        """The state of rows that have decoded nothing yet, to be `fresh` in their first chunk."""
+        return CodecState([np.zeros((rows, *shape), np.float32) for shape in codec_state(self.size).values()])
+
+    def decode_chunk(self, state: CodecState, codes: IntArray, fresh: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Decode the next frames of several utterances, and update the state.
+
+        Args:
+            state: of these rows, after the chunk before.
+            codes: fine codes [rows, codebooks, T], T at least 1.
+            fresh: [rows], whether a row begins an utterance here; what its state holds is then ignored. Of an utterance
+                that goes on afterwards, this first chunk must have at least `size.first_frames` frames.
+
+        Returns:
+            The waveforms [rows, T * frame_samples] of these frames, full scale at 1.
+        """
+        rows, _, frames = codes.shape
+        waveform = np.empty((rows, frames * self.size.frame_samples), np.float32)
+        present = [np.empty_like(array) for array in state.arrays]
+        arrays = np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(fresh, np.bool_), *state.arrays
+        inputs = dict(zip((*CODEC_INPUTS, *self._past), map(Memory.of, arrays), strict=True))
+        outputs = dict(zip((WAVEFORM, *self._present), map(Memory.of, (waveform, *present)), strict=True))
+        self._graph.run_bound(self._graph.bind(inputs, outputs))
+        state.arrays = present
+        return waveform
 
     def decode(self, codes: IntArray) -> Waveform:
-        """Fine codes [codebooks, T] -> waveform [T * frame_samples], full scale at 1."""
-        waveform: Waveform = self._graph.run({CODEC_INPUTS[0]: np.ascontiguousarray(codes, np.int64)})
-        return waveform
+        """Fine codes [codebooks, T] of a whole utterance -> waveform [T * frame_samples], full scale at 1."""
+        waveforms = self.decode_chunk(self.new_state(1), codes[None], np.ones(1, np.bool_))
+        return waveforms[0]  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The four networks of a bundle, loaded."""
+
+    semantic: CausalDecoder
+    coarse: CausalDecoder
+    fine: FineModel
+    codec: CodecDecoder
+
+
+def open_networks(bundle: Bundle, device: Device) -> Networks:
+    """Load all four."""
+    return Networks(
+        open_causal(bundle, "semantic", device),
+        open_causal(bundle, "coarse", device),
+        open_fine(bundle, device),
+        open_codec(bundle, device),
+    )
 
 
 def open_causal(bundle: Bundle, stage: Literal["semantic", "coarse"], device: Device) -> CausalDecoder:
@@ -194,9 +301,9 @@ def open_causal(bundle: Bundle, stage: Literal["semantic", "coarse"], device: De
 def open_fine(bundle: Bundle, device: Device) -> FineModel:
     """The fine model of a bundle."""
     space = bundle.manifest.vocabulary
-    return FineModel(bundle.graph("fine"), space.fine_codebooks, space.codebook_size, space.fine_window, device)
+    return FineModel(bundle.graph("fine"), space.fine_codebooks, space.codebook_size, device)
 
 
 def open_codec(bundle: Bundle, device: Device) -> CodecDecoder:
     """The codec of a bundle."""
-    return CodecDecoder(bundle.graph("codec"), bundle.manifest.vocabulary.fine_codebooks, device)
+    return CodecDecoder(bundle.graph("codec"), bundle.manifest.sizes.codec, device)

@@ -5,33 +5,40 @@
 Every arrow is a stage, and a stage is one call. Nothing flows back.
 """
 
+import hashlib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from .arrays import IntArray, Waveform
+from .arrays import IntArray, Waveform, check_tokens
 from .bundle import Bundle
-from .coarse import coarse_windows, unflatten_codes
+from .coarse import CoarseSequence, coarse_windows
 from .codec import waveform
+from .engine import Engine, SpeechStream
 from .errors import BarkError, BarkWarning, BundleError
-from .fine import fine_codes, fine_windows
-from .models import open_causal, open_codec, open_fine
+from .fine import FineSequence, fine_codes, fine_windows
+from .job import BatchError, Request
+from .journal import Journal
+from .models import open_networks
+from .narration import History, NarrationOptions, Plan, SpokenPassage, narrate, speakable
 from .options import GenerationOptions
 from .sampling import draw_seed, random_stream
-from .semantic import semantic_tokens, token_limit
+from .script import parse_script
+from .semantic import NOTHING_SAID, SemanticSequence, semantic_tokens
 from .session import Device
 from .speech import Speech
+from .stream import StreamOptions
+from .text import estimate_seconds, passages
 from .tokenizer import Tokenizer
-from .voice import VoicePreset, find_voice
-
-Voice: TypeAlias = VoicePreset | str | Path
+from .voice import Voice, VoicePreset, find_voice
 
 T = TypeVar("T")
 
@@ -52,12 +59,10 @@ class Bark:
         self.vocabulary = bundle.manifest.vocabulary
         self.sample_rate = self.vocabulary.sample_rate
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
-        self._semantic = open_causal(bundle, "semantic", device)
-        self._coarse = open_causal(bundle, "coarse", device)
-        self._fine = open_fine(bundle, device)
-        self._codec = open_codec(bundle, device)
-        self._semantic_cache = self._semantic.new_cache()
-        self._coarse_cache = self._coarse.new_cache()
+        self._networks = open_networks(bundle, device)
+        self._semantic_cache = self._networks.semantic.new_cache()
+        self._coarse_cache = self._networks.coarse.new_cache()
+        self._idle_engines: list[Engine] = []  # of one slot, for streams
 
     @classmethod
     def load(
@@ -122,23 +127,128 @@ class Bark:
             audio = self.decode(fine)
         return Speech(audio, self.sample_rate, VoicePreset(semantic, coarse, fine), seed, timings)
 
+    def stream(
+        self,
+        text: str,
+        voice: Voice | None = None,
+        options: GenerationOptions | None = None,
+        seed: int | None = None,
+        streaming: StreamOptions | None = None,
+    ) -> SpeechStream:
+        """Speak a text in chunks, the first of them long before the text is finished.
+
+        Semantic tokens and coarse codes are those of `generate` with the same seed; fine codes may differ, unless
+        `streaming` asks for the exact ones.
+
+        Args:
+            text, voice, options, seed: as for `generate`.
+            streaming: how long the chunks are.
+        """
+        engine = self._idle_engines.pop() if self._idle_engines else self.engine(slots=1)
+        try:
+            job = engine.submit(Request(text, voice, seed, options, streaming or StreamOptions()))
+        except BarkError:
+            self._idle_engines.append(engine)
+            raise
+        return SpeechStream(engine, job, self._idle_engines)
+
+    def generate_batch(self, requests: Sequence[Request], slots: int = 8) -> list[Speech]:
+        """Speak many texts together, each with its own voice, seed and options; the results in the same order.
+
+        Args:
+            slots: utterances at a time; each takes memory for its KV caches.
+
+        Raises BatchError, when all the others are done, if one of them fails; it has their results.
+        """
+        engine = self.engine(max(1, min(slots, len(requests))))
+        jobs = [engine.submit(request) for request in requests]
+        with tqdm(desc="batch   ", total=len(jobs), leave=False, disable=None if self.progress else True) as bar:
+            while engine.step():
+                bar.update(sum(job.ended for job in jobs) - bar.n)
+        errors = {n: job.error for n, job in enumerate(jobs) if job.error is not None}
+        if errors:
+            raise BatchError(errors, [job.speech for job in jobs])
+        return [job.speech for job in jobs if job.speech is not None]
+
+    def generate_long(
+        self,
+        text: str,
+        voice: Voice | None = None,
+        options: GenerationOptions | None = None,
+        seed: int | None = None,
+        *,
+        history: History = "fixed",
+        cast: Mapping[str, Voice] | None = None,
+        narration: NarrationOptions | None = None,
+        journal: str | Path | None = None,
+    ) -> Iterator[SpokenPassage]:
+        """Speak a text of any length, passage by passage, in flat memory.
+
+        Args:
+            text: paragraphs with blank lines between them; with a cast, a script of `SPEAKER: line`.
+            voice: who speaks; None for whoever the first passage happens to be.
+            options: how to sample.
+            seed: makes the same speech again.
+            history: what a passage hears before it: always the voice (`fixed`, the default; passages are then spoken in
+                batches), the passage before (`rolling`), or both (`hybrid`).
+            cast: the voice of each speaker of a script.
+            narration: lengths, pauses, guards.
+            journal: a directory where finished passages are kept, so that the same call goes on after an interruption,
+                with the same result. Remove it at the end with `Journal.remove`, or keep it.
+
+        Each passage tells its time, its seed, and what is wrong with it still.
+        """
+        narration = narration or NarrationOptions()
+        path = None if journal is None else Path(journal)
+        if seed is None:
+            seed = None if path is None else Journal.seed(path)
+        seed = draw_seed() if seed is None else seed
+        voices: dict[str | None, VoicePreset | None]
+        if cast is None:
+            voices = {None: self.voice(voice)}
+            parts = passages(text, self._fits(narration.passage_seconds))
+        else:
+            voices = {speaker: self.voice(own) for speaker, own in cast.items()}
+            parts = [
+                replace(part, ends_paragraph=part.ends_paragraph and line.ends_paragraph)
+                for line in parse_script(text, cast)
+                for part in passages(line.text, self._fits(narration.passage_seconds), line.speaker)
+            ]
+        parts = speakable(parts)
+        model = hashlib.sha256(self.bundle.manifest.to_json().encode()).hexdigest()
+        plan = Plan(parts, voices, history, seed, options or GenerationOptions(), narration, model)
+        kept = None if path is None else Journal(path, plan.fingerprint(), seed)
+        engine = self.engine(max(len(block) for block in plan.blocks()))
+        return self._narrated(narrate(plan, engine, self.vocabulary, kept), plan)
+
+    def _fits(self, seconds: float) -> Callable[[str], bool]:
+        """Whether one generation can say a text."""
+        window = self.vocabulary.text_window
+        return lambda text: estimate_seconds(text) <= seconds and self._tokenizer.count(text) <= window
+
+    def _narrated(self, spoken: Iterable[SpokenPassage], plan: Plan) -> Iterator[SpokenPassage]:
+        """The same passages, with a progress bar in seconds of speech, which are what time goes by."""
+        expected = [estimate_seconds(passage.text) for passage in plan.passages]
+        disable = None if self.progress else True
+        with tqdm(desc="speech  ", total=round(sum(expected)), unit="s", leave=False, disable=disable) as bar:
+            for seconds, passage in zip(expected, spoken, strict=True):
+                bar.update(seconds)
+                yield passage
+
+    def engine(self, slots: int = 8) -> Engine:
+        """An engine for a server: submit at any time, take tokens and audio as they come, cancel one."""
+        return Engine(self._networks, self._tokenizer, self.vocabulary, self.voice, slots)
+
     def semantic(
         self, text: str, voice: Voice | None = None, options: GenerationOptions | None = None, seed: int | None = None
     ) -> IntArray:
         """Text -> semantic tokens [S], 49.9 for a second of speech. S is 0 if the model has nothing to say."""
         options = options or GenerationOptions()
-        text_ids = self._tokenizer.encode(text)
-        tokens = semantic_tokens(
-            self._semantic,
-            self._semantic_cache,
-            text_ids,
-            self.voice(voice),
-            options,
-            self.vocabulary,
-            _stream(seed, "semantic"),
-        )
-        limit = token_limit(options.max_seconds, self.vocabulary)
-        return np.fromiter(self._shown(tokens, "semantic", limit), np.int64)
+        decoder = self._networks.semantic
+        text_ids, preset, stream = self._tokenizer.encode(text), self.voice(voice), _stream(seed, "semantic")
+        sequence = SemanticSequence(text_ids, preset, options, self.vocabulary, decoder.nothing, stream)
+        tokens = semantic_tokens(decoder, self._semantic_cache, sequence)
+        return np.fromiter(self._shown(tokens, "semantic", sequence.limit), np.int64)
 
     def coarse(
         self,
@@ -150,16 +260,18 @@ class Bark:
         """Semantic tokens [S] -> coarse codes [2, T], 75 frames for a second."""
         options = options or GenerationOptions()
         if np.size(semantic) == 0:
-            raise BarkError("the model ended the utterance before it began: try another seed, or more text")
-        tokens = _tokens("semantic tokens", semantic, (None,), self.vocabulary.semantic_size)
+            raise BarkError(NOTHING_SAID)
+        tokens = check_tokens("semantic tokens", semantic, (None,), self.vocabulary.semantic_size)
         preset = self.voice(voice)
         if preset is not None:
             preset.warn_if_uneven(self.vocabulary)
-        windows = coarse_windows(
-            self._coarse, self._coarse_cache, tokens, preset, options, self.vocabulary, _stream(seed, "coarse")
-        )
-        count = -(-self.vocabulary.coarse_length(len(tokens)) // options.sliding_window)
-        return unflatten_codes(np.concatenate(list(self._shown(windows, "coarse", count))), self.vocabulary)
+        decoder, stream = self._networks.coarse, _stream(seed, "coarse")
+        sequence = CoarseSequence(preset, options, self.vocabulary, decoder.size.context, stream)
+        sequence.hear(tokens.tolist(), ended=True)
+        windows = coarse_windows(decoder, self._coarse_cache, sequence)
+        for _ in self._shown(windows, "coarse", -(-sequence.total // options.sliding_window)):
+            pass
+        return sequence.codes()
 
     def fine(
         self,
@@ -171,19 +283,20 @@ class Bark:
         """Coarse codes [n, T] of the first n codebooks, usually 2 -> the codes of all [8, T]."""
         options = options or GenerationOptions()
         space = self.vocabulary
-        codes = _tokens("coarse codes", coarse, (range(1, space.fine_codebooks), None), space.codebook_size)
+        codes = check_tokens("coarse codes", coarse, (range(1, space.fine_codebooks), None), space.codebook_size)
         preset = self.voice(voice)
-        steps = fine_codes(self._fine, codes, preset, options, space, _stream(seed, "fine"))
+        sequence = FineSequence(preset, options, space, _stream(seed, "fine"), given=len(codes))
+        sequence.hear(codes, ended=True)
         history = 0 if preset is None else min(preset.fine.shape[1], space.fine_history)
         count = len(fine_windows(codes.shape[1], history, space))
-        *_, result = self._shown(steps, "fine", count)
+        *_, result = self._shown(fine_codes(self._networks.fine, sequence), "fine", count)
         return result.copy()
 
     def decode(self, fine: ArrayLike) -> Waveform:
         """Fine codes [8, T] -> waveform [320 T], float32, mono, full scale at 1."""
         space = self.vocabulary
         codebooks = range(space.fine_codebooks, space.fine_codebooks + 1)
-        return waveform(self._codec, _tokens("fine codes", fine, (codebooks, None), space.codebook_size))
+        return waveform(self._networks.codec, check_tokens("fine codes", fine, (codebooks, None), space.codebook_size))
 
     def voice(self, voice: Voice | None) -> VoicePreset | None:
         """The preset behind a name or a path, checked against this model. Raises VoiceError."""
@@ -200,22 +313,6 @@ class Bark:
 
 def _stream(seed: int | None, stage: Literal["semantic", "coarse", "fine"]) -> np.random.Generator:
     return random_stream(draw_seed() if seed is None else seed, stage)
-
-
-def _tokens(what: str, values: ArrayLike, shape: tuple[range | None, ...], below: int) -> IntArray:
-    """A caller's token array, checked: each axis in its range (None: any length but 0), values in [0, below)."""
-    array = np.asarray(values)
-    expected = (
-        "[" + ", ".join("n" if r is None else f"{r[0]}..{r[-1]}" if len(r) > 1 else str(r[0]) for r in shape) + "]"
-    )
-    fits = array.ndim == len(shape) and all(
-        size > 0 and (allowed is None or size in allowed) for size, allowed in zip(array.shape, shape, strict=False)
-    )
-    if not fits or not np.issubdtype(array.dtype, np.integer):
-        raise BarkError(f"{what} must be integers of shape {expected}, not {array.dtype} of shape {list(array.shape)}")
-    if array.min() < 0 or array.max() >= below:
-        raise BarkError(f"{what} must be from 0 to {below - 1}, not {array.min()} to {array.max()}")
-    return array.astype(np.int64)
 
 
 @contextmanager

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import IntArray
+from .arrays import FloatArray, IntArray
 from .models import CausalDecoder, KVCache
 from .options import GenerationOptions
 from .sampling import probabilities, sample
 from .vocabulary import Vocabulary
 from .voice import VoicePreset
+
+NOTHING_SAID = "the model ended the utterance before it began: try another seed, or more text"
 
 
 def semantic_prompt(
@@ -29,38 +31,61 @@ def semantic_prompt(
     return np.append(text_ids, vocabulary.semantic_infer), np.append(history, nothing)
 
 
-def semantic_tokens(
-    decoder: CausalDecoder,
-    cache: KVCache,
-    text_ids: IntArray,
-    voice: VoicePreset | None,
-    options: GenerationOptions,
-    vocabulary: Vocabulary,
-    stream: np.random.Generator,
-) -> Iterator[int]:
-    """Semantic tokens one by one, until the model ends the utterance or a limit is reached.
+class SemanticSequence:
+    """One utterance in the semantic stage: what it asks of the decoder, and the tokens sampled so far.
 
     Args:
         text_ids: [text_window], as the tokenizer makes them.
+        nothing: the decoder's id for "no history here".
         stream: the stage's random stream; each token takes one number, the end token too.
     """
-    limit = token_limit(options.max_seconds, vocabulary)
-    logits = decoder.prefill(cache, *semantic_prompt(text_ids, voice, decoder.nothing, vocabulary))
-    choices = vocabulary.end_of_sequence + 1 if options.allow_early_stop else vocabulary.end_of_sequence
-    for step in range(limit):
+
+    def __init__(
+        self,
+        text_ids: IntArray,
+        voice: VoicePreset | None,
+        options: GenerationOptions,
+        vocabulary: Vocabulary,
+        nothing: int,
+        stream: np.random.Generator,
+    ) -> None:
+        self.prompt = semantic_prompt(text_ids, voice, nothing, vocabulary)
+        self.tokens: list[int] = []
+        self.limit = token_limit(options.max_seconds, vocabulary)
+        self.ended = False
+        self._options = options
+        self._end = vocabulary.end_of_sequence
+        self._stream = stream
+
+    def advance(self, logits: FloatArray) -> None:
+        """Sample from logits [V]: `tokens` gets one more, to be decoded next, or the utterance has ended, or both."""
+        options = self._options
+        choices = self._end + 1 if options.allow_early_stop else self._end
         p = probabilities(logits[:choices], options.text_temperature, options.top_k, options.top_p)
-        token = int(sample(p, stream.random()))
-        if options.allow_early_stop and _ends(token, p, options.min_eos_p, vocabulary):
+        token = int(sample(p, self._stream.random()))
+        if options.allow_early_stop and self._ends(token, p):
+            self.ended = True
             return
-        yield token
-        if step + 1 < limit:
-            logits = decoder.decode_step(cache, token)
+        self.tokens.append(token)
+        self.ended = len(self.tokens) == self.limit
+
+    def _ends(self, token: int, p: NDArray[np.float64]) -> bool:
+        """The end token was sampled, or is probable enough after temperature, top-k and top-p."""
+        min_eos_p = self._options.min_eos_p
+        return token == self._end or (min_eos_p is not None and bool(p[self._end] >= min_eos_p))
 
 
-def _ends(token: int, p: NDArray[np.float64], min_eos_p: float | None, vocabulary: Vocabulary) -> bool:
-    """The end token was sampled, or is probable enough after temperature, top-k and top-p."""
-    end = vocabulary.end_of_sequence
-    return token == end or (min_eos_p is not None and bool(p[end] >= min_eos_p))
+def semantic_tokens(decoder: CausalDecoder, cache: KVCache, sequence: SemanticSequence) -> Iterator[int]:
+    """The tokens one by one, until the model ends the utterance or a limit is reached."""
+    cache.clear()
+    logits = decoder.prefill(cache, *sequence.prompt)
+    while True:
+        sequence.advance(logits)
+        if not sequence.ended or len(sequence.tokens) == sequence.limit:
+            yield sequence.tokens[-1]
+        if sequence.ended:
+            return
+        logits = decoder.decode_step(cache, sequence.tokens[-1:])[0]
 
 
 def token_limit(max_seconds: float | None, vocabulary: Vocabulary) -> int:

@@ -35,11 +35,7 @@ class Tokenizer:
         Text that is too long is cut, with a warning that says how much. Raises BarkError for empty text.
         """
         space = self._vocabulary
-        text = normalize(text)
-        try:
-            ids = self._word_piece.encode(text, add_special_tokens=False).ids
-        except Exception as error:  # what `tokenizers` raises is a bare Exception
-            raise BarkError(f"the text cannot be tokenized: {reason(error)}") from None
+        ids = self._ids(text)
         if len(ids) > space.text_window:
             lost = len(ids) - space.text_window
             warnings.warn(
@@ -52,3 +48,16 @@ class Tokenizer:
         kept = ids[: space.text_window]
         padded[: len(kept)] = np.array(kept, np.int64) + space.text_offset
         return padded
+
+    def count(self, text: str) -> int:
+        """How many tokens a text has. Raises BarkError for empty text."""
+        return len(self._ids(text))
+
+    def _ids(self, text: str) -> list[int]:
+        try:
+            ids: list[int] = self._word_piece.encode(normalize(text), add_special_tokens=False).ids
+        except BarkError:
+            raise
+        except Exception as error:  # what `tokenizers` raises is a bare Exception
+            raise BarkError(f"the text cannot be tokenized: {reason(error)}") from None
+        return ids

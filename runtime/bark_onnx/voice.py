@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -129,6 +129,25 @@ class VoicePreset:
                 BarkWarning,
                 stacklevel=3,
             )
+
+
+Voice: TypeAlias = VoicePreset | str | Path
+"""How a caller names a voice: a preset, a name of the bundle's, the path of an `.npz` file."""
+
+
+def succession(voice: VoicePreset, before: VoicePreset, vocabulary: Vocabulary) -> VoicePreset:
+    """The end of a voice, then the end of what was said last, each about half of what the stages read of a history.
+
+    Where `before` is short, there is more of the voice.
+    """
+    ratio = vocabulary.coarse_per_semantic / vocabulary.coarse_codebooks
+    tokens = min(len(before.semantic), vocabulary.max_semantic_history(vocabulary.max_coarse_history) // 2)
+    frames = round(tokens * ratio)
+    return VoicePreset(
+        np.concatenate([voice.semantic, before.semantic[len(before.semantic) - tokens :]]),
+        np.concatenate([voice.coarse, before.coarse[:, -frames:]], axis=1),
+        np.concatenate([voice.fine, before.fine[:, -frames:]], axis=1),
+    )
 
 
 def find_voice(name: str | Path, voices: Mapping[str, Path]) -> Path:
