@@ -10,9 +10,10 @@ from transformers import BarkModel
 
 from bark_onnx import Bark, VoicePreset
 from bark_onnx.bundle import MANIFEST, VOICES, Bundle, list_files
-from bark_onnx_bench.checkpoints import make_bark, save_huggingface, write_tokenizer
+from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
+from utterances import Alone, all_kinds
 
 VOICE = "v2/en_speaker_6"
 REAL_VOICES = Path(__file__).parents[2] / "shared" / "voices"  # beside the checkout; the project does not contain them
@@ -75,3 +76,30 @@ def export(checkpoint: Path, target: Path, precision: str, *, voices: Path | Non
     """Export a checkpoint and return the bundle's directory."""
     export_bundle(open_checkpoint(str(checkpoint)), target, ExportOptions(precision, voices=voices, verify=verify))
     return target
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Bark:
+    """A small token space, and utterances that end where another token would have been sampled."""
+    directory = tmp_path_factory.mktemp("small")
+    model = make_bark(vocabulary=SMALL_VOCABULARY, layers=1, heads=1, width=48, seed=13)
+    head = model.semantic.lm_head.weight
+    head[SMALL_VOCABULARY.semantic_pad] = 1.01 * head[92]
+    checkpoint = save_huggingface(model, directory / "checkpoint")
+    write_tokenizer(checkpoint)
+    return Bark.load(export(checkpoint, directory / "bundle", "fp32"), device="cpu", threads=1)
+
+
+@pytest.fixture(scope="session")
+def alone(small: Bark) -> list[Alone]:
+    results = []
+    for request in all_kinds(small):
+        arguments = request.text, request.voice, request.options, request.seed
+        if request.streaming is None:
+            results.append(Alone(request, small.generate(*arguments)))
+        else:
+            stream = small.stream(*arguments, request.streaming)
+            starts = [chunk.start for chunk in stream]
+            assert stream.speech is not None
+            results.append(Alone(request, stream.speech, starts))
+    return results

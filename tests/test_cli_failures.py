@@ -44,7 +44,7 @@ def damaged(bundle: Path, tmp_path: Path) -> Path:
     ("arguments", "fragment"),
     [
         (["sing"], "No such command 'sing'"),
-        (["say"], "Missing argument 'TEXT'"),
+        (["say"], "give either TEXT or --file FILE"),
         (["say", "hi", "there"], "unexpected extra argument"),
         (["say", "hi", "--loud"], "--loud"),
         (["say", "hi", "-o", "hi.doc"], ".doc"),

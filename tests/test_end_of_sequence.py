@@ -36,7 +36,7 @@ class Scripted:
 def spoken(logits: dict[int, float], *, uniform: float = 0.0, limit: int = 3, **options: Any) -> list[int]:
     """The tokens of at most `limit`, sampled with always the same uniform number: 0 is the smallest possible id."""
     decoder: Any = Scripted(logits)
-    cache: Any = None
+    cache: Any = SimpleNamespace(clear=lambda: None)
     stream: Any = SimpleNamespace(random=lambda: uniform)
     chosen = GenerationOptions(**{"text_temperature": 1.0, "max_seconds": (limit - 0.5) / 49.9} | options)
     ids = np.zeros(256, np.int64)

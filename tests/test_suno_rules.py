@@ -35,7 +35,7 @@ Ids = NDArray[np.int64]
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "suno.json").read_text())
 SPACE = Vocabulary()
 GREEDY = {"text_temperature": 0, "coarse_temperature": 0, "fine_temperature": 0}
-NO_CACHE: Any = None
+NO_CACHE: Any = SimpleNamespace(clear=lambda: None)
 FIRST_POSSIBLE: Any = SimpleNamespace(random=lambda: 0.0)  # the stream with which the smallest possible id is sampled
 
 

@@ -75,7 +75,9 @@ class CausalDecoder(nn.Module):
         present: list[Tensor] = []
         for block, key, value in zip(cast(list[Block], self.blocks), past[::2], past[1::2], strict=True):
             attended, cache = causal_attention(block.qkv(x), KVCache(key, value), lengths, total, self.heads)
-            x = block.finish(x, attended)
             present += cache
-        logits = self.head(self.norm(x[:, -1:]))  # three dimensions keep it a MatMul, which the quantizers know
+            if block is self.blocks[-1]:  # of the last block, only the last position's output is read
+                x, attended = x[:, -1:], attended[:, -1:]
+            x = block.finish(x, attended)
+        logits = self.head(self.norm(x))  # three dimensions keep it a MatMul, which the quantizers know
         return logits.squeeze(1).float(), *present

@@ -91,6 +91,8 @@ class Engine:
         options, space = request.options or GenerationOptions(), self._vocabulary
         seed = draw_seed() if request.seed is None else request.seed
         voice = self._find_voice(request.voice)
+        if voice is not None:
+            voice.warn_if_uneven(space)
         streams = {stage: random_stream(seed, stage) for stage in ("semantic", "coarse", "fine")}
         semantic, coarse = self._networks.semantic, self._networks.coarse
         text_ids = self._tokenizer.encode(request.text)
@@ -143,8 +145,13 @@ class Engine:
         rows = self._semantic
         if self._waiting and not rows.full:
             job = self._waiting.popleft()
+            row = rows.enter(job)
             with _timed([job], "semantic"):
-                logits = rows.decoder.prefill(rows.cache, *job.semantic.prompt, rows.enter(job))
+                try:
+                    logits = rows.decoder.prefill(rows.cache, *job.semantic.prompt, row)
+                except BarkError:
+                    self._forget(job)
+                    raise
                 self._take_semantic(job, logits)
         elif rows.jobs:
             active = sorted(rows.jobs.items())
@@ -241,10 +248,12 @@ class Engine:
         *_, chunked, job = min(ready, key=lambda entry: entry[:2])
         try:
             with _timed([job], "fine"):
-                chunk = chunked.advance()
+                chunked.advance()
         except BarkError as error:
             self._fail(job, error)
             return True
+        with _timed([job], "codec"):
+            chunk = chunked.decode()
         if chunk is not None:
             job.chunks.append(chunk)
             job.waveforms.append(chunk.waveform)
@@ -307,7 +316,8 @@ class SpeechStream(Iterator[AudioChunk]):
         if self._engine is not None:
             self._engine.cancel(self._job)
             self._job.chunks.clear()
-            self._idle.append(self._engine)
+            if not self._idle:  # one is enough for streams one after another
+                self._idle.append(self._engine)
             self._engine = None
 
     def __enter__(self) -> "SpeechStream":

@@ -7,6 +7,7 @@ speaks an unfinished block anew, and its result is that of a job that never stop
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
@@ -124,14 +125,13 @@ class Plan:
         if not 0 <= self.seed < 2**64:
             raise BarkError(f"a seed is a whole number from 0 to 2**64 - 1, not {self.seed}")
 
-    def blocks(self) -> Iterator[range]:
-        """The passages that are spoken together. What hears the passage before it is spoken alone."""
-        count, start = len(self.passages), 0
-        while start < count:
-            finds_its_voice = start == 0 and None in self.voices.values()
-            alone = self.history != "fixed" or finds_its_voice
-            yield range(start, min(count, start + (1 if alone else self.narration.block)))
-            start += 1 if alone else self.narration.block
+    def block(self, start: int, *, voiced: bool) -> range:
+        """The passages from `start` that are spoken together.
+
+        Alone is what hears the passage before it, and what finds the voice for the others (not `voiced` yet).
+        """
+        alone = self.history != "fixed" or (None in self.voices.values() and not voiced)
+        return range(start, min(len(self.passages), start + (1 if alone else self.narration.block)))
 
     def fingerprint(self) -> str:
         """sha256 of everything here."""
@@ -156,7 +156,9 @@ class Plan:
             return self.narration.paragraph_pause
         if before.speaker != here.speaker:
             return self.narration.speaker_pause
-        cut = before.text[-1].isalnum() or before.text[-1] in ",;:—–、，；："
+        last = before.text[-1]
+        vowel_sign = unicodedata.category(last) in ("Mn", "Mc")  # of a Hindi word
+        cut = last.isalnum() or vowel_sign or last in ",;:—–、，；："
         return self.narration.clause_pause if cut else self.narration.sentence_pause
 
 
@@ -181,7 +183,9 @@ def narrate(plan: Plan, engine: Engine, vocabulary: Vocabulary, journal: Journal
     joiner, samples, rate = Joiner(vocabulary.sample_rate), 0, vocabulary.sample_rate
     last: dict[str | None, VoicePreset] = {}  # what each speaker said last
     first: VoicePreset | None = None  # the voice of who came without one
-    for block in plan.blocks():
+    block = range(0)
+    while block.stop < len(plan.passages):
+        block = plan.block(block.stop, voiced=first is not None)
         kept = [None if journal is None else journal.load(index, vocabulary) for index in block]
         if None in kept:
             heard = {index: _history(plan, plan.passages[index].speaker, last, first, vocabulary) for index in block}

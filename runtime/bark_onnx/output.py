@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
@@ -75,8 +75,6 @@ def _playing(sample_rate: int) -> Iterator[Write]:
         if player.poll() is None:
             player.kill()
             player.wait()
-        with suppress(OSError):  # what it never took; else Python complains when it forgets the pipe
-            player.stdin.close()
 
 
 def held_back(write: Write, seconds: float) -> tuple[Write, Callable[[], None]]:

@@ -218,7 +218,7 @@ class Bark:
         model = hashlib.sha256(self.bundle.manifest.to_json().encode()).hexdigest()
         plan = Plan(parts, voices, history, seed, options or GenerationOptions(), narration, model)
         kept = None if path is None else Journal(path, plan.fingerprint(), seed)
-        engine = self.engine(max(len(block) for block in plan.blocks()))
+        engine = self.engine(len(plan.block(0, voiced=True)))
         return self._narrated(narrate(plan, engine, self.vocabulary, kept), plan)
 
     def _fits(self, seconds: float) -> Callable[[str], bool]:

@@ -87,8 +87,8 @@ class Task:
 @click.option("--save-voice", type=click.Path(path_type=Path), help="Keep what was spoken as a voice (.npz).")
 @click.option("--stream", is_flag=True, help="Give the audio away while it is made.")
 @click.option("--raw", is_flag=True, help="With -o -: 16-bit samples without a WAV header.")
-@click.option("--chunk-seconds", type=click.FloatRange(0, 5, min_open=True), default=1.0, show_default=True)
-@click.option("--fine-context", type=click.IntRange(0), default=128, show_default=True, help="Frames before a chunk.")
+@click.option("--chunk-seconds", type=click.FloatRange(0, 5, min_open=True), help="Of a streamed chunk.  [default: 1]")
+@click.option("--fine-context", type=click.IntRange(0), help="Frames seen before a streamed chunk.  [default: 128]")
 @click.option("--exact", is_flag=True, help="Stream the very codes of an utterance that is not streamed, later.")
 @click.option("--buffer", type=click.FloatRange(0), default=0.0, help="Seconds to wait after the first audio.")
 @click.option("--history", type=click.Choice(HISTORIES), help="What a passage of a long text hears before it.")
@@ -99,9 +99,10 @@ class Task:
 @device_options
 def say(
     text: str | None, text_file: Path | None, output: str | None, bundle: Path | None, voice: str | None,
-    seed: int | None, save_voice: Path | None, stream: bool, raw: bool, chunk_seconds: float, fine_context: int,
-    exact: bool, buffer: float, history: History | None, cast: tuple[str, ...], subtitles: Path | None, retries: int,
-    quiet: bool, device: str, threads: int | None, min_eos_p: float, **sampling: Any,
+    seed: int | None, save_voice: Path | None, stream: bool, raw: bool, chunk_seconds: float | None,
+    fine_context: int | None, exact: bool, buffer: float, history: History | None, cast: tuple[str, ...],
+    subtitles: Path | None, retries: int, quiet: bool, device: str, threads: int | None, min_eos_p: float,
+    **sampling: Any,
 ) -> None:  # fmt: skip
     """Speak TEXT into an audio file. TEXT - reads standard input.
 
@@ -116,6 +117,9 @@ def say(
     is_long = bool(text_file or history or cast or subtitles)
     if is_long and save_voice is not None:
         raise click.UsageError("--save-voice is for a single utterance")
+    chunks: dict[str, Any] = {"chunk_seconds": chunk_seconds, "fine_context": fine_context, "exact": exact or None}
+    if (is_long or not stream) and (buffer or any(value is not None for value in chunks.values())):
+        raise click.UsageError("--chunk-seconds, --fine-context, --exact and --buffer are for --stream")
     if output not in (None, "-"):
         check_writable(Path(output), "--output", list(FORMATS))
     if save_voice is not None:
@@ -124,6 +128,7 @@ def say(
         check_writable(subtitles, "--subtitles", list(_SUBTITLES))
     try:
         options = GenerationOptions(min_eos_p=min_eos_p or None, **sampling)
+        streaming = StreamOptions(**{name: value for name, value in chunks.items() if value is not None})
         voices = parse_cast(cast) if cast else None
     except BarkError as error:
         raise click.UsageError(str(error)) from None
@@ -137,9 +142,7 @@ def say(
         narration = NarrationOptions(guards=Guards(retries=retries))
         _say_long(bark, task, history or "fixed", voices, narration, subtitles)
     elif stream:
-        _say_stream(
-            bark, task, StreamOptions(chunk_seconds=chunk_seconds, fine_context=fine_context, exact=exact), buffer
-        )
+        _say_stream(bark, task, streaming, buffer)
     else:
         _say_once(bark, task)
 

@@ -34,7 +34,7 @@ class StreamOptions:
     """
 
     first_seconds: float = 0.1
-    growth: float = 1.5
+    growth: float = 1.25
     chunk_seconds: float = 1.0
     fine_context: int = 128
     exact: bool = False
@@ -109,8 +109,8 @@ class ChunkedAudio:
         longest = self._vocabulary.fine_window - self._context
         return min(max(shortest, self._streaming.frames(self._chunks, self._vocabulary)), longest)
 
-    def advance(self) -> AudioChunk | None:
-        """Fill one window or chunk; the audio that it makes known, if any."""
+    def advance(self) -> None:
+        """Fill one window or chunk."""
         if self._streaming.exact:
             self._fine.begin_window()
         else:
@@ -119,6 +119,9 @@ class ChunkedAudio:
             self._chunks += 1
         for error in fill(self._model, [self._fine]).values():
             raise error
+
+    def decode(self) -> AudioChunk | None:
+        """The audio of what has become final since the last call, if any."""
         samples = self._waveform.push(self._fine.codes(self._decoded, self._fine.final))
         self._decoded = self._fine.final
         self.ended = self._fine.heard_all and self._fine.final == self._fine.frames

@@ -1,0 +1,109 @@
+"""What tests of streams and engines speak: a small model that ends by itself, requests of all kinds, and each alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bark_onnx import AudioChunk, Bark, GenerationOptions, StreamOptions, Vocabulary, VoicePreset
+from bark_onnx.engine import Engine
+from bark_onnx.job import Job, Request
+from bark_onnx.session import Graph
+from bark_onnx.speech import Speech
+
+TOLERANCE = 1e-5
+TEXT = "the world is music"
+FULL, SHORT = 500, 60  # semantic tokens of a voice
+GREEDY = {"text_temperature": 0.0, "coarse_temperature": 0.0, "fine_temperature": 0.0}
+
+
+def lasting(tokens: int, **options: Any) -> GenerationOptions:
+    """Exactly this many semantic tokens."""
+    return GenerationOptions(max_seconds=(tokens - 0.5) / 49.9, allow_early_stop=False, **options)
+
+
+def make_voice(space: Vocabulary, length: int, seed: int = 1) -> VoicePreset | None:
+    """A voice of `length` semantic tokens; None for 0."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, space.codebook_size, (8, round(length * 75 / 49.9)))
+    return VoicePreset(rng.integers(0, space.semantic_size, length), codes[:2], codes) if length else None
+
+
+def streamed(bark: Bark, *arguments: Any, **options: Any) -> tuple[list[AudioChunk], Speech]:
+    stream = bark.stream(*arguments, **options)
+    chunks = list(stream)
+    assert stream.speech is not None
+    return chunks, stream.speech
+
+
+def joined(chunks: list[AudioChunk]) -> Any:
+    return np.concatenate([chunk.waveform for chunk in chunks])
+
+
+def counted_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of all graphs that run from here on."""
+    names: list[str] = []
+
+    def counting(method: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(graph: Graph, *arguments: Any) -> Any:
+            names.append(graph.name)
+            return method(graph, *arguments)
+
+        return counted
+
+    for name in ("run", "run_bound"):
+        monkeypatch.setattr(Graph, name, counting(getattr(Graph, name)))
+    return names
+
+
+SAYS_NOTHING = GenerationOptions(min_eos_p=1e-9)
+
+
+def all_kinds(bark: Bark) -> list[Request]:
+    """All kinds: with and without voices, lengths from 3 to 270 tokens and their own ends, whole and streaming."""
+    full, short = (make_voice(bark.vocabulary, length) for length in (FULL, SHORT))
+    return [
+        Request(TEXT, None, 1),
+        Request("Hello", None, 2, lasting(3)),
+        Request("the dog is laughing", full, 3, lasting(50, text_temperature=1.2, coarse_temperature=0.3)),
+        Request(TEXT, short, 4, lasting(30, **GREEDY)),
+        Request(TEXT, full, 5, lasting(70, sliding_window=33, top_k=10)),
+        Request(TEXT, full, 6, lasting(80), StreamOptions()),
+        Request(TEXT, full, 7, lasting(60, top_p=0.8), StreamOptions(exact=True)),
+        Request(TEXT, None, 8, lasting(270), StreamOptions(first_seconds=0.3, chunk_seconds=0.5)),
+        Request("Suno", short, 9, None, StreamOptions(fine_context=20)),
+    ]
+
+
+@dataclass
+class Alone:
+    """What a request becomes by itself."""
+
+    request: Request
+    speech: Speech
+    starts: list[float] = field(default_factory=list)  # of the chunks
+
+
+def assert_as_alone(job: Job, expected: Alone) -> None:
+    assert job.error is None
+    assert job.speech is not None
+    for name, array in expected.speech.tokens.to_prompt().items():
+        np.testing.assert_array_equal(job.speech.tokens.to_prompt()[name], array)
+    np.testing.assert_allclose(job.speech.waveform, expected.speech.waveform, rtol=0, atol=TOLERANCE)
+    assert [chunk.start for chunk in job.chunks] == expected.starts
+
+
+def run(engine: Engine) -> int:
+    """To the end; the number of steps."""
+    steps = 0
+    while engine.step():
+        steps += 1
+    return steps
+
+
+def is_empty(engine: Engine) -> bool:
+    owned = [engine._semantic.jobs, engine._coarse.jobs, engine._waiting, engine._between, engine._behind]
+    lengths = np.concatenate([rows.cache.lengths for rows in (engine._semantic, engine._coarse)])
+    return not any(owned) and not lengths.any()
