@@ -1,15 +1,22 @@
 """`bark-onnx export` and `bark-onnx verify`. PyTorch is imported only when it is needed."""
 
+import json
+import math
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bark_onnx.bundle import PRECISIONS, Bundle
-from bark_onnx.compare import check_finite, compare_bundles, table
+from bark_onnx.command import check_writable
+from bark_onnx.compare import check_finite, table
 from bark_onnx.errors import BarkError
+from bark_onnx.excerpts import find_voices
+from bark_onnx.files import replacing
+from bark_onnx.quality import FIGURES, HEADER, TOKENS, check_same_model, measure
 
 
 def _checkpoint_options(command: Any) -> Any:
@@ -57,31 +64,97 @@ def export(
         click.echo(f"wrote {out}")
 
 
+def _limit(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """NAME=VALUE, each."""
+    limits = {}
+    for value in values:
+        name, _, number = value.partition("=")
+        if name not in FIGURES:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE with one of {', '.join(FIGURES)}")
+        try:
+            limits[name] = float(number)
+        except ValueError:
+            limits[name] = math.nan
+        if not math.isfinite(limits[name]):
+            raise click.BadParameter(f"{number!r} in {value!r} is not a number")
+    return limits
+
+
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--checkpoint", help="Compare with PyTorch and these weights (a hub repository or a directory).")
-@click.option("--against", type=click.Path(path_type=Path), help="Compare with another bundle; needs no PyTorch.")
 @_checkpoint_options
+@click.option(
+    "--against", type=click.Path(path_type=Path), help="Compare with this bundle, along the tokens of voices."
+)
+@click.option(
+    "--voice", "voices", multiple=True, help="--against: a voice of that bundle's, or an .npz file; repeatable."
+)
+@click.option(
+    "--tokens", type=click.IntRange(1), help=f"--against: semantic tokens, of all voices.  [default: {TOKENS}]"
+)
+@click.option(
+    "--limit", "limits", multiple=True, metavar="NAME=VALUE", callback=_limit,
+    help=f"--against: fail beyond this; NAME is one of {', '.join(FIGURES)}; repeatable.",
+)  # fmt: skip
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="--against: write the figures here too.")
 def verify(
-    bundle: Path, checkpoint: str | None, against: Path | None, codec: Path | None, model_size: str | None
-) -> None:
-    """Check a bundle's files, run its graphs, and say how far they are from a checkpoint or another bundle."""
+    bundle: Path, checkpoint: str | None, codec: Path | None, model_size: str | None, against: Path | None,
+    voices: tuple[str, ...], tokens: int | None, limits: dict[str, float], json_file: Path | None,
+) -> None:  # fmt: skip
+    """Check a bundle's files, run its graphs, and say how far they are from a checkpoint or another bundle.
+
+    With --checkpoint, every graph and PyTorch's get the same random inputs. With --against, both bundles see the same
+    true tokens of voices, and what each predicts next is compared: negative log-likelihood, KL divergence, top-1 and
+    top-5 agreement; and the codecs' waveforms.
+    """
     if checkpoint and against:
         raise click.UsageError("--checkpoint and --against exclude each other")
+    if not against and (voices or tokens or limits or json_file):
+        raise click.UsageError("--voice, --tokens, --limit and --json go with --against")
+    if json_file is not None:
+        check_writable(json_file, "--json", [".json"])
     opened = Bundle.open(bundle)
-    if not checkpoint and not against:
-        check_finite(opened)
-        click.echo(f"{bundle}: {len(opened.manifest.files)} files have the right hashes, and every graph runs")
-        return
-    if checkpoint:
+    if against:
+        _verify_against(Bundle.open(against), opened, voices, tokens or TOKENS, limits, json_file)
+    elif checkpoint:
         source = _open_checkpoint(checkpoint, codec, model_size)
         from .verify import verify as verify_checkpoint
 
         errors = verify_checkpoint(source, opened)
+        click.echo(table(errors))
+        failed = [str(error) for error in errors if not error.within_limit]
+        if failed:
+            raise BarkError(f"further from the reference than the precision allows: {'; '.join(failed)}")
     else:
-        assert against is not None
-        errors = list(compare_bundles(Bundle.open(against), opened))
-    click.echo(table(errors))
-    failed = [str(error) for error in errors if not error.within_limit]
+        check_finite(opened)
+        click.echo(f"{bundle}: {len(opened.manifest.files)} files have the right hashes, and every graph runs")
+
+
+def _verify_against(
+    reference: Bundle, candidate: Bundle, names: tuple[str, ...], tokens: int, limits: dict[str, float],
+    json_file: Path | None,
+) -> None:  # fmt: skip
+    """Print the table row by row, since a row can take half a minute."""
+    check_same_model(reference, candidate)
+    voices = find_voices(reference, names, tokens)
+    a, b = reference.manifest, candidate.manifest
+    click.echo(f"{b.precision} against {a.precision}; {tokens} tokens; voice: {', '.join(voices)}")
+    click.echo(HEADER)
+    stages = []
+    for stage in measure(reference, candidate, list(voices.values()), tokens, limits, progress=True):
+        stages.append(stage)
+        click.echo(stage)
+    if json_file is not None:
+        figures = {
+            "reference": {"model": a.model, "precision": a.precision},
+            "candidate": {"model": b.model, "precision": b.precision},
+            "tokens": tokens,
+            "voices": list(voices),
+            "stages": [asdict(stage) | {"over": stage.over} for stage in stages],
+        }
+        with replacing(json_file) as temporary:
+            temporary.write_text(json.dumps(figures, indent=2) + "\n")
+    failed = [f"{stage.stage}: {', '.join(stage.over)}" for stage in stages if stage.over]
     if failed:
-        raise BarkError(f"further from the reference than the precision allows: {'; '.join(failed)}")
+        raise BarkError(f"further from the reference than the limits allow: {'; '.join(failed)}")

@@ -1,18 +1,20 @@
-"""How far two implementations of the same networks are apart, on inputs made from a fixed seed.
+"""How far two implementations of the same networks are apart.
 
-Each network is anything with the methods of its class in `models.py`: a bundle's graphs, or torch modules.
+`compare` runs them on inputs made from a fixed seed; each is anything with the methods of its class in `models.py`: a
+bundle's graphs, or torch modules. The rest compares what two networks have returned.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from .arrays import FloatArray, IntArray
+from .arrays import FloatArray, IntArray, Waveform
 from .bundle import STAGES, Bundle
-from .errors import BarkError, BundleError
+from .errors import BundleError
 from .models import CausalDecoder, CodecDecoder, FineModel, open_causal, open_codec, open_fine
 from .session import Device
 from .vocabulary import Vocabulary
@@ -21,6 +23,10 @@ from .vocabulary import Vocabulary
 LIMITS = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.2, "int4": 0.4}
 PROMPT = 160  # more than one prefill run of the runtime
 STEPS = 8
+
+HIGHEST_SNR = 150.0  # dB, and that of equal waveforms; float32 itself resolves 144
+STFT_WINDOW, STFT_HOP = 1024, 256  # samples
+STFT_FLOOR = 1e-8  # of the reference's loudest bin: 80 dB below it there is nothing to hear
 
 
 class CausalNetwork(Protocol):
@@ -76,16 +82,6 @@ def compare(stage: str, reference: Any, candidate: Any, vocabulary: Vocabulary, 
         top_1=None if stage == "codec" else float((a.argmax(-1) == b.argmax(-1)).mean()),
         limit=LIMITS["fp32" if stage == "codec" else precision],
     )
-
-
-def compare_bundles(reference: Bundle, candidate: Bundle) -> Iterator[GraphError]:
-    """One graph after the other, so that only two are in memory at a time. Raises BarkError for different models."""
-    a, b = reference.manifest, candidate.manifest
-    if (a.vocabulary, a.sizes) != (b.vocabulary, b.sizes):
-        raise BarkError(f"{reference.directory} and {candidate.directory} are bundles of different models")
-    for stage in STAGES:
-        networks = open_network(reference, stage), open_network(candidate, stage)
-        yield compare(stage, *networks, b.vocabulary, b.precision)
 
 
 def open_network(bundle: Bundle, stage: str) -> CausalDecoder | FineModel | CodecDecoder:
@@ -153,3 +149,50 @@ def _codec_outputs(network: CodecNetwork, rng: np.random.Generator, vocabulary: 
         codes = rng.integers(vocabulary.codebook_size, size=(2, vocabulary.fine_codebooks, frames))
         waveforms.append(network.decode_chunk(state, codes, np.array(anew)).ravel())
     return np.concatenate(waveforms)
+
+
+def compare_logits(reference: FloatArray, candidate: FloatArray, targets: IntArray) -> NDArray[np.float64]:
+    """What two networks' logits [n, V] say of the tokens [n] that are true there, at temperature 1: rows [n, 5].
+
+    Of each position: the true token's negative log-likelihood (nats) under the reference, and under the candidate;
+    KL(reference || candidate); whether the reference's best token is the candidate's best, and whether it is among the
+    candidate's 5 best.
+    """
+    rows = np.arange(len(targets))
+    p, q = _log_softmax(reference), _log_softmax(candidate)
+    better = (q > q[rows, p.argmax(axis=-1), None]).sum(axis=-1)
+    kl = (np.exp(p) * (p - q)).sum(axis=-1)
+    return np.stack([-p[rows, targets], -q[rows, targets], kl, better < 1, better < 5], axis=-1)
+
+
+def signal_to_noise(reference: Waveform, candidate: Waveform) -> float:
+    """The reference's power over the power of the difference, in dB, from -HIGHEST_SNR to HIGHEST_SNR."""
+    signal = (reference.astype(np.float64) ** 2).sum()
+    noise = ((candidate.astype(np.float64) - reference) ** 2).sum()
+    if noise == 0:
+        return HIGHEST_SNR
+    return float(np.clip(10 * np.log10(max(signal, 1e-300) / noise), -HIGHEST_SNR, HIGHEST_SNR))
+
+
+def spectral_distances(reference: Waveform, candidate: Waveform) -> NDArray[np.float64]:
+    """Log-spectral distance in dB of each frame: rms over bins of the difference of the log power spectra.
+
+    STFT with a Hann window of 1024 samples (43 ms) and a hop of 256; power below STFT_FLOOR times the reference's
+    loudest bin counts as that much.
+    """
+    a, b = _power(reference), _power(candidate)
+    floor = max(STFT_FLOOR * a.max(), 1e-300)
+    decibels = 10 * np.log10(np.maximum(a, floor) / np.maximum(b, floor))
+    return np.sqrt((decibels**2).mean(axis=-1))  # type: ignore[no-any-return]
+
+
+def _log_softmax(logits: FloatArray) -> NDArray[np.float64]:
+    centred = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    return np.asarray(centred - np.log(np.exp(centred).sum(axis=-1, keepdims=True)))
+
+
+def _power(waveform: Waveform) -> NDArray[np.float64]:
+    """Power spectra [frames, bins]; a waveform shorter than a window is one of its own with silence behind."""
+    padded = np.pad(waveform, (0, max(0, STFT_WINDOW - len(waveform))))
+    frames = sliding_window_view(padded, STFT_WINDOW)[::STFT_HOP]
+    return np.abs(np.fft.rfft(frames * np.hanning(STFT_WINDOW))) ** 2
