@@ -1,5 +1,7 @@
 """What a caller can do something about, as one line: what is wrong, where, and what to do next."""
 
+from collections.abc import Mapping
+
 LONGEST = 800
 
 
@@ -36,3 +38,10 @@ def reason(error: Exception) -> str:
     """Why something failed, without Python's names for it: the first line of another library's exception."""
     strerror = getattr(error, "strerror", None)
     return strerror or next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def require(options: object, rules: Mapping[str, bool]) -> None:
+    """Raise one BarkError that names every rule that does not hold, each beginning with the field it is about."""
+    broken = [rule for rule, holds in rules.items() if not holds]
+    if broken:
+        raise BarkError("; ".join(f"{rule}, not {getattr(options, rule.split()[0])}" for rule in broken))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import Waveform
-from .errors import BarkError
+from .errors import require
 from .levels import FLOOR_DBFS, finite, frame_length, frame_levels, level
 
 SPEECH_RANGE_DB = 30.0  # a consonant lies that far under the vowels: what is further under the loudness is no sound
@@ -63,9 +63,7 @@ class Guards:
             "tail_silence must be at least 0.3": self.tail_silence >= BRIDGED_SECONDS,
             "tail_after must be over 0": self.tail_after > 0,
         }
-        broken = [rule for rule, holds in checks.items() if not holds]
-        if broken:
-            raise BarkError("; ".join(f"{rule}, not {getattr(self, rule.split()[0])}" for rule in broken))
+        require(self, checks)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from .arrays import Waveform
 from .engine import Engine
-from .errors import BarkError
+from .errors import BarkError, require
 from .guards import Guards, Problem, problems, trim
 from .job import Job, Request
 from .joining import Joiner
@@ -56,9 +56,7 @@ class NarrationOptions:
             "passage_seconds must be 1 to 14": 1 <= self.passage_seconds <= 14,
             "block must be 1 to 64": 1 <= self.block <= 64,
         }
-        broken = [rule for rule, holds in checks.items() if not holds]
-        if broken:
-            raise BarkError("; ".join(f"{rule}, not {getattr(self, rule.split()[0])}" for rule in broken))
+        require(self, checks)
 
 
 _PAUSES = ("sentence", "clause", "speaker", "paragraph")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .errors import BarkError
+from .errors import require
 from .vocabulary import Vocabulary
 
 
@@ -46,9 +46,7 @@ class GenerationOptions:
             "max_coarse_history must be at least 60": self.max_coarse_history >= 60,
             "sliding_window must be at least 1": self.sliding_window >= 1,
         }
-        broken = [rule for rule, holds in checks.items() if not holds]
-        if broken:
-            raise BarkError("; ".join(f"{rule}, not {getattr(self, rule.split()[0])}" for rule in broken))
+        require(self, checks)
 
     def coarse_history(self, vocabulary: Vocabulary) -> int:
         """The context in flattened coarse codes that these options mean for this model."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from .arrays import Waveform
 from .codec import WaveformStream
-from .errors import BarkError
+from .errors import require
 from .fine import FineSequence, fill
 from .models import Networks
 from .vocabulary import Vocabulary
@@ -46,9 +46,7 @@ class StreamOptions:
             "chunk_seconds must be over 0 and at most 5": 0 < self.chunk_seconds <= 5,
             "fine_context must be at least 0": self.fine_context >= 0,
         }
-        broken = [rule for rule, holds in checks.items() if not holds]
-        if broken:
-            raise BarkError("; ".join(f"{rule}, not {getattr(self, rule.split()[0])}" for rule in broken))
+        require(self, checks)
 
     def frames(self, chunk: int, vocabulary: Vocabulary) -> int:
         """Frames of codes in a chunk, counted from 0."""
