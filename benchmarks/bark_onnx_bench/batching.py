@@ -84,7 +84,7 @@ def measure_batch(
 def row(measurement: BatchMeasurement) -> str:
     """A measurement as a line of the table."""
     return (
-        f"{measurement.voice or 'none':20}{measurement.utterances} together {measurement.together_seconds:.1f} s, "
-        f"one after another {measurement.alone_seconds:.1f} s: {measurement.throughput:.2f} times the throughput; "
-        f"{measurement.bytes_per_slot / 1e6:.0f} MB of KV cache a slot"
+        f"{measurement.voice or 'none':16}{measurement.utterances} together {measurement.together_seconds:.1f} s, "
+        f"in turn {measurement.alone_seconds:.1f} s: {measurement.throughput:.2f} times the throughput; "
+        f"{measurement.bytes_per_slot / 1e6:.0f} MB KV cache a slot"
     )

@@ -243,8 +243,8 @@ def save_suno(
     networks = {"text": model.semantic, "coarse": model.coarse_acoustics, "fine": model.fine_acoustics}
     for name, network in networks.items():
         checkpoint = {
-            "model_args": _suno_arguments(network.config, vocab_size_only),
-            "model": {prefix + _suno_name(key): _suno_value(tensor) for key, tensor in network.state_dict().items()},
+            "model_args": suno_arguments(network.config, vocab_size_only),
+            "model": {prefix + name: tensor for name, tensor in suno_tensors(network).items()},
             "best_val_loss": np.float64(2.5),
             "iter_num": 1000,
         }
@@ -253,7 +253,8 @@ def save_suno(
     return directory
 
 
-def _suno_arguments(config: object, vocab_size_only: bool) -> dict[str, object]:
+def suno_arguments(config: object, vocab_size_only: bool = False) -> dict[str, object]:
+    """A network's sizes under suno-ai/bark's names."""
     names = {
         "n_layer": "num_layers",
         "n_head": "num_heads",
@@ -271,6 +272,11 @@ def _suno_arguments(config: object, vocab_size_only: bool) -> dict[str, object]:
         arguments["vocab_size"] = arguments.pop("input_vocab_size")
         del arguments["output_vocab_size"]
     return arguments
+
+
+def suno_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """The state dict of a network under suno-ai/bark's names."""
+    return {_suno_name(name): _suno_value(tensor) for name, tensor in network.state_dict().items()}
 
 
 def _suno_name(name: str) -> str:

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from .checkpoints import SIZES
 from .machine import machine
 
 
@@ -54,6 +53,8 @@ def main() -> None:
         "-o", str(arguments.directory / "hello.wav"), *voice,
     )  # fmt: skip
     run(*cli, "bench", str(bundle), "--json", str(figures_file), "--repeats", str(arguments.repeats), *voice)
+    from .checkpoints import SIZES  # not before: a process's peak counts what its parent had, and this brings torch
+
     result = {
         "command": f"python -m bark_onnx_bench.full_size {arguments.size} DIRECTORY --precision {arguments.precision}",
         "bundle_mb": round(sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file()) / 1e6),

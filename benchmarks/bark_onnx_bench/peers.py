@@ -1,138 +1,101 @@
-"""The workload on this runtime and on transformers' BarkModel, in turn, from the same checkpoint.
+"""The workload on this runtime and on the other ways to run Bark, in turn, from the same checkpoint.
 
-    python -m bark_onnx_bench.peers CHECKPOINT BUNDLE [BUNDLE ...] [--bf16] [--repeats 3] [--json FILE]
+    python -m bark_onnx_bench.peers CHECKPOINT BUNDLE [BUNDLE ...] [--bf16] [--suno DIR]
+        [--bark-cpp BINARY --bark-cpp-model FILE] [--repeats 3] [--json FILE]
 
-Turn about, since these machines drift: every round runs each of them once, and only ratios within the run are compared.
+transformers fp32 always runs, in bf16 too if asked to; suno-ai/bark where its package is installed or a checkout is
+given; bark.cpp where a built binary is given, with a model file that its own tools made from the same checkpoint. Turn
+about, since these machines drift: every round runs each of them once, and only ratios within the run are compared.
 """
 
 import argparse
 import json
-from collections.abc import Callable
+import sys
 from pathlib import Path
-from statistics import median
-from time import perf_counter
-from typing import Any
 
-import numpy as np
 import torch
-from transformers import BarkModel
-from transformers.models.bark.generation_configuration_bark import (
-    BarkCoarseGenerationConfig,
-    BarkFineGenerationConfig,
-    BarkSemanticGenerationConfig,
-)
 
-from bark_onnx import Bark
+from bark_onnx import Bark, BarkError, __version__
+from bark_onnx.files import replacing
 
+from .comparison import Peer, PeerRun, compare, table
 from .machine import machine
-from .workload import SEMANTIC_TOKENS, run_once
-
-Seconds = dict[str, float]
-Peer = Callable[[int], Seconds]
+from .peer_bark_cpp import bark_cpp_peer
+from .peer_suno import is_importable, suno_peer
+from .peer_transformers import transformers_peer
+from .workload import run_once
 
 
 def this_runtime(bundle: Path) -> Peer:
-    """A bundle on the CPU: seconds by stage for a seed."""
+    """A bundle on the CPU."""
     bark = Bark.load(bundle, device="cpu")
-    return lambda seed: dict(run_once(bark, None, seed).timings)
+
+    def run(seed: int) -> PeerRun:
+        speech = run_once(bark, None, seed)
+        return PeerRun(dict(speech.timings), speech.duration)
+
+    return Peer(bundle.name, f"bark-onnx {__version__}, {bark.bundle.manifest.precision}", run)
 
 
-def transformers_model(checkpoint: Path, dtype: torch.dtype) -> Peer:
-    """BarkModel on the CPU, stage by stage as its `generate` calls them, on as many tokens as the workload has."""
-    model = BarkModel.from_pretrained(checkpoint).eval().to(dtype)
-    config = model.generation_config
-    semantic = BarkSemanticGenerationConfig(**config.semantic_config)
-    coarse = BarkCoarseGenerationConfig(**config.coarse_acoustics_config)
-    fine = BarkFineGenerationConfig(**config.fine_acoustics_config)
-    configs: dict[str, Any] = {"semantic_generation_config": semantic, "coarse_generation_config": coarse}
-    sampled: dict[str, Any] = {"do_sample": True, "temperature": 0.7}
-    # It would let the second codebook be any id from its first one on, pads included.
-    pads = list(
-        range(semantic.semantic_vocab_size + 2 * config.codebook_size, model.coarse_acoustics.config.input_vocab_size)
-    )
-
-    def run(seed: int) -> Seconds:
-        torch.manual_seed(seed)
-        seconds: Seconds = {}
-
-        def timed(stage: str, work: Callable[[], Any]) -> Any:
-            start = perf_counter()
-            result = work()
-            seconds[stage] = perf_counter() - start
-            return result
-
-        text = torch.full((1, semantic.max_input_semantic_length), 100)
-        exactly = {"max_new_tokens": SEMANTIC_TOKENS, "min_new_tokens": SEMANTIC_TOKENS}
-        with torch.inference_mode():
-            tokens = timed(
-                "semantic",
-                lambda: model.semantic.generate(text, semantic_generation_config=semantic, **exactly, **sampled),
-            )
-            codes = timed(
-                "coarse",
-                lambda: model.coarse_acoustics.generate(
-                    tokens, **configs, codebook_size=config.codebook_size, suppress_tokens=pads, **sampled
-                ),
-            )
-            codes = timed(
-                "fine",
-                lambda: model.fine_acoustics.generate(
-                    codes, **configs, fine_generation_config=fine, codebook_size=config.codebook_size, temperature=0.5
-                ),
-            )
-            timed("codec", lambda: model.codec_decode(codes))
-        return seconds
-
-    return run
+def gather(arguments: argparse.Namespace, threads: int) -> list[Peer]:
+    """All that were asked for and all that are here."""
+    peers = [transformers_peer(arguments.checkpoint, torch.float32)]
+    if arguments.bf16:
+        peers.append(transformers_peer(arguments.checkpoint, torch.bfloat16))
+    if arguments.suno is not None or is_importable():
+        peers.append(suno_peer(arguments.checkpoint, arguments.suno))
+    if arguments.bark_cpp is not None:
+        peers.append(bark_cpp_peer(arguments.bark_cpp, arguments.bark_cpp_model, threads))
+    return peers + [this_runtime(bundle) for bundle in arguments.bundles]
 
 
-def compare(peers: dict[str, Peer], repeats: int) -> dict[str, Seconds]:
-    """Median seconds by peer and stage, after a warm-up of each."""
-    rounds = [{name: peer(seed) for name, peer in peers.items()} for seed in range(repeats + 1)][1:]
-    return {
-        name: {stage: median(measured[name][stage] for measured in rounds) for stage in rounds[0][name]}
-        for name in peers
-    }
-
-
-def table(results: dict[str, Seconds], audio_seconds: float) -> str:
-    """The results for a person to read; the last column is how many times faster than the first row each one is."""
-    stages = list(next(iter(results.values())))
-    first = sum(next(iter(results.values())).values())
-    lines = [f"{'':24}" + "".join(f"{stage:>11}" for stage in (*stages, "RTF", "ratio"))]
-    for name, seconds in results.items():
-        total = sum(seconds.values())
-        figures = "".join(f"{seconds[stage]:9.2f} s" for stage in stages)
-        lines.append(f"{name:24}{figures}{total / audio_seconds:11.2f}{first / total:10.1f}x")
-    return "\n".join(lines)
-
-
-def main() -> None:
+def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="in Hugging Face's layout")
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--bf16", action="store_true", help="transformers in bfloat16 too")
+    parser.add_argument("--suno", type=Path, metavar="DIR", help="a checkout of suno-ai/bark")
+    parser.add_argument("--bark-cpp", type=Path, metavar="BINARY", help="bark.cpp's built examples/main")
+    parser.add_argument("--bark-cpp-model", type=Path, metavar="FILE", help="ggml weights for it")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    peers = {"transformers fp32": transformers_model(arguments.checkpoint, torch.float32)}
-    if arguments.bf16:
-        peers["transformers bf16"] = transformers_model(arguments.checkpoint, torch.bfloat16)
-    peers |= {bundle.name: this_runtime(bundle) for bundle in arguments.bundles}
-    results = compare(peers, arguments.repeats)
-    audio_seconds = float(np.floor(SEMANTIC_TOKENS * 75 / 49.9)) / 75
-    print(table(results, audio_seconds))
-    if arguments.json:
-        rest = " ".join(bundle.name for bundle in arguments.bundles) + (" --bf16" if arguments.bf16 else "")
+    arguments = parser.parse_args(words)
+    if (arguments.bark_cpp is None) != (arguments.bark_cpp_model is None):
+        parser.error("--bark-cpp and --bark-cpp-model belong together")
+    if arguments.repeats < 1:
+        parser.error("--repeats must be at least 1")
+    return arguments
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """What was asked for, without this machine's paths."""
+    words = [arguments.checkpoint.name, *(bundle.name for bundle in arguments.bundles)]
+    words += ["--bf16"] if arguments.bf16 else []
+    words += ["--suno", "DIR"] if arguments.suno else []
+    words += ["--bark-cpp", "BINARY", "--bark-cpp-model", arguments.bark_cpp_model.name] if arguments.bark_cpp else []
+    return " ".join(["python -m bark_onnx_bench.peers", *words, f"--repeats {arguments.repeats}"])
+
+
+def main(words: list[str] | None = None) -> None:
+    arguments = parse(words)
+    if arguments.json is not None and not arguments.json.parent.is_dir():
+        sys.exit(f"peers: {arguments.json.parent} is not a directory")
+    try:
+        here = machine()
+        results = compare(gather(arguments, here["cores"]), arguments.repeats)
+    except BarkError as error:
+        sys.exit(f"peers: {error}")
+    print(f"{here['processor']}, {here['cores']} cores, {here['read_bandwidth_gb_s']} GB/s")
+    print(table(results))
+    if arguments.json is not None:
         figures = {
-            "command": f"python -m bark_onnx_bench.peers {arguments.checkpoint.name} {rest}",
-            "machine": machine(),
-            "audio_seconds": audio_seconds,
-            "median_seconds": {
-                name: {stage: round(value, 4) for stage, value in seconds.items()} for name, seconds in results.items()
-            },
+            "command": command(arguments),
+            "machine": here,
+            "rounds": arguments.repeats,
+            "peers": [result.to_json() for result in results],
         }
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        with replacing(arguments.json) as temporary:
+            temporary.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

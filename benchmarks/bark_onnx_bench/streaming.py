@@ -66,11 +66,11 @@ def measure_streaming(bark: Bark, name: str | None, voice: VoicePreset | None, s
 def row(measurement: StreamMeasurement) -> str:
     """A measurement as a line of the table."""
     first = measurement.first_audio
-    wait = f"wait {measurement.wait_seconds:.2f} s to play without a gap" if measurement.wait_seconds > 0 else "no gap"
+    wait = f"buffer {measurement.wait_seconds:.2f} s" if measurement.wait_seconds > 0 else "no gap"
+    differing = 100 * measurement.fine_codes_differing
     return (
-        f"{measurement.voice or 'none':20}first audio p50 {first['p50']:.2f} s, p90 {first['p90']:.2f} s, "
-        f"p99 {first['p99']:.2f} s; RTF {measurement.real_time_factor:.3f}; {wait}; "
-        f"{100 * measurement.fine_codes_differing:.1f} % of the fine codes differ"
+        f"{measurement.voice or 'none':16}TTFA {first['p50']:.2f} s (p90 {first['p90']:.2f}, p99 {first['p99']:.2f}); "
+        f"RTF {measurement.real_time_factor:.3f}; {wait}; {differing:.0f} % other fine codes"
     )
 
 

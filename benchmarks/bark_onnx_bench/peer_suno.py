@@ -1,0 +1,131 @@
+"""suno-ai/bark itself as a peer, from its package or a bare checkout of it, without its downloads.
+
+Its `generation` module loads models from the hub into a dictionary. Here the same classes are made from the checkpoint
+at hand and put there; then its own functions run, with its KV cache on. Two things of it are not to be had offline and
+stand aside: its tokenizer (the text is 20 ids by chance, padded as ever) and the `encodec` package, which does not load
+beside current torch; its `codec_decode` runs on transformers' EnCodec of the same weights.
+"""
+
+import functools
+import importlib
+import importlib.util
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from transformers import BarkModel
+
+from bark_onnx.errors import BarkError
+
+from .checkpoints import suno_arguments, suno_tensors
+from .comparison import Peer, PeerRun
+from .workload import SEMANTIC_TOKENS
+
+NOTE = "its codec_decode on transformers' EnCodec, since the encodec package does not load beside current torch"
+
+
+class _Tokenizer:
+    """In place of the hub's: some ids, whatever the text."""
+
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        return [100 + n for n in range(20)]
+
+
+def is_importable() -> bool:
+    """Whether suno-ai/bark is installed."""
+    spec = importlib.util.find_spec("bark")
+    folders = spec.submodule_search_locations if spec is not None else None
+    return any((Path(folder) / "generation.py").is_file() for folder in folders or [])
+
+
+def suno_peer(checkpoint: Path, checkout: Path | None = None) -> Peer:
+    """On the CPU in fp32, the only format it has there.
+
+    Args:
+        checkpoint: in Hugging Face's layout.
+        checkout: a clone of suno-ai/bark; None for the installed package.
+    """
+    generation = _import(checkout)
+    model = BarkModel.from_pretrained(checkpoint).eval()
+    networks = {
+        "text": (model.semantic, generation.GPT, generation.GPTConfig),
+        "coarse": (model.coarse_acoustics, generation.GPT, generation.GPTConfig),
+        "fine": (model.fine_acoustics, generation.FineGPT, generation.FineGPTConfig),
+    }
+    for name, (network, kind, config) in networks.items():
+        own = kind(config(**suno_arguments(network.config))).eval()
+        missing, unexpected = own.load_state_dict(suno_tensors(network), strict=False)
+        wrong = [key for key in (*missing, *unexpected) if not key.endswith(".attn.bias")]  # a causal mask
+        if wrong:
+            raise BarkError(f"suno-ai/bark's {name} model does not take this checkpoint: {', '.join(wrong[:3])}")
+        generation.models[name] = {"model": own, "tokenizer": _Tokenizer()} if name == "text" else own
+    generation.models["codec"] = model.codec_model
+    return Peer("suno-ai/bark fp32", _version(generation), _runner(generation), NOTE)
+
+
+def _import(checkout: Path | None) -> Any:
+    """`bark.generation`. What it imports but does not need here is an empty module where it is not installed."""
+    if checkout is not None:
+        if not (checkout / "bark" / "generation.py").is_file():
+            raise BarkError(f"{checkout} is not a checkout of suno-ai/bark (no bark/generation.py)")
+        sys.path.insert(0, str(checkout.absolute()))
+    stand_ins: dict[str, dict[str, Any]] = {"encodec": {"EncodecModel": None}, "funcy": {"partial": functools.partial}}
+    absent = {name: types.ModuleType(name) for name in stand_ins if not _loads(name)}
+    for name, module in absent.items():
+        vars(module).update(stand_ins[name])
+    sys.modules.update(absent)
+    try:
+        return importlib.import_module("bark.generation")
+    except ImportError as error:
+        raise BarkError(f"suno-ai/bark cannot be imported: it needs {error.name}") from None
+    finally:
+        for name in absent:
+            del sys.modules[name]
+        if checkout is not None:
+            sys.path.remove(str(checkout.absolute()))
+
+
+def _loads(name: str) -> bool:
+    """Whether a package is there. Of encodec that says too little: its torchaudio would break transformers too."""
+    return name != "encodec" and importlib.util.find_spec(name) is not None
+
+
+def _version(generation: Any) -> str:
+    folder = Path(generation.__file__).parent
+    git = ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "an unknown commit"
+    return f"suno-ai/bark at {commit}, torch {torch.__version__}"
+
+
+def _runner(generation: Any) -> Callable[[int], PeerRun]:
+    seconds_of_speech = (SEMANTIC_TOKENS - 0.5) / generation.SEMANTIC_RATE_HZ
+    exactly = {"allow_early_stop": False, "max_gen_duration_s": seconds_of_speech}
+    cached = {"use_kv_caching": True, "silent": True}
+
+    def run(seed: int) -> PeerRun:
+        torch.manual_seed(seed)
+        times = [perf_counter()]
+        semantic = generation.generate_text_semantic("Hello.", **exactly, **cached)
+        times.append(perf_counter())
+        coarse = generation.generate_coarse(semantic, **cached)
+        times.append(perf_counter())
+        fine = generation.generate_fine(coarse, silent=True)
+        times.append(perf_counter())
+        with torch.inference_mode():
+            audio = generation.codec_decode(fine)
+        times.append(perf_counter())
+        seconds = {
+            stage: after - before
+            for stage, before, after in zip(("semantic", "coarse", "fine", "codec"), times, times[1:], strict=False)
+        }
+        return PeerRun(seconds, len(audio) / generation.SAMPLE_RATE)
+
+    return run

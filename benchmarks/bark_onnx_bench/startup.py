@@ -1,0 +1,96 @@
+"""A fresh process: how soon it has its first token, and what a whole generation takes of memory.
+
+python -m bark_onnx_bench.startup BUNDLE DEVICE THREADS [--whole]
+
+is that process; THREADS 0 is ONNX Runtime's choice.
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from bark_onnx.errors import BarkError
+
+from .machine import peak_memory_mb
+from .timing import Timing
+
+MARKS = ("imported", "loaded", "first token")
+
+
+@dataclass(frozen=True)
+class StartMeasurement:
+    """Of fresh processes, the files in the system's cache.
+
+    Args:
+        seconds: from the process's start until it has imported the package, loaded the bundle, and its first token.
+        peak_memory_mb: resident, of a process that loads the bundle and makes the workload's 5.12 s.
+    """
+
+    seconds: dict[str, Timing]
+    peak_memory_mb: float
+
+    @property
+    def load_seconds(self) -> float:
+        return self.seconds["loaded"].median - self.seconds["imported"].median
+
+    def to_json(self) -> dict[str, Any]:
+        marks = {f"until_{mark.replace(' ', '_')}": timing.to_json() for mark, timing in self.seconds.items()}
+        return {**marks, "load_ms": round(1e3 * self.load_seconds, 1), "peak_memory_mb": round(self.peak_memory_mb)}
+
+
+def measure_start(bundle: Path, device: str, threads: int | None, starts: int) -> StartMeasurement:
+    """`starts` processes to their first token, after one that makes the whole workload and warms the file cache."""
+    *_, peak = _run([str(bundle), device, str(threads or 0), "--whole"])
+    runs = [_run([str(bundle), device, str(threads or 0)]) for _ in range(starts)]
+    seconds = {mark: Timing.of(run[n][1] for run in runs) for n, mark in enumerate(MARKS)}
+    return StartMeasurement(seconds, float(peak[0]))
+
+
+def _run(arguments: Sequence[str]) -> list[tuple[str, float]]:
+    """The lines that a process prints, and how many seconds after its start they came."""
+    lines = []
+    start = perf_counter()
+    command = [sys.executable, "-m", "bark_onnx_bench.startup", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            lines.append((line.strip(), perf_counter() - start))
+        errors = process.stderr.read().strip()
+    if process.returncode:
+        raise BarkError(f"a fresh process did not come to its first token: {errors.splitlines()[-1] if errors else ''}")
+    return lines
+
+
+def main() -> None:
+    bundle, device, threads, *whole = sys.argv[1:]
+    try:
+        _speak(bundle, device, int(threads) or None, bool(whole))
+    except BarkError as error:
+        sys.exit(str(error))
+
+
+def _speak(bundle: str, device: str, threads: int | None, whole: bool) -> None:
+    from bark_onnx import Bark, GenerationOptions
+
+    def mark(line: str) -> None:
+        print(line, flush=True)
+
+    mark(MARKS[0])
+    bark = Bark.load(bundle, device=device, threads=threads)
+    mark(MARKS[1])
+    bark.semantic("Hello.", options=GenerationOptions(allow_early_stop=False, max_seconds=1e-9), seed=0)  # one token
+    mark(MARKS[2])
+    if whole:
+        from .workload import run_once
+
+        run_once(bark, None, seed=0)
+        mark(str(peak_memory_mb()))
+
+
+if __name__ == "__main__":
+    main()
