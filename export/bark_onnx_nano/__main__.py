@@ -1,0 +1,121 @@
+"""The whole recipe, in order; every step is kept in the working directory, and not done again.
+
+    python -m bark_onnx_nano OUT [--work DIRECTORY] [--only STEP]
+
+OUT becomes a checkpoint in Hugging Face's layout. Stopped at any time, it goes on from its last checkpoint.
+"""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import checkpoint, coarse, codec, codes, corpus, fine, mel, semantic, spelling, units
+from .codebooks import Codebooks
+from .codebooks import train as train_codebooks
+from .training import Plan, train
+
+SEED = 11
+SPOKEN, TIMED = 24, 40  # shards of 500 utterances
+CODEC_SHARDS = 12
+
+PLANS = {
+    "semantic": Plan(steps=8000, rate=3e-3, matrix_rate=3e-3),
+    "coarse": Plan(steps=4000, rate=3e-3, matrix_rate=3e-3, warmup=40),
+    "fine": Plan(steps=1000, rate=3e-3, matrix_rate=3e-3, warmup=40),
+    "codec": Plan(steps=4000, rate=1e-3, weight_decay=0.0),
+    "adversarial": Plan(steps=600, rate=3e-4, weight_decay=0.0),
+}
+UNPADDED = 0.3  # of the semantic model's steps are done when padding begins
+
+
+class Recipe:
+    """The steps, each a method that leaves its result in the working directory."""
+
+    def __init__(self, work: Path, out: Path) -> None:
+        self.work, self.out = work, out
+        self.tokenizer = work / "tokenizer.json"
+
+    def step_corpus(self) -> None:
+        spelling.write(self.tokenizer)
+        corpus.make(self.work / "corpus", spoken=SPOKEN, timed=TIMED, seed=SEED, processes=os.cpu_count() or 1)
+
+    def step_codebooks(self) -> None:
+        if not (self.work / "codebooks.pt").exists():
+            samples = codec.speech(self.work / "corpus", 0, CODEC_SHARDS)[::14]
+            frames = torch.cat([mel.frames(torch.from_numpy(s) / 32768.0) for s in samples])
+            train_codebooks(frames, SEED).save(self.work / "codebooks.pt")
+
+    def step_codes(self) -> None:
+        if not (self.work / "codes.npz").exists():
+            codebooks = self._codebooks()
+            codes.encode(self.work / "corpus", SPOKEN, codebooks, self.work / "codes.npz")
+
+    def step_semantic(self) -> None:
+        sentences = semantic.Sentences(self.work / "corpus", self.tokenizer)
+        plan = PLANS["semantic"]
+        task = semantic.task(sentences, SEED, int(plan.steps * UNPADDED))
+        train(task, plan, self.work / "semantic.pt", seed=SEED)
+
+    def step_coarse(self) -> None:
+        tokens = codes.load(self.work / "codes.npz")
+        train(coarse.task(tokens, self._codebooks(), SEED), PLANS["coarse"], self.work / "coarse.pt", seed=SEED)
+
+    def step_fine(self) -> None:
+        tokens = codes.load(self.work / "codes.npz")
+        train(fine.task(tokens, self._codebooks(), SEED), PLANS["fine"], self.work / "fine.pt", seed=SEED)
+
+    def step_codec(self) -> None:
+        train(codec.task(*self._excerpts(), SEED), PLANS["codec"], self.work / "codec.pt", seed=SEED)
+
+    def step_adversarial(self) -> None:
+        excerpts, held_out = self._excerpts()
+        task = codec.task(excerpts, held_out, SEED, codec.load(self.work / "codec.pt"))
+        train(task, PLANS["adversarial"], self.work / "adversarial.pt", seed=SEED)
+
+    def step_checkpoint(self) -> None:
+        tokens = codes.load(self.work / "codes.npz")
+        checkpoint.write(self.work, self.out, tokens, presets(tokens))
+
+    def _codebooks(self) -> Codebooks:
+        return Codebooks.load(self.work / "codebooks.pt")
+
+    def _excerpts(self) -> tuple[codec.Excerpts, codec.Excerpts]:
+        codebooks = self._codebooks()
+        samples = codec.speech(self.work / "corpus", 0, CODEC_SHARDS)
+        made = codes.load(self.work / "codes.npz").codes
+        return (
+            codec.Excerpts(samples[200:], made[200 : len(samples)], codebooks, SEED),
+            codec.Excerpts(samples[:200], made[:200], codebooks, SEED),
+        )
+
+
+def presets(tokens: codes.Tokens) -> dict[str, int]:
+    """An utterance for each voice's preset: not trained on, and long enough to fill the coarse history."""
+    unseen = min(semantic.VALIDATION, coarse.VALIDATION, fine.VALIDATION)
+    return {
+        voice: next(int(n) for n in indices if n < unseen and 256 <= len(tokens.semantic[n]) <= 340)
+        for voice, indices in zip(units.VOICES, tokens.of_voice(), strict=True)
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("out/nano"), help="where the steps are kept")
+    steps = ["corpus", "codebooks", "codes", "codec", "adversarial", "semantic", "coarse", "fine", "checkpoint"]
+    parser.add_argument("--only", choices=steps, help="one step instead of all")
+    arguments = parser.parse_args()
+    recipe = Recipe(arguments.work, arguments.out)
+    np.seterr(all="raise", under="ignore")
+    for step in steps:
+        if arguments.only in (None, step):
+            run: Callable[[], None] = getattr(recipe, f"step_{step}")
+            run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Codes without a learned encoder: residual k-means over log-mel frames, eight codebooks of 1024.
+
+The runtime needs codebooks and a decoder, never an encoder. Trained together from nothing, an encoder learns little in
+the hours there are; here the latent space is given, and converges at once.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .units import VOCABULARY
+
+CODEBOOKS, SIZE = VOCABULARY.fine_codebooks, VOCABULARY.codebook_size
+_ROUNDS = 16
+
+
+@dataclass(frozen=True)
+class Codebooks:
+    """Frames are centred and scaled to latents; tables [8, 1024, 64] hold what is summed up to a latent."""
+
+    mean: Tensor
+    scale: float
+    tables: Tensor
+
+    def encode(self, frames: Tensor, given: Tensor | None = None) -> Tensor:
+        """Log-mel frames [T, 64] -> codes [8, T]: each codebook takes what is nearest to the rest.
+
+        With `given` codes [n, T], the first codebooks are these, whatever they are.
+        """
+        rest = (frames - self.mean) / self.scale
+        codes = []
+        for n, table in enumerate(self.tables):
+            nearest = given[n] if given is not None and n < len(given) else _nearest(rest, table)
+            codes.append(nearest)
+            rest = rest - table[nearest]
+        return torch.stack(codes)
+
+    def latents(self, codes: Tensor) -> Tensor:
+        """Codes [n, ...] of the first n codebooks -> latents [..., 64]."""
+        return torch.stack([table[c] for table, c in zip(self.tables, codes, strict=False)]).sum(0)
+
+    def features(self, codebook: int, width: int, deviation: float) -> Tensor:
+        """[1024, width] for the codes of a codebook: random projections of what they stand for."""
+        table = self.tables[codebook]
+        made = table @ torch.randn(table.shape[1], width, generator=torch.Generator().manual_seed(width))
+        return made * (deviation / made.std())
+
+    def save(self, path: Path) -> None:
+        torch.save({"mean": self.mean, "scale": self.scale, "tables": self.tables}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Codebooks":
+        return cls(**torch.load(path, weights_only=True))
+
+
+def train(frames: Tensor, seed: int) -> Codebooks:
+    """Codebooks for frames [N, 64], N well over 1024."""
+    generator = torch.Generator().manual_seed(seed)
+    mean = frames.mean(0)
+    scale = float((frames - mean).std())
+    rest = (frames - mean) / scale
+    tables = torch.zeros(CODEBOOKS, SIZE, frames.shape[1])
+    for n in range(CODEBOOKS):
+        tables[n] = _k_means(rest, generator)
+        tables[n] = tables[n].half().float()  # what the checkpoint holds
+        rest = rest - tables[n][_nearest(rest, tables[n])]
+    return Codebooks(mean, scale, tables)
+
+
+def _k_means(points: Tensor, generator: torch.Generator) -> Tensor:
+    table = points[torch.randperm(len(points), generator=generator)[:SIZE]].clone()
+    for _ in range(_ROUNDS):
+        nearest = _nearest(points, table)
+        counts = torch.bincount(nearest, minlength=SIZE)
+        sums = torch.zeros_like(table).index_add_(0, nearest, points)
+        table = sums / counts.clamp_min(1)[:, None]
+        empty = counts == 0
+        if empty.any():
+            table[empty] = points[torch.randint(len(points), (int(empty.sum()),), generator=generator)]
+    return table
+
+
+def _nearest(points: Tensor, table: Tensor) -> Tensor:
+    """Index of the nearest row of the table for each point."""
+    half = table.square().sum(1) / 2
+    return torch.cat([(half - chunk @ table.T).argmin(1) for chunk in torch.split(points, 8192)])

@@ -1,0 +1,82 @@
+"""Training the fine model: a window of 1024 frames at a time, one codebook of it, as the runtime asks for them.
+
+The codes of the wanted codebook are padding where they are still unknown; where a window overlaps one before it, they
+are known already, and the model is to confirm them.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .codebooks import Codebooks
+from .codes import Tokens
+from .training import Batch, Task
+from .transformer import Fine, build
+from .units import UNITS, VOCABULARY
+
+_V = VOCABULARY
+VALIDATION = 100  # utterances at the beginning
+ROWS = 4
+_WITH_HISTORY = 0.85
+_NONE = -100
+
+
+class Batches:
+    """Batch n is a function of the seed and n."""
+
+    def __init__(self, tokens: Tokens, seed: int) -> None:
+        self.tokens, self.seed = tokens, seed
+        self.of_voice = [indices[indices >= VALIDATION] for indices in tokens.of_voice()]
+        self.voices = np.array([int(s[0]) // UNITS for s in tokens.semantic])
+
+    def __call__(self, step: int) -> Batch:
+        random = np.random.default_rng((self.seed, step))
+        return self.make(random.integers(VALIDATION, len(self.tokens), ROWS), random)
+
+    def make(self, indices: np.typing.NDArray[np.int64], random: np.random.Generator) -> Batch:
+        codebook = int(random.integers(_V.coarse_codebooks, _V.fine_codebooks))
+        codes = np.full((len(indices), _V.fine_window, _V.fine_codebooks), _V.codebook_size)
+        targets = np.full(codes.shape[:2], _NONE)
+        for row, index in enumerate(indices):
+            own, before = self.tokens.codes[index].T, np.zeros((0, _V.fine_codebooks), np.int64)
+            if random.random() < _WITH_HISTORY:
+                voice = self.of_voice[self.voices[index]]
+                before = self.tokens.codes[int(random.choice(voice))].T[-int(random.integers(1, _V.fine_history + 1)) :]
+            while random.random() < 0.6:  # long texts fill the window
+                own = np.concatenate([own, self.tokens.codes[int(random.choice(self.of_voice[self.voices[index]]))].T])
+            frames = np.concatenate([before, own])[: _V.fine_window]
+            known = len(before) if random.random() < 0.7 else int(random.integers(0, len(frames)))
+            codes[row, : len(frames)] = frames
+            codes[row, known:, codebook] = _V.codebook_size
+            targets[row, len(before) : len(frames)] = frames[len(before) :, codebook]
+        return {
+            "codes": torch.from_numpy(codes),
+            "targets": torch.from_numpy(targets),
+            "codebook": torch.tensor(codebook),
+        }
+
+
+def loss(module: Fine, batch: Batch) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = module(batch["codes"], int(batch["codebook"]))
+    return F.cross_entropy(logits.float().flatten(0, 1), batch["targets"].flatten(), ignore_index=_NONE)
+
+
+def task(tokens: Tokens, codebooks: Codebooks, seed: int) -> Task:
+    torch.manual_seed(seed)
+    module = build("fine")
+    assert isinstance(module, Fine)
+    with torch.no_grad():  # codes that sound alike begin alike
+        for n, table in enumerate(module.token_embeddings):
+            table[: _V.codebook_size] = codebooks.features(n, module.size.width, 0.15)
+    batches = Batches(tokens, seed)
+
+    def validate() -> float:
+        """The loss on utterances that are not trained on, over the codebooks."""
+        rows = np.arange(VALIDATION)[: ROWS * 12].reshape(-1, ROWS)
+        return float(
+            np.mean([float(loss(module, batches.make(r, np.random.default_rng(n)))) for n, r in enumerate(rows)])
+        )
+
+    return Task(module, batches, lambda batch: loss(module, batch), validate)

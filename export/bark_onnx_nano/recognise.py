@@ -1,0 +1,73 @@
+"""Word errors by an independent recogniser, pocketsphinx, with bootstrap confidence intervals."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+_RATE = 16_000
+
+
+@dataclass(frozen=True)
+class WordErrors:
+    """Errors and reference words of each sentence."""
+
+    errors: list[int]
+    words: list[int]
+
+    @property
+    def rate(self) -> float:
+        return sum(self.errors) / max(1, sum(self.words))
+
+    def interval(self, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
+        """The 95 % confidence interval of the rate, by bootstrap over sentences."""
+        errors, words = np.array(self.errors), np.array(self.words)
+        picks = np.random.default_rng(seed).integers(0, len(errors), (draws, len(errors)))
+        rates = errors[picks].sum(1) / words[picks].sum(1)
+        low, high = np.quantile(rates, (0.025, 0.975))
+        return float(low), float(high)
+
+
+@cache
+def _decoder() -> Any:
+    from pocketsphinx import Decoder
+
+    return Decoder(samprate=_RATE, loglevel="FATAL")
+
+
+def recognise(samples: NDArray[np.floating], sample_rate: int) -> str:
+    """What the recogniser hears in samples of full scale 1."""
+    heard = resample_poly(samples.astype(np.float64), _RATE, sample_rate)
+    silence = np.zeros(_RATE // 5)
+    pcm = np.concatenate([silence, heard, silence]) * 32767
+    decoder = _decoder()
+    decoder.start_utt()
+    decoder.process_raw(np.clip(pcm, -32768, 32767).astype(np.int16).tobytes(), full_utt=True)
+    decoder.end_utt()
+    hypothesis = decoder.hyp()
+    return hypothesis.hypstr if hypothesis else ""
+
+
+def spelled(text: str) -> list[str]:
+    """The words of a text without case and punctuation."""
+    return re.findall(r"[a-z']+", text.lower())
+
+
+def word_errors(references: Sequence[str], heard: Sequence[str]) -> WordErrors:
+    pairs = [(spelled(reference), spelled(text)) for reference, text in zip(references, heard, strict=True)]
+    return WordErrors([distance(a, b) for a, b in pairs], [len(a) for a, _ in pairs])
+
+
+def distance(a: Sequence[str], b: Sequence[str]) -> int:
+    """Levenshtein's: the fewest insertions, deletions and substitutions."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        previous, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (x != y))
+    return row[-1]

@@ -1,0 +1,142 @@
+"""The sentences that are spoken: WordNet's examples and definitions, and templates for what those lack.
+
+WordNet's examples are ordinary English, and short; its definitions bring rare words; the templates bring numbers,
+times, dates, names, questions and greetings. Word lists teach spelling to sound beyond what sentences reach. All of it
+is a function of a seed. Sentences that are held out for the evaluation occur in none of it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+from .phrases import EVERYDAY, phrase
+
+WORDNET = Path("/usr/share/wordnet")
+HELD_OUT = Path(__file__).with_name("held_out.txt")
+MARKS = ("[laughs]", "[laughter]", "[sighs]", "[music]", "[gasps]", "[clears throat]")
+
+LONGEST = 150  # characters of one utterance: about ten seconds
+_PLAIN = re.compile(r"[A-Za-z0-9 ,.;:?!'$%&()-]+")
+_ORDINARY = re.compile(r"[A-Za-z][A-Za-z' ]+")
+
+
+def examples(directory: Path = WORDNET) -> list[str]:
+    """The quoted examples of WordNet's glosses, sorted, each once."""
+    found = {_clean(match) for gloss in _glosses(directory) for match in re.findall(r'"([^"]+)"', gloss)}
+    return sorted(text for text in found if _speakable(text))
+
+
+def definitions(directory: Path = WORDNET) -> list[str]:
+    """The definitions of WordNet's glosses without remarks in parentheses, sorted, each once."""
+    found = {_clean(re.sub(r"\([^)]*\)", "", gloss.split('"')[0])) for gloss in _glosses(directory)}
+    return sorted(text for text in found if _speakable(text) and len(text) > 20)
+
+
+def words(directory: Path = WORDNET) -> list[str]:
+    """WordNet's words of one part, sorted, each once."""
+    lines = [line for name in ("noun", "verb", "adj", "adv") for line in _lines(directory / f"index.{name}")]
+    return sorted({line.split()[0] for line in lines if re.match(r"[a-z]{3,12} ", line)})
+
+
+def _glosses(directory: Path) -> Iterator[str]:
+    for name in ("noun", "verb", "adj", "adv"):
+        yield from (line.split(" | ", 1)[1] for line in _lines(directory / f"data.{name}"))
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of one of WordNet's files, without the licence at its top."""
+    return [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line[:1] != " "]
+
+
+def _clean(text: str) -> str:
+    text = " ".join(text.replace("`", "'").replace("--", ", ").split())
+    return re.sub(r" ([,.;:?!])", r"\1", text).strip(" .;:,-'")
+
+
+def _speakable(text: str) -> bool:
+    return 8 < len(text) < 110 and _PLAIN.fullmatch(text) is not None and text[0].isalnum()
+
+
+def spelled(text: str) -> list[str]:
+    """The words of a text as they are counted: in lower case."""
+    return re.findall(r"[a-z']+", text.lower())
+
+
+def choose_held_out(count: int, seed: int = 7) -> list[str]:
+    """Examples of 4 to 14 ordinary words."""
+    everything = examples()
+    frequency = Counter(word for text in everything + definitions() for word in spelled(text))
+    common = {word for word, times in frequency.items() if times >= 12}
+    ordinary = [
+        text
+        for text in everything
+        if _ORDINARY.fullmatch(text) and 4 <= len(spelled(text)) <= 14 and set(spelled(text)) <= common
+    ]
+    return sorted(Random(seed).sample(ordinary, count))
+
+
+def held_out() -> list[str]:
+    """The sentences of the evaluation."""
+    return HELD_OUT.read_text(encoding="utf-8").splitlines()
+
+
+def training_texts(count: int, seed: int) -> Iterator[tuple[str, str]]:
+    """Pairs of what the model reads and what is spoken; the two differ only by marks such as `[laughs]`."""
+    random = Random(seed)
+    forbidden = {" ".join(spelled(text)) for text in held_out()}
+    sources = [examples(), definitions(), words()]
+    sources[0] = [text for text in sources[0] if " ".join(spelled(text)) not in forbidden]
+    decks: list[list[str]] = [[], [], []]
+
+    def draw(kind: int) -> str:
+        """The next text of a source; each comes once before any comes again."""
+        if not decks[kind]:
+            decks[kind] = random.sample(sources[kind], len(sources[kind]))
+        return decks[kind].pop()
+
+    made = 0
+    while made < count:
+        text = _utterance(draw, random)
+        if len(text) <= LONGEST and not any(part in " ".join(spelled(text)) for part in forbidden):
+            made += 1
+            yield _with_marks(text, random), text
+
+
+def _utterance(draw: Callable[[int], str], random: Random) -> str:
+    kind = random.random()
+    if kind < 0.58:
+        parts = [_sentence(draw(0), random)]
+        while len(" ".join(parts)) < 45 and random.random() < 0.75:
+            parts.append(_sentence(draw(0), random))
+        return " ".join(parts)
+    if kind < 0.70:
+        return _sentence(draw(1), random)
+    if kind < 0.76:
+        return _sentence(", ".join(draw(2) for _ in range(random.randint(2, 5))), random)
+    if kind < 0.80:
+        return _sentence(" ".join(draw(2) for _ in range(random.randint(2, 6))), random)
+    if kind < 0.84:
+        return random.choice(EVERYDAY)
+    return " ".join(phrase(random) for _ in range(random.choice((1, 1, 1, 2))))
+
+
+def _sentence(text: str, random: Random) -> str:
+    """As people type: mostly with a capital and a full stop, sometimes with neither."""
+    if random.random() < 0.8:
+        text = text[0].upper() + text[1:]
+    if text[-1] in ".?!":
+        return text
+    question = re.match(r"(?i)(who|what|why|where|when|how|do|did|does|is|are|can|could|will|would) ", text)
+    ending = random.random()
+    return text + ("?" if question and ending < 0.8 else "." if ending < 0.8 else "!" if ending < 0.85 else "")
+
+
+def _with_marks(text: str, random: Random) -> str:
+    """Once in a while a mark that is not spoken, at either end or between words."""
+    if random.random() >= 0.06 or len(text) > LONGEST - 20:
+        return text
+    parts = text.split(" ")
+    parts.insert(random.choice((0, len(parts), len(parts), random.randrange(len(parts) + 1))), random.choice(MARKS))
+    return " ".join(parts)

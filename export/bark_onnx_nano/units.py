@@ -1,0 +1,76 @@
+"""Semantic tokens: the synthesizer's own HMM states, three to a phone, at 49.9 Hz, pauses included.
+
+A published Bark's semantic tokens are clusters of a network's features; here the phones are known exactly, with their
+timings. Vowels come stressed and unstressed, and each voice has units of its own: so the tokens carry, as Bark's do,
+the speaker and some of the prosody, and what is left for the coarse model to decide is little.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bark_onnx.vocabulary import Vocabulary
+
+VOICES = ("slt", "rms")
+CONSONANTS = "b ch d dh f g hh jh k l m n ng p r s sh t th v w y z zh".split()
+VOWELS = "aa ae ah ao aw ax ay eh er ey ih iy ow oy uh uw".split()
+SYMBOLS = ("pau", *CONSONANTS, *(f"{vowel}{stress}" for vowel in VOWELS for stress in (0, 1)))
+STATES = 3
+UNITS = len(SYMBOLS) * STATES  # of one voice
+
+_INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS)}
+_TEXT_PIECES = 200  # room for the tokenizer's ids
+
+VOCABULARY = Vocabulary(
+    semantic_size=len(VOICES) * UNITS,
+    semantic_pad=len(VOICES) * UNITS,
+    text_offset=len(VOICES) * UNITS + 1,
+    text_pad=len(VOICES) * UNITS + 1 + _TEXT_PIECES,
+    semantic_infer=len(VOICES) * UNITS + 2 + _TEXT_PIECES,
+    coarse_semantic_pad=len(VOICES) * UNITS + 2048,
+    coarse_infer=len(VOICES) * UNITS + 2049,
+)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One phone as the synthesizer times it: its name, whether its syllable is stressed, where each state ends (s)."""
+
+    phone: str
+    stressed: bool
+    ends: tuple[float, ...]
+
+    @property
+    def symbol(self) -> str:
+        return f"{self.phone}{int(self.stressed)}" if self.phone in VOWELS else self.phone
+
+
+def tokens(segments: Sequence[Segment], voice: str, seconds: float) -> NDArray[np.int64]:
+    """Semantic tokens [S]: what is being said in the middle of each 1 / 49.9 s."""
+    first = VOICES.index(voice) * UNITS
+    ids = np.array([first + _INDEX[s.symbol] * STATES + state for s in segments for state in range(STATES)])
+    ends = np.array([end for segment in segments for end in segment.ends])
+    middles = (np.arange(int(seconds * VOCABULARY.semantic_rate)) + 0.5) / VOCABULARY.semantic_rate
+    spoken: NDArray[np.int64] = ids[np.searchsorted(ends, middles).clip(max=len(ids) - 1)].astype(np.int64)
+    return spoken
+
+
+def phones(semantic: NDArray[np.integer]) -> list[str]:
+    """The phones of semantic tokens, without stress and pauses: what an error rate is counted over."""
+    said: list[str] = []
+    previous = -1
+    for token in semantic:
+        unit = int(token) % UNITS
+        if previous >= 0 and unit // STATES == previous // STATES and unit >= previous:
+            previous = unit
+            continue
+        previous = unit
+        said.append(SYMBOLS[unit // STATES].rstrip("01"))
+    return [phone for phone in said if phone != "pau"]
+
+
+def voice_of(semantic: NDArray[np.integer]) -> str:
+    """The voice most of the tokens belong to."""
+    return VOICES[int(np.bincount(np.asarray(semantic) // UNITS, minlength=len(VOICES)).argmax())]
