@@ -14,7 +14,7 @@ run: $(VENV)/installed
 	@echo "wrote $(OUT)/hello.wav: noise, since its model was generated; a real checkpoint speaks (see README.md)"
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
