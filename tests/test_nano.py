@@ -286,3 +286,16 @@ def test_a_checkpoint_of_the_recipe_is_one_for_export(tmp_path: Path, monkeypatc
     voice = VoicePreset.load(tmp_path / "out" / "speaker_embeddings" / "en_female.npz")
     voice.check(V)
     assert np.array_equal(voice.fine, tokens.codes[0])
+
+
+def test_the_vocoder_is_trained_on_what_the_exporter_decodes() -> None:
+    torch.manual_seed(0)
+    decoder = codec.CodecDecoder(codec.SIZE)
+    torch.nn.init.normal_(decoder.codebooks)
+    codes = torch.randint(0, V.codebook_size, (2, 8, 12))
+    latents = torch.stack([decoder.codebooks[n][codes[:, n]] for n in range(8)]).sum(dim=0)
+    expected = decoder(codes, torch.ones(2, dtype=torch.bool), *decoder.new_state(2))[0].detach()
+    made = codec.decode(decoder, latents)
+    torch.testing.assert_close(made, expected, rtol=0, atol=0.02 * float(expected.abs().max()))
+    made.square().mean().backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is not None for name, parameter in decoder.named_parameters())

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bark_onnx.sizes import CodecSize
-from bark_onnx_export.codec import CodecDecoder
+from bark_onnx_export.codec import CodecDecoder, State
 
 from . import corpus, mel
 from .codebooks import Codebooks
@@ -32,13 +32,11 @@ _ADVERSARIAL = 0.3
 
 
 def decode(decoder: CodecDecoder, latents: Tensor) -> Tensor:
-    """Latents [B, T, 64] -> waveforms [B, 320 T]: the exporter's forward, in batches, in bf16 up to the last layer."""
+    """Latents [B, T, 64] -> waveforms [B, 320 T], whole utterances, in bf16."""
+    rows = len(latents)
+    state = State(torch.ones(rows, dtype=torch.bool), decoder.new_state(rows))
     with torch.autocast("cpu", torch.bfloat16):
-        sequence = decoder.stem(latents.transpose(1, 2)).permute(2, 0, 1)
-        x = (decoder.lstm(sequence) + sequence).permute(1, 2, 0)
-        for stage in decoder.stages:
-            x = stage(x)
-    return decoder.last(F.elu(x.float()))[:, 0]  # type: ignore[no-any-return]
+        return decoder.synthesise(latents.transpose(1, 2), state).float()
 
 
 class Excerpts:
