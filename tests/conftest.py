@@ -72,9 +72,18 @@ def make_voice() -> VoicePreset:
     return VoicePreset(rng.integers(0, 10_000, 60), codes[:2], codes)
 
 
-def export(checkpoint: Path, target: Path, precision: str, *, voices: Path | None = None, verify: bool = False) -> Path:
+def export(
+    checkpoint: Path,
+    target: Path,
+    precision: str,
+    layout: str = "static",
+    *,
+    voices: Path | None = None,
+    verify: bool = False,
+) -> Path:
     """Export a checkpoint and return the bundle's directory."""
-    export_bundle(open_checkpoint(str(checkpoint)), target, ExportOptions(precision, voices=voices, verify=verify))
+    options = ExportOptions(precision, layout, voices=voices, verify=verify)
+    export_bundle(open_checkpoint(str(checkpoint)), target, options)
     return target
 
 

@@ -1,14 +1,15 @@
-"""The two attentions of Bark, each twice: plain torch when a module is run, one ONNX Runtime operator when exported.
+"""The two attentions of Bark, each twice: as one operator of ONNX Runtime's, or in standard operators.
 
-The operators are those of the *static* KV layout: `com.microsoft::GroupQueryAttention` appends to a cache whose past
-and present are one preallocated buffer. A *portable* layout, of standard operators, will export other branches here.
+The *static* KV layout exports the operators: `com.microsoft::GroupQueryAttention` appends to a cache whose past and
+present are one preallocated buffer, and reads no more of it than is filled. The *portable* layout exports the plain
+branches, for TensorRT and other runtimes: present is past with some rows scattered into it, which may be one buffer
+too, and the scores with what is not filled yet are masked. The plain branches are also what runs in torch.
 """
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 class KVCache(NamedTuple):
@@ -18,7 +19,9 @@ class KVCache(NamedTuple):
     value: Tensor
 
 
-def causal_attention(qkv: Tensor, cache: KVCache, lengths: Tensor, total: Tensor, heads: int) -> tuple[Tensor, KVCache]:
+def causal_attention(
+    qkv: Tensor, cache: KVCache, lengths: Tensor, total: Tensor, heads: int, layout: str
+) -> tuple[Tensor, KVCache]:
     """Attention of new positions to those in the cache and, causally, to each other.
 
     Args:
@@ -27,12 +30,13 @@ def causal_attention(qkv: Tensor, cache: KVCache, lengths: Tensor, total: Tensor
         lengths: [B] int32, the index of each row's last position after this call.
         total: [] int32, the longest row's number of positions after this call.
         heads: number of heads; as many for keys as for queries.
+        layout: the KV layout that is exported.
 
     Returns:
         The attended values [B, S, width], and the cache with these positions appended.
     """
     batch, length, packed = qkv.shape
-    if torch.compiler.is_exporting():
+    if layout == "static" and torch.compiler.is_exporting():
         attended, key, value = torch.onnx.ops.symbolic_multi_out(
             "com.microsoft::GroupQueryAttention",
             [qkv, None, None, cache.key, cache.value, lengths, total],
@@ -49,13 +53,13 @@ def causal_attention(qkv: Tensor, cache: KVCache, lengths: Tensor, total: Tensor
     slot = new[:, None, :, None].expand_as(k)
     cache = KVCache(cache.key.scatter(2, slot, k), cache.value.scatter(2, slot, v))
     visible = torch.arange(context) <= new[:, None, :, None]  # [B, 1, S, context]
-    return join_heads(F.scaled_dot_product_attention(q, cache.key, cache.value, attn_mask=visible)), cache
+    return join_heads(attend(q, cache.key, cache.value, visible)), cache
 
 
-def full_attention(qkv: Tensor, heads: int) -> Tensor:
+def full_attention(qkv: Tensor, heads: int, layout: str) -> Tensor:
     """Attention of every position to every other: qkv [B, T, 3 * width] -> [B, T, width]."""
     batch, length, packed = qkv.shape
-    if torch.compiler.is_exporting():
+    if layout == "static" and torch.compiler.is_exporting():
         return torch.onnx.ops.symbolic(
             "com.microsoft::MultiHeadAttention",
             list(torch.split(qkv, packed // 3, dim=-1)),
@@ -64,7 +68,20 @@ def full_attention(qkv: Tensor, heads: int) -> Tensor:
             shape=(batch, length, packed // 3),
             version=1,
         )
-    return join_heads(F.scaled_dot_product_attention(*split_heads(qkv, heads)))
+    return join_heads(attend(*split_heads(qkv, heads)))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None) -> Tensor:
+    """Attention of q [B, heads, S, D] to k and v [B, heads, T, D] -> [B, heads, S, D]; the softmax is in fp32.
+
+    Args:
+        visible: [B, 1, S, T], which keys a query sees; None for all.
+    """
+    scores = ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).float()
+    if visible is not None:
+        scores = scores.masked_fill(~visible, float("-inf"))
+    weights: Tensor = scores.softmax(dim=-1)
+    return weights.to(v.dtype) @ v
 
 
 def split_heads(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:

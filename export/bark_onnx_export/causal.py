@@ -24,11 +24,12 @@ class CausalDecoder(nn.Module):
         size: the checkpoint's sizes.
         sampled: the output ids that can be sampled; the head keeps only these rows.
         bias: whether linear layers and LayerNorms have biases (the published checkpoints have none).
+        layout: the KV layout that is exported.
     """
 
-    def __init__(self, size: TransformerSize, sampled: Sequence[int], *, bias: bool) -> None:
+    def __init__(self, size: TransformerSize, sampled: Sequence[int], *, bias: bool, layout: str) -> None:
         super().__init__()
-        self.heads = size.heads
+        self.heads, self.layout = size.heads, layout
         # One row more than the vocabulary, all zero, so that "no history here" is an id like any other.
         self.token_embedding = nn.Embedding(size.input_vocabulary + 1, size.width)
         self.position_embedding = nn.Embedding(size.context, size.width)
@@ -37,7 +38,9 @@ class CausalDecoder(nn.Module):
         self.head = nn.Linear(size.width, len(sampled), bias=False)
 
     @classmethod
-    def from_tensors(cls, size: TransformerSize, tensors: dict[str, Tensor], sampled: Sequence[int]) -> "CausalDecoder":
+    def from_tensors(
+        cls, size: TransformerSize, tensors: dict[str, Tensor], sampled: Sequence[int], layout: str
+    ) -> "CausalDecoder":
         """The module around a checkpoint's tensors."""
         tokens = tensors["token_embedding.weight"]
         own = {
@@ -45,7 +48,7 @@ class CausalDecoder(nn.Module):
             "head.weight": tensors["head.weight"][torch.tensor(sampled)],
         }
         with torch.device("meta"):
-            module = cls(size, sampled, bias="blocks.0.attention.qkv.bias" in tensors)
+            module = cls(size, sampled, bias="blocks.0.attention.qkv.bias" in tensors, layout=layout)
         module.load_state_dict(tensors | own, assign=True)
         return module.eval().requires_grad_(False)
 
@@ -74,7 +77,9 @@ class CausalDecoder(nn.Module):
         x = x + self.position_embedding(position_ids).to(dtype)
         present: list[Tensor] = []
         for block, key, value in zip(cast(list[Block], self.blocks), past[::2], past[1::2], strict=True):
-            attended, cache = causal_attention(block.qkv(x), KVCache(key, value), lengths, total, self.heads)
+            attended, cache = causal_attention(
+                block.qkv(x), KVCache(key, value), lengths, total, self.heads, self.layout
+            )
             present += cache
             if block is self.blocks[-1]:  # of the last block, only the last position's output is read
                 x, attended = x[:, -1:], attended[:, -1:]

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from bark_onnx.bundle import PRECISIONS, Bundle
-from bark_onnx.command import check_writable
+from bark_onnx.bundle import KV_LAYOUTS, PRECISIONS, Bundle
+from bark_onnx.command import bundle_argument, check_writable
 from bark_onnx.compare import check_finite, table
 from bark_onnx.errors import BarkError
 from bark_onnx.excerpts import find_voices
@@ -41,6 +41,10 @@ def _open_checkpoint(name: str, codec: Path | None, model_size: Any) -> Any:
 @click.argument("checkpoint")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True)
+@click.option(
+    "--layout", type=click.Choice(KV_LAYOUTS), default="static", show_default=True,
+    help="static: ONNX Runtime's attention; portable: standard operators only, for TensorRT and other runtimes.",
+)  # fmt: skip
 @click.option("--tokenizer", type=click.Path(path_type=Path), help="tokenizer.json or BERT's vocab.txt.")
 @click.option("--voices", type=click.Path(path_type=Path), help="Directory of voice presets (.npz, or .npy triples).")
 @_checkpoint_options
@@ -48,8 +52,8 @@ def _open_checkpoint(name: str, codec: Path | None, model_size: Any) -> Any:
 @click.option("--force", is_flag=True, help="Overwrite a bundle of the same name.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
 def export(
-    checkpoint: str, out: Path, precision: str, tokenizer: Path | None, voices: Path | None, codec: Path | None,
-    model_size: str | None, no_verify: bool, force: bool, quiet: bool,
+    checkpoint: str, out: Path, precision: str, layout: str, tokenizer: Path | None, voices: Path | None,
+    codec: Path | None, model_size: str | None, no_verify: bool, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Turn CHECKPOINT (a hub repository or a directory) into the bundle OUT."""
     opened = _open_checkpoint(checkpoint, codec, model_size)
@@ -58,7 +62,7 @@ def export(
     for name in ("SIGTERM", "SIGHUP"):  # end as on Ctrl-C: through the cleaning up
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: sys.exit(1))
-    options = ExportOptions(precision, tokenizer, voices, verify=not no_verify, force=force)
+    options = ExportOptions(precision, layout, tokenizer, voices, verify=not no_verify, force=force)
     export_bundle(opened, out, options, (lambda line: None) if quiet else click.echo)
     if not quiet:
         click.echo(f"wrote {out}")
@@ -81,7 +85,7 @@ def _limit(context: click.Context, parameter: click.Parameter, values: tuple[str
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 @click.option("--checkpoint", help="Compare with PyTorch and these weights (a hub repository or a directory).")
 @_checkpoint_options
 @click.option(

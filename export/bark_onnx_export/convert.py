@@ -15,7 +15,7 @@ from .assets import write_tokenizer, write_voices
 from .causal import CausalDecoder
 from .checkpoint import Checkpoint
 from .fine import FineModel
-from .graph import causal_graph, codec_graph, export_graph, fine_graph
+from .graph import causal_graph, check_portable, codec_graph, export_graph, fine_graph
 from .modules import build_module
 from .quantize import cast_tensors, precisions, quantize
 from .verify import verify_stage
@@ -29,6 +29,7 @@ class ExportOptions:
 
     Args:
         precision: fp32, fp16, int8 or int4.
+        layout: `static`, whose attention is ONNX Runtime's own and fastest there, or `portable`, of standard operators.
         tokenizer: tokenizer.json or vocab.txt; None for the checkpoint's own.
         voices: directory of voice presets; None for the checkpoint's own, if it has any.
         verify: compare every graph with torch, and write no bundle if one is over its limit.
@@ -36,6 +37,7 @@ class ExportOptions:
     """
 
     precision: str = "fp32"
+    layout: str = "static"
     tokenizer: Path | None = None
     voices: Path | None = None
     verify: bool = True
@@ -53,6 +55,8 @@ def export_bundle(
     Raises BarkError, and then leaves nothing behind.
     """
     refuse_to_overwrite(target, force=options.force)
+    if options.layout == "portable" and options.precision == "int4":
+        raise BarkError("the portable layout has no int4: no standard operator multiplies with 4-bit blocks; use int8")
     tokenizer, voices = _assets(checkpoint, options)
     vocabulary, precision = checkpoint.vocabulary, options.precision
     with new_directory(target, force=options.force) as directory:
@@ -64,7 +68,7 @@ def export_bundle(
             report(f"{stage}: exporting")
             weights = checkpoint.load(stage)
             sizes[stage] = weights.size
-            _export_stage(stage, weights, directory, vocabulary, precision)
+            _export_stage(stage, weights, directory, vocabulary, options)
             del weights  # before the next is loaded
         manifest = Manifest(
             format=FORMAT_REVISION,
@@ -72,7 +76,7 @@ def export_bundle(
             revision=checkpoint.revision,
             exporter=version("bark-onnx"),
             precision=precision,
-            kv_layout="static",
+            kv_layout=options.layout,
             precisions=precisions(precision),
             sizes=Sizes(**sizes),  # type: ignore[arg-type]
             vocabulary=vocabulary,
@@ -97,11 +101,13 @@ def _assets(checkpoint: Checkpoint, options: ExportOptions) -> tuple[Path, Path 
     return tokenizer, voices
 
 
-def _export_stage(stage: str, weights: Weights, directory: Path, vocabulary: Vocabulary, precision: str) -> None:
+def _export_stage(
+    stage: str, weights: Weights, directory: Path, vocabulary: Vocabulary, options: ExportOptions
+) -> None:
     """Write STAGE.onnx. The codec stays in fp32."""
     if stage != "codec":
-        weights = Weights(weights.size, cast_tensors(weights.tensors, precision))
-    module = build_module(stage, weights, vocabulary)
+        weights = Weights(weights.size, cast_tensors(weights.tensors, options.precision))
+    module = build_module(stage, weights, vocabulary, options.layout)
     if isinstance(module, CausalDecoder):
         graph = causal_graph(module, weights.size)  # type: ignore[arg-type]
     elif isinstance(module, FineModel):
@@ -113,9 +119,13 @@ def _export_stage(stage: str, weights: Weights, directory: Path, vocabulary: Voc
     scratch.mkdir()
     try:
         export_graph(graph, scratch / f"{stage}.onnx")
-        quantize(scratch / f"{stage}.onnx", directory / f"{stage}.onnx", "fp32" if stage == "codec" else precision)
+        quantize(
+            scratch / f"{stage}.onnx", directory / f"{stage}.onnx", "fp32" if stage == "codec" else options.precision
+        )
     finally:
         shutil.rmtree(scratch)
+    if options.layout == "portable":
+        check_portable(directory / f"{stage}.onnx")
 
 
 def _verified(checkpoint: Checkpoint, bundle: Bundle, report: Callable[[str], None]) -> list[GraphError]:

@@ -23,11 +23,12 @@ class FineModel(nn.Module):
         codebooks: codebooks of a frame.
         codebook_size: ids [0, codebook_size) can be sampled; the pad above them cannot.
         bias: whether the linear layers have biases (the LayerNorms always do).
+        layout: `static` or `portable`: which attention is exported.
     """
 
-    def __init__(self, size: TransformerSize, codebooks: int, codebook_size: int, *, bias: bool) -> None:
+    def __init__(self, size: TransformerSize, codebooks: int, codebook_size: int, *, bias: bool, layout: str) -> None:
         super().__init__()
-        self.heads = size.heads
+        self.heads, self.layout = size.heads, layout
         self.codebook_size = codebook_size
         self.token_embeddings = nn.Parameter(torch.empty(codebooks, size.input_vocabulary, size.width))
         self.position_embedding = nn.Embedding(size.context, size.width)
@@ -35,11 +36,13 @@ class FineModel(nn.Module):
         self.norm = nn.LayerNorm(size.width, eps=LAYER_NORM_EPS)
 
     @classmethod
-    def from_tensors(cls, size: TransformerSize, tensors: dict[str, Tensor], codebook_size: int) -> "FineModel":
+    def from_tensors(
+        cls, size: TransformerSize, tensors: dict[str, Tensor], codebook_size: int, layout: str
+    ) -> "FineModel":
         """The module around a checkpoint's tensors."""
         with torch.device("meta"):
             bias = "blocks.0.attention.qkv.bias" in tensors
-            module = cls(size, len(tensors["token_embeddings"]), codebook_size, bias=bias)
+            module = cls(size, len(tensors["token_embeddings"]), codebook_size, bias=bias, layout=layout)
         module.load_state_dict(tensors, assign=True)
         return module.eval().requires_grad_(False)
 
@@ -53,6 +56,6 @@ class FineModel(nn.Module):
             embedded = F.embedding(codes[:, :, index] + index * vocabulary, table).to(dtype)
             x = x + embedded * (index <= codebook).to(dtype)
         for block in cast(list[Block], self.blocks):
-            x = block.finish(x, full_attention(block.qkv(x), self.heads))
+            x = block.finish(x, full_attention(block.qkv(x), self.heads, self.layout))
         head = self.token_embeddings.index_select(0, codebook.view(1))[0, : self.codebook_size]
         return (self.norm(x) @ head.T.to(dtype)).float()  # type: ignore[no-any-return]

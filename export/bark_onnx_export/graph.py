@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from bark_onnx.errors import BarkError, one_line
 from bark_onnx.models import CAUSAL_INPUTS, CODEC_INPUTS, FINE_INPUTS, LOGITS, WAVEFORM, cache_names, codec_state_names
 from bark_onnx.sizes import TransformerSize
 
@@ -99,6 +100,19 @@ def export_graph(graph: Graph, path: Path) -> None:
         for value in node.outputs:
             value.metadata_props.clear()
     program.save(path, external_data=True)
+
+
+def check_portable(path: Path) -> None:
+    """Raise BarkError if a graph has an operator that is not ONNX's own, or is not valid in the checker's eyes."""
+    foreign = {
+        f"{node.domain}::{node.op_type}" for node in onnx.load(path, load_external_data=False).graph.node if node.domain
+    }
+    if foreign:
+        raise BarkError(f"{path.name} is not portable: it has {', '.join(sorted(foreign))}")
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise BarkError(f"{path.name} is not valid ONNX: {one_line(str(error))}") from None
 
 
 def save_model(model: onnx.ModelProto, path: Path) -> None:

@@ -9,14 +9,20 @@ from .fine import FineModel
 from .weights import Weights
 
 
-def build_module(stage: str, weights: Weights, vocabulary: Vocabulary) -> CausalDecoder | FineModel | CodecDecoder:
-    """The stage's module around the tensors of its checkpoint, which it shares rather than copies."""
+def build_module(
+    stage: str, weights: Weights, vocabulary: Vocabulary, layout: str = "static"
+) -> CausalDecoder | FineModel | CodecDecoder:
+    """The stage's module around the tensors of its checkpoint, which it shares rather than copies.
+
+    Args:
+        layout: the KV layout that it is exported in.
+    """
     size, tensors = weights.size, weights.tensors
     if isinstance(size, CodecSize):
         return CodecDecoder.from_tensors(size, tensors)
     if stage == "fine":
-        return FineModel.from_tensors(size, tensors, vocabulary.codebook_size)
-    return CausalDecoder.from_tensors(size, tensors, sampled_ids(stage, vocabulary))
+        return FineModel.from_tensors(size, tensors, vocabulary.codebook_size, layout)
+    return CausalDecoder.from_tensors(size, tensors, sampled_ids(stage, vocabulary), layout)
 
 
 def sampled_ids(stage: str, vocabulary: Vocabulary) -> list[int]:

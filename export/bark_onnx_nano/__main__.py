@@ -23,10 +23,10 @@ SPOKEN, TIMED = 24, 40  # shards of 500 utterances
 CODEC_SHARDS = 12
 
 PLANS = {
-    "semantic": Plan(steps=8000, rate=3e-3, matrix_rate=3e-3),
-    "coarse": Plan(steps=4000, rate=3e-3, matrix_rate=3e-3, warmup=40),
-    "fine": Plan(steps=1000, rate=3e-3, matrix_rate=3e-3, warmup=40),
-    "codec": Plan(steps=4000, rate=1e-3, weight_decay=0.0),
+    "semantic": Plan(steps=9000, rate=3e-3, matrix_rate=3e-3, decay=0.65),
+    "coarse": Plan(steps=4000, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
+    "fine": Plan(steps=1000, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
+    "codec": Plan(steps=4000, rate=1e-3, weight_decay=0.0, decay=0.5),
     "adversarial": Plan(steps=600, rate=3e-4, weight_decay=0.0),
 }
 UNPADDED = 0.3  # of the semantic model's steps are done when padding begins

@@ -27,8 +27,9 @@ FORMAT_REVISION = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 VOICES = "voices"
+EMBEDDED = Path(__file__).with_name("nano")  # the bundle that comes with the package
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
-KV_LAYOUTS = ("static",)
+KV_LAYOUTS = ("static", "portable")
 STAGES = ("semantic", "coarse", "fine", "codec")
 MAX_MANIFEST_BYTES = 4 << 20
 
@@ -124,9 +125,13 @@ class Bundle:
     manifest: Manifest
 
     @classmethod
-    def open(cls, directory: str | Path) -> "Bundle":
-        """Read the manifest and check every file it names by size and hash. Raises BundleError."""
-        directory = Path(directory)
+    def open(cls, directory: str | Path | None = None) -> "Bundle":
+        """Read the manifest and check every file it names by size and hash. Raises BundleError.
+
+        Args:
+            directory: what `bark-onnx export` made; None for the embedded bundle.
+        """
+        directory = EMBEDDED if directory is None else Path(directory)
         path = directory / MANIFEST
         try:
             if path.stat().st_size > MAX_MANIFEST_BYTES:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from .bundle import EMBEDDED
 from .errors import BarkError, one_line
 from .session import DEVICES
 
@@ -44,6 +45,11 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from None
         except OSError as error:
             raise click.ClickException(f"{error.filename or 'system'}: {error.strerror or error}") from None
+
+
+def bundle_argument(command: F) -> F:
+    """[BUNDLE], for every command that has no other use of the place."""
+    return click.argument("bundle", type=click.Path(path_type=Path), default=EMBEDDED)(command)
 
 
 def device_options(command: F) -> F:
