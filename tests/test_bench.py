@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from bark_onnx import Bark, BarkError
 from bark_onnx.bundle import Bundle
 from bark_onnx.cli import main
-from bark_onnx.session import Device
+from bark_onnx.device import Device
 from bark_onnx_bench import cli, plot
 from bark_onnx_bench.floors import Floor, Limits, Work
 from bark_onnx_bench.machine import read_bandwidth
@@ -42,19 +42,31 @@ def test_bench_prints_a_row_for_each_voice_and_writes_what_it_measured(
     file, figure = tmp_path / "figures.json", tmp_path / "figure.png"
     monkeypatch.setattr(cli, "measure_limits", lambda formats, width: LIMITS)  # has a test of its own
     arguments = ["bench", str(bundle_with_voice), "--voice", VOICE, "--repeats", "1", "--streams", "1", "--batch", "2"]
-    arguments += ["--starts", "1", "--device", "cpu", "--threads", "1", "--json", str(file), "--plot", str(figure)]
+    arguments += [
+        "--fast",
+        "--starts",
+        "1",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--json",
+        str(file),
+        "--plot",
+        str(figure),
+    ]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     first_words = [line.split()[0] for line in lines if line]
-    assert first_words[1:8] == ["voice", *["none", "en_speaker_6"] * 3]
-    assert first_words[8:10] == ["limits:", "stage,"]
+    assert first_words[1:10] == ["voice", *["none"] * 2, *["en_speaker_6"] * 2, *["none", "en_speaker_6"] * 2]
+    assert first_words[10:12] == ["limits:", "stage,"]
     assert first_words[-2:] == ["fresh", "peak"]
     assert max(len(line) for line in lines[1:]) <= 100  # the first line is the processor's
     assert figure.read_bytes().startswith(b"\x89PNG")
 
     figures = json.loads(file.read_text())
-    options = "--repeats 1 --streams 1 --batch 2 --starts 1 --voice en_speaker_6"
+    options = "--repeats 1 --streams 1 --batch 2 --starts 1 --fast --voice en_speaker_6"
     assert figures["command"] == f"bark-onnx bench bundle {options}"
     assert figures["machine"]["read_bandwidth_gb_s"] > 0
     for measurement in figures["measurements"]:
@@ -73,6 +85,11 @@ def test_bench_prints_a_row_for_each_voice_and_writes_what_it_measured(
     assert start["until_imported"]["median_ms"] < start["until_loaded"]["median_ms"]
     assert start["until_loaded"]["median_ms"] < start["until_first_token"]["median_ms"] < 60_000
     assert figures["peak_memory_mb"] == start["peak_memory_mb"] > 30
+    assert start["low_memory"]["peak_memory_mb"] > 30
+    assert start["low_memory"]["time"] > 0.5
+    assert [(m["voice"], m["profile"]) for m in figures["measurements"]] == [
+        (voice, profile) for voice in (None, VOICE.split("/")[-1]) for profile in ("reference", "fast")
+    ]
     assert (figures["thread_sweep"], figures["batch_sweep"]) == ([], [])
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from bark_onnx import DeviceError
 from bark_onnx.cli import main
-from bark_onnx.session import Device
+from bark_onnx.device import Device
 from command import COMMAND, COMMANDS, SAY, assert_fails, assert_silent, run
 
 # Ends a process that writes more than a file may hold with an error, as a full disk does.

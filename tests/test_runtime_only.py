@@ -60,7 +60,7 @@ def test_the_runtime_imports_its_own_dependencies_only(source: Path) -> None:
 def test_imports_run_one_way() -> None:
     graph = {source.stem: {name[1:] for name in imports(source) if name.startswith(".")} for source in SOURCES}
     order = list(graphlib.TopologicalSorter(graph).static_order())  # raises if there is a circle
-    layers = ["session", "models", "semantic", "pipeline", "cli"]
+    layers = ["device", "session", "models", "semantic", "pipeline", "cli"]
     assert [module for module in order if module in layers] == layers
     assert {module for module, imported in graph.items() if "pipeline" in imported} <= {"__init__", "say", "compat"}
     assert not [module for module, imported in graph.items() if "cli" in imported]
@@ -74,7 +74,7 @@ def test_onnx_runtime_is_behind_two_files() -> None:
         if "onnxruntime" in imports(source)
         or any(isinstance(node, ast.Name) and node.id == "ort" for node in ast.walk(tree(source)))
     }
-    assert users - {"__init__"} == {"models", "session"}
+    assert users - {"__init__"} == {"device", "session"}
 
 
 def test_graph_inputs_and_outputs_are_named_in_one_file() -> None:

@@ -8,8 +8,9 @@ import click
 
 from bark_onnx import Bark, BarkError
 from bark_onnx.bundle import STAGES
-from bark_onnx.command import check_writable, device_options
+from bark_onnx.command import bundle_argument, check_writable, device_options
 from bark_onnx.files import replacing
+from bark_onnx.options import PROFILES
 
 from .batching import measure_batch
 from .batching import row as batch_row
@@ -36,20 +37,22 @@ from .workload import measure
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 @click.option("--voice", help="Measure with this voice too (a name of the bundle's, or an .npz file).")
 @click.option("--repeats", type=click.IntRange(1, 100), default=5, show_default=True)
 @click.option("--streams", type=click.IntRange(0, 1000), default=10, show_default=True, help="Streams begun, for TTFA.")
 @click.option("--batch", type=click.IntRange(0, 64), default=0, help="Measure this many utterances together, too.")
 @click.option("--starts", type=click.IntRange(1, 100), default=3, show_default=True, help="Fresh processes begun.")
+@click.option("--fast", is_flag=True, help="Measure the fast profile in turn with the reference's.")
 @click.option("--threads-sweep", is_flag=True, help="Stages with 1 thread, 2, and so on to the number of cores.")
 @click.option("--batch-sweep", is_flag=True, help="Decode steps of 1, 2, 4, 8 and 16 sequences together.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures here too.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Draw measured against floor (.png).")
 @device_options
 def bench(
-    bundle: Path, voice: str | None, repeats: int, streams: int, batch: int, starts: int, threads_sweep: bool,
-    batch_sweep: bool, json_file: Path | None, plot_file: Path | None, device: str, threads: int | None,
+    bundle: Path, voice: str | None, repeats: int, streams: int, batch: int, starts: int, fast: bool,
+    threads_sweep: bool, batch_sweep: bool, json_file: Path | None, plot_file: Path | None, device: str,
+    threads: int | None, provider_options: dict[str, str],
 ) -> None:  # fmt: skip
     """Measure BUNDLE: 256 semantic tokens, 5.12 s of audio, by stage; and each stage against this machine's limits.
 
@@ -63,7 +66,7 @@ def bench(
         check_matplotlib()
     here = machine()
     start = perf_counter()
-    bark = Bark.load(bundle, device=device, threads=threads)
+    bark = Bark.load(bundle, device=device, threads=threads, provider_options=provider_options)
     manifest, used = bark.bundle.manifest, bark.device
     about = {
         "command": " ".join(["bark-onnx bench", bundle.name, *_options(click.get_current_context().params)]),
@@ -77,8 +80,9 @@ def bench(
     click.echo(workload_header())
     names = [None] if voice is None else [None, voice]
     for name in names:
-        report.measurements.append(measure(bark, name, repeats))
-        click.echo(workload_row(report.measurements[-1]))
+        for measurement in measure(bark, name, repeats, list(PROFILES) if fast else ["reference"]):
+            report.measurements.append(measurement)
+            click.echo(workload_row(measurement))
     for name in names if streams else []:
         report.streaming.append(measure_streaming(bark, name and Path(name).stem, bark.voice(name), streams))
         click.echo(streaming_row(report.streaming[-1]))
@@ -125,7 +129,7 @@ def _options(given: dict[str, object]) -> list[str]:
     """The options that decide what was measured, without this machine's paths."""
     voice = given["voice"]
     words = [word for name in ("repeats", "streams", "batch", "starts") for word in (f"--{name}", str(given[name]))]
-    words += [f"--{name.replace('_', '-')}" for name in ("threads_sweep", "batch_sweep") if given[name]]
+    words += [f"--{name.replace('_', '-')}" for name in ("fast", "threads_sweep", "batch_sweep") if given[name]]
     return words + (["--voice", Path(str(voice)).stem] if voice else [])
 
 

@@ -63,7 +63,8 @@ def workload_header() -> str:
 
 def workload_row(measurement: Measurement) -> str:
     seconds = "".join(f"{measurement.seconds[stage]:10.2f} s" for stage in ("semantic", "coarse", "fine", "codec"))
-    return f"{measurement.voice or 'none':16}{seconds}{measurement.real_time_factor:12.3f}"
+    name = (measurement.voice or "none") + (" fast" if measurement.profile == "fast" else "")
+    return f"{name:16}{seconds}{measurement.real_time_factor:12.3f}"
 
 
 def limits_line(limits: Limits) -> str:
@@ -104,7 +105,8 @@ def start_lines(start: StartMeasurement) -> list[str]:
     return [
         f"fresh process: first token after {first.median:.2f} s ({first.least:.2f} to {first.most:.2f}), "
         f"of it loading {start.load_seconds:.2f} s",
-        f"peak memory of a generation: {start.peak_memory_mb:.0f} MB",
+        f"peak memory of a generation: {start.peak_memory_mb:.0f} MB; with one network at a time "
+        f"{start.low_memory[0]:.0f} MB, for {start.low_memory[1]:.2f} times the time",
     ]
 
 

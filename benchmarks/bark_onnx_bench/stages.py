@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bark_onnx.bundle import Bundle
+from bark_onnx.device import Device
 from bark_onnx.models import CausalDecoder, CodecDecoder, FineModel, KVCache, open_causal, open_codec, open_fine
-from bark_onnx.session import Device
 
 from .floors import Floor, Limits, Work, codec_work, decode_work, fine_work, floor, prefill_work
 from .timing import Timing, timed

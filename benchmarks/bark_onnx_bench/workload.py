@@ -1,11 +1,13 @@
 """The one workload of every comparison: 256 semantic tokens, 768 coarse codes, one fine window, 384 frames = 5.12 s."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bark_onnx import Bark, GenerationOptions, Speech, VoicePreset
+from bark_onnx.options import PROFILES
 
 TEXT = "Hello, my name is Suno. And, uh, I like pizza. But I also have other interests such as playing tic tac toe."
 SEMANTIC_TOKENS = 256
@@ -18,6 +20,7 @@ class Measurement:
     Args:
         seconds: by stage, with `spread` the smallest and largest of each.
         real_time_factor: compute seconds for a second of audio.
+        profile: of the options: the reference's windows, or the fast ones.
     """
 
     voice: str | None
@@ -26,33 +29,44 @@ class Measurement:
     seconds: dict[str, float]
     spread: dict[str, tuple[float, float]]
     real_time_factor: float
+    profile: str = "reference"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def run_once(bark: Bark, voice: VoicePreset | None, seed: int) -> Speech:
+def run_once(bark: Bark, voice: VoicePreset | None, seed: int, profile: str = "reference") -> Speech:
     """One generation of exactly the workload's length."""
-    return bark.generate(TEXT, voice, workload_options(bark), seed)
+    return bark.generate(TEXT, voice, workload_options(bark, profile), seed)
 
 
-def workload_options(bark: Bark) -> GenerationOptions:
+def workload_options(bark: Bark, profile: str = "reference") -> GenerationOptions:
     """The workload's length: the model is not asked when to end."""
     seconds = (SEMANTIC_TOKENS - 0.5) / bark.vocabulary.semantic_rate
-    return GenerationOptions(allow_early_stop=False, max_seconds=seconds)
+    return GenerationOptions(allow_early_stop=False, max_seconds=seconds, **PROFILES[profile])
 
 
-def measure(bark: Bark, voice_name: str | None, repeats: int) -> Measurement:
-    """The workload `repeats` times after a warm-up."""
+def measure(
+    bark: Bark, voice_name: str | None, repeats: int, profiles: Sequence[str] = ("reference",)
+) -> list[Measurement]:
+    """The workload `repeats` times after a warm-up, in each of the profiles in turn."""
     voice = bark.voice(voice_name)
     run_once(bark, voice, seed=0)
-    speeches = [run_once(bark, voice, seed) for seed in range(1, repeats + 1)]
+    speeches: dict[str, list[Speech]] = {profile: [] for profile in profiles}
+    for seed in range(1, repeats + 1):
+        for profile in profiles:
+            speeches[profile].append(run_once(bark, voice, seed, profile))
+    return [_measurement(voice_name, profile, own) for profile, own in speeches.items()]
+
+
+def _measurement(voice_name: str | None, profile: str, speeches: list[Speech]) -> Measurement:
     by_stage = {stage: [speech.timings[stage] for speech in speeches] for stage in speeches[0].timings}
     return Measurement(
         voice=voice_name and Path(voice_name).stem,
-        repeats=repeats,
+        repeats=len(speeches),
         audio_seconds=speeches[0].duration,
         seconds={stage: round(median(times), 4) for stage, times in by_stage.items()},
         spread={stage: (round(min(times), 4), round(max(times), 4)) for stage, times in by_stage.items()},
         real_time_factor=round(median(speech.real_time_factor for speech in speeches), 4),
+        profile=profile,
     )

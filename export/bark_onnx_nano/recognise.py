@@ -1,7 +1,7 @@
 """Word errors by an independent recogniser, pocketsphinx, with bootstrap confidence intervals."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -63,7 +63,7 @@ def word_errors(references: Sequence[str], heard: Sequence[str]) -> WordErrors:
     return WordErrors([distance(a, b) for a, b in pairs], [len(a) for a, _ in pairs])
 
 
-def distance(a: Sequence[str], b: Sequence[str]) -> int:
+def distance(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
     """Levenshtein's: the fewest insertions, deletions and substitutions."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):

@@ -9,7 +9,7 @@ import click
 
 from . import __version__
 from .bundle import STAGES, Bundle
-from .command import Commands
+from .command import Commands, bundle_argument
 from .say import say
 
 
@@ -23,9 +23,12 @@ main.add_command(say)
 
 
 @main.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 def info(bundle: Path) -> None:
-    """Say what a bundle is: model, precision, sizes, files. Checks every file's hash."""
+    """Say what BUNDLE is: model, precision, sizes, files. Checks every file's hash.
+
+    Without BUNDLE, the one that comes with the package; so it is for the other commands.
+    """
     opened = Bundle.open(bundle)
     manifest = opened.manifest
     click.echo(f"model      {manifest.model}" + (f" at {manifest.revision}" if manifest.revision else ""))
@@ -51,9 +54,9 @@ def info(bundle: Path) -> None:
 
 
 @main.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 def voices(bundle: Path) -> None:
-    """List the voices of a bundle, one a line."""
+    """List the voices of BUNDLE, one a line."""
     for name in Bundle.open(bundle).voices:
         click.echo(name)
 

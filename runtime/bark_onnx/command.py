@@ -12,7 +12,6 @@ import click
 
 from .bundle import EMBEDDED
 from .errors import BarkError, one_line
-from .session import DEVICES
 
 COMMANDS = "bark_onnx.commands"  # entry points of the packages that import this one, so that it imports none of them
 
@@ -53,9 +52,31 @@ def bundle_argument(command: F) -> F:
 
 
 def device_options(command: F) -> F:
-    """--device and --threads, for every command that runs graphs."""
-    command = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)(command)
-    return click.option("--threads", type=click.IntRange(1, 1024), help="Threads of one graph run.")(command)
+    """--device, --threads and --provider-option, for every command that runs graphs."""
+    command = click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda, cuda:1, tensorrt, or another execution provider of ONNX Runtime's.",
+    )(command)
+    command = click.option("--threads", type=click.IntRange(1, 1024), help="Threads of one graph run.")(command)
+    return click.option(
+        "--provider-option",
+        "provider_options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=_pairs,
+        help="An option of the execution provider's own; repeatable.",
+    )(command)
+
+
+def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """KEY=VALUE, each."""
+    pairs = dict(value.partition("=")[::2] for value in values)
+    wrong = next((value for value in values if not value.partition("=")[0] or "=" not in value), None)
+    if wrong is not None:
+        raise click.BadParameter(f"{wrong!r} is not KEY=VALUE")
+    return pairs
 
 
 def check_writable(path: Path, option: str, suffixes: list[str]) -> None:

@@ -18,13 +18,13 @@ from .arrays import FloatArray, IntArray
 from .bundle import Bundle, Manifest
 from .coarse import CoarseSequence, coarse_windows, flatten_codes
 from .codec import waveform
+from .device import Device
 from .errors import VoiceError
 from .fine import FineSequence, fine_codes
 from .models import CausalDecoder, CodecDecoder, FineModel, open_causal, open_fine
 from .options import GenerationOptions
 from .sampling import random_stream
 from .semantic import SemanticSequence, semantic_prompt, semantic_tokens
-from .session import Device
 from .voice import VoicePreset, find_voice
 
 T = TypeVar("T")

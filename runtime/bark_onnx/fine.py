@@ -30,9 +30,15 @@ class Window(NamedTuple):
     length: int
 
 
-def fine_windows(frames: int, history: int, vocabulary: Vocabulary) -> list[Window]:
-    """The windows over `history` frames of a voice and `frames` new ones; padding fills up a single window."""
+def fine_windows(frames: int, history: int, vocabulary: Vocabulary, *, padding: bool) -> list[Window]:
+    """The windows over `history` frames of a voice and `frames` new ones.
+
+    Args:
+        padding: fill up a single window; False makes it as short as what it holds.
+    """
     length, hop = vocabulary.fine_window, vocabulary.fine_history
+    if not padding and history + frames < length:
+        return [Window(0, history, history + frames)]
     total = max(history + frames, length)
     count = max(0, -(-(frames - (length - history)) // hop)) + 1
     return [Window(min(n * hop, total - length), min(history + n * hop, total - hop), length) for n in range(count)]
@@ -68,7 +74,7 @@ class FineSequence:
         self._fill = 0
         self._draws = _Draws(codebooks, stream)
         self._uniforms = np.zeros((0, codebooks))
-        self._temperature = options.fine_temperature
+        self._temperature, self._padding = options.fine_temperature, options.fine_padding
         self._vocabulary = vocabulary
 
     def hear(self, coarse: IntArray, *, ended: bool) -> None:
@@ -114,7 +120,7 @@ class FineSequence:
 
     def _next_window(self) -> Window | None:
         if self.heard_all:
-            windows = fine_windows(self.frames, self._before, self._vocabulary)
+            windows = fine_windows(self.frames, self._before, self._vocabulary, padding=self._padding)
             return windows[self._windows] if self._windows < len(windows) else None
         start, length = self._windows * self._vocabulary.fine_history, self._vocabulary.fine_window
         return Window(start, self._before + start, length) if start + length <= self._codes.shape[1] else None
@@ -135,21 +141,24 @@ class FineSequence:
 
 
 def fill(model: FineModel, sequences: Sequence[FineSequence]) -> dict[int, BarkError]:
-    """Fill in the windows that these utterances have begun, together; they are of one length and given alike.
+    """Fill in the windows that these utterances have begun; those of one length together.
 
     Returns:
         What went wrong with some of them, by their places; the others are none the worse for it.
     """
     errors: dict[int, BarkError] = {}
-    first = sequences[0]
-    for codebook in range(first.given, len(first.window)):
-        logits = model.logits(np.stack([sequence.window for sequence in sequences]), codebook)
-        for place, (sequence, own) in enumerate(zip(sequences, logits, strict=True)):
-            if place not in errors:
-                try:
-                    sequence.advance(codebook, own)
-                except BarkError as error:
-                    errors[place] = error
+    alike: dict[tuple[int, int], list[int]] = {}
+    for place, sequence in enumerate(sequences):
+        alike.setdefault((sequence.given, sequence.window.shape[1]), []).append(place)
+    for (given, _), places in alike.items():
+        for codebook in range(given, len(sequences[places[0]].window)):
+            logits = model.logits(np.stack([sequences[place].window for place in places]), codebook)
+            for place, own in zip(places, logits, strict=True):
+                if place not in errors:
+                    try:
+                        sequences[place].advance(codebook, own)
+                    except BarkError as error:
+                        errors[place] = error
     return errors
 
 

@@ -3,19 +3,21 @@
 This is the only file that names graph inputs and outputs; the exporter takes the names from here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from .arrays import FloatArray, IntArray, Waveform
 from .bundle import Bundle
-from .session import Device, Graph, Memory, Shapes
+from .device import Device
+from .errors import DeviceError
+from .session import Binding, Feed, Graph, Memory, Shapes
 from .sizes import CodecSize, TransformerSize, codec_state
+from .tensorrt import ROWS, EngineProfile, causal_profile, engine_directory, fine_profile
 
 FINE_INPUTS = ("codes", "codebook")
 CODEC_INPUTS = ("codes", "fresh")
@@ -28,6 +30,7 @@ KV_CACHE_DTYPES: dict[str, type[np.generic]] = {"fp32": np.float32, "fp16": np.f
 # them afterwards: runs of this size skip most of what lies above the diagonal, and their scores stay in the cache.
 PREFILL_CHUNK = 128
 
+CausalStage: TypeAlias = Literal["semantic", "coarse"]
 IdArray: TypeAlias = NDArray[np.int64]
 
 
@@ -57,6 +60,9 @@ class CausalInputs(NamedTuple):
 
 
 CAUSAL_INPUTS = CausalInputs._fields
+
+# Providers that read and write the bound memory itself; with others it is binding that copies, each time.
+_BINDING_ONCE = ("cpu", "cuda", "tensorrt")
 
 
 @dataclass
@@ -89,8 +95,9 @@ class DecodeStep:
     """What decode steps over the same neighbouring rows share: the inputs' arrays, the logits [n, V], their binding."""
 
     inputs: CausalInputs
+    feeds: list[Feed]  # of these inputs
     logits: FloatArray
-    binding: ort.IOBinding
+    binding: Binding
 
 
 class CausalDecoder:
@@ -101,8 +108,19 @@ class CausalDecoder:
     cache are bound once.
     """
 
-    def __init__(self, path: Path, size: TransformerSize, choices: int, kv_cache: str, device: Device) -> None:
-        """`choices` is the number of ids that can be sampled, `kv_cache` the cache's precision."""
+    def __init__(
+        self,
+        path: Path,
+        size: TransformerSize,
+        choices: int,
+        kv_cache: str,
+        device: Device,
+        engines: Path | None = None,
+    ) -> None:
+        """`choices` is the number of ids that can be sampled, `kv_cache` the cache's precision.
+
+        TensorRT keeps what it builds in `engines`.
+        """
         self.size = size
         self.device = device
         self.nothing = size.input_vocabulary  # the all-zero embedding row: "no history here"
@@ -111,17 +129,26 @@ class CausalDecoder:
         self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
         ids, cache = (np.int64, (None, None)), (self._kv_dtype, (None, size.heads, size.context, size.head_size))
         inputs: Shapes = dict(zip(CAUSAL_INPUTS, (ids, ids, ids, (np.int32, (None,)), (np.int32, ())), strict=True))
-        self._graph = Graph(
-            path,
-            device,
-            {**inputs, **dict.fromkeys(cache_names("past", size.layers), cache)},
-            {LOGITS: (np.float32, (None, choices)), **dict.fromkeys(cache_names("present", size.layers), cache)},
-        )
+        inputs = {**inputs, **dict.fromkeys(cache_names("past", size.layers), cache)}
+        logits = (np.float32, (None, choices))
+        outputs: Shapes = {LOGITS: logits, **dict.fromkeys(cache_names("present", size.layers), cache)}
+        if engines is None:
+            self._prefill = self._step = Graph(path, device, inputs, outputs)
+        else:  # TensorRT optimises for one length
+            *id_names, row = CAUSAL_INPUTS[:4]
+            names, half = cache_names("past", size.layers), kv_cache == "fp16"
+            self._prefill, self._step = (
+                Graph(path, device, inputs, outputs,
+                      causal_profile(id_names, row, names, size, span, half=half, engines=engines / phase))
+                for phase, span in (("prefill", (1, size.context - 1, size.context)), ("step", (1, 1, 1)))
+            )  # fmt: skip
 
     def new_cache(self, rows: int = 1) -> KVCache:
+        if self.device.name == "tensorrt" and rows > ROWS:
+            raise DeviceError(f"TensorRT's engines take up to {ROWS} sequences together, not {rows}")
         shape = (2 * self.size.layers, rows, self.size.heads, self.size.context, self.size.head_size)
         ids = np.zeros((rows, 2, self.size.context), np.int64)
-        return KVCache(self.device.zeros(shape, self._kv_dtype), ids, np.zeros(rows, np.int64))
+        return KVCache(Memory.zeros(shape, self._kv_dtype, self.device), ids, np.zeros(rows, np.int64))
 
     def prefill(
         self, cache: KVCache, input_ids: IntArray, history_ids: IntArray | None = None, row: int = 0
@@ -149,7 +176,8 @@ class CausalDecoder:
             inputs.position_ids[0] = np.arange(start, end)
             inputs.lengths[0], inputs.total[...] = end - 1, end
             cache.lengths[row] = start  # what lies behind is being written over
-            self._graph.run_bound(self._bind(cache, range(row, row + 1), inputs, logits))
+            feeds = [Memory.of(array) for array in inputs]  # elsewhere than on the CPU, it is binding that copies them
+            self._prefill.run_bound(self._bind(self._prefill, cache, range(row, row + 1), feeds, logits))
             cache.lengths[row], cache.ids[row, :, start:end] = end, chunk
         return logits[0]  # type: ignore[no-any-return]
 
@@ -165,30 +193,34 @@ class CausalDecoder:
             inputs = CausalInputs.empty(len(span), 1)
             inputs.history_ids[...] = self.nothing
             logits = np.zeros((len(span), self._choices), np.float32)
-            step = cache.steps[span] = DecodeStep(inputs, logits, self._bind(cache, span, inputs, logits))
+            feeds = [Feed.of(array, self.device) for array in inputs]
+            binding = self._bind(self._step, cache, span, [feed.memory for feed in feeds], logits)
+            step = DecodeStep(inputs, feeds, logits, binding)
+            if self.device.name in _BINDING_ONCE:
+                cache.steps[span] = step
         # A row that only runs along writes behind what it holds.
         lengths = np.minimum(cache.lengths[span.start : span.stop], self.size.context - 1)
         places = [row - span.start for row in rows]
         step.inputs.input_ids[places, 0] = tokens
         step.inputs.position_ids[:, 0] = step.inputs.lengths[:] = lengths
         step.inputs.total[...] = lengths.max() + 1
-        on_cpu = self.device.memory == "cpu"  # elsewhere, it is binding that copies the inputs over
-        self._graph.run_bound(step.binding if on_cpu else self._bind(cache, span, step.inputs, step.logits))
+        for feed in step.feeds:
+            feed.push()
+        self._step.run_bound(step.binding)
         cache.lengths[span.start : span.stop] = lengths
         for row, token in zip(rows, tokens, strict=True):
             cache.ids[row, :, cache.lengths[row]] = token, self.nothing
             cache.lengths[row] += 1
         return step.logits if len(places) == len(span) else step.logits[places]
 
-    def _bind(self, cache: KVCache, rows: range, inputs: CausalInputs, logits: FloatArray) -> ort.IOBinding:
+    def _bind(self, graph: Graph, cache: KVCache, rows: range, inputs: Iterable[Memory], logits: FloatArray) -> Binding:
         """A binding of these rows of the cache, which lie together in memory."""
         values: dict[str, Memory] = {}
         outputs = {LOGITS: Memory.of(logits)}
         for prefix, bound in (("past", values), ("present", outputs)):
             for n, name in enumerate(cache_names(prefix, self.size.layers)):
                 bound[name] = cache.memory[n, rows]
-        values |= {name: Memory.of(getattr(inputs, name)) for name in CAUSAL_INPUTS}
-        return self._graph.bind(values, outputs)
+        return graph.bind(values | dict(zip(CAUSAL_INPUTS, inputs, strict=True)), outputs)
 
 
 def _common_prefix(a: IdArray, b: IdArray) -> int:
@@ -201,10 +233,12 @@ def _common_prefix(a: IdArray, b: IdArray) -> int:
 class FineModel:
     """The non-causal transformer that fills in the fine codebooks."""
 
-    def __init__(self, path: Path, codebooks: int, codebook_size: int, device: Device) -> None:
+    def __init__(
+        self, path: Path, codebooks: int, codebook_size: int, device: Device, profile: EngineProfile | None = None
+    ) -> None:
         self.memory = device.memory
         inputs = dict(zip(FINE_INPUTS, ((np.int64, (None, None, codebooks)), (np.int64, ())), strict=True))
-        self._graph = Graph(path, device, inputs, {LOGITS: (np.float32, (None, None, codebook_size))})
+        self._graph = Graph(path, device, inputs, {LOGITS: (np.float32, (None, None, codebook_size))}, profile)
 
     def logits(self, codes: IntArray, codebook: int) -> FloatArray:
         """Logits [B, T, codebook_size] of one codebook, given the codes [B, codebooks, T] of B windows."""
@@ -288,22 +322,27 @@ def open_networks(bundle: Bundle, device: Device) -> Networks:
     )
 
 
-def open_causal(bundle: Bundle, stage: Literal["semantic", "coarse"], device: Device) -> CausalDecoder:
+def open_causal(bundle: Bundle, stage: CausalStage, device: Device) -> CausalDecoder:
     """The causal decoder of a bundle's stage."""
     sizes, precisions, space = bundle.manifest.sizes, bundle.manifest.precisions, bundle.manifest.vocabulary
     size, precision, choices = {
         "semantic": (sizes.semantic, precisions.semantic, space.semantic_choices),
         "coarse": (sizes.coarse, precisions.coarse, space.coarse_choices),
     }[stage]
-    return CausalDecoder(bundle.graph(stage), size, choices, precision.kv_cache, device)
+    engines = engine_directory(bundle, stage) if device.name == "tensorrt" else None
+    return CausalDecoder(bundle.graph(stage), size, choices, precision.kv_cache, device, engines)
 
 
 def open_fine(bundle: Bundle, device: Device) -> FineModel:
     """The fine model of a bundle."""
-    space = bundle.manifest.vocabulary
-    return FineModel(bundle.graph("fine"), space.fine_codebooks, space.codebook_size, device)
+    space, profile = bundle.manifest.vocabulary, None
+    if device.name == "tensorrt":
+        half = bundle.manifest.precisions.fine.weights == "fp16"
+        engines = engine_directory(bundle, "fine")
+        profile = fine_profile(FINE_INPUTS[0], space.fine_window, space.fine_codebooks, half=half, engines=engines)
+    return FineModel(bundle.graph("fine"), space.fine_codebooks, space.codebook_size, device, profile)
 
 
 def open_codec(bundle: Bundle, device: Device) -> CodecDecoder:
-    """The codec of a bundle."""
+    """The codec of a bundle. TensorRT leaves it to CUDA: its chunks have all lengths."""
     return CodecDecoder(bundle.graph("codec"), bundle.manifest.sizes.codec, device)

@@ -22,18 +22,18 @@ from .arrays import IntArray, Waveform, check_tokens
 from .bundle import Bundle
 from .coarse import CoarseSequence, coarse_windows
 from .codec import waveform
+from .device import Device
 from .engine import Engine, SpeechStream
-from .errors import BarkError, BarkWarning, BundleError
+from .errors import BarkError, BarkWarning, DeviceError
 from .fine import FineSequence, fine_codes, fine_windows
 from .job import BatchError, Request
 from .journal import Journal
-from .models import open_networks
+from .models import CausalDecoder, CausalStage, KVCache, open_causal, open_codec, open_fine, open_networks
 from .narration import History, NarrationOptions, Plan, SpokenPassage, narrate, speakable
 from .options import GenerationOptions
 from .sampling import draw_seed, random_stream
 from .script import parse_script
 from .semantic import NOTHING_SAID, SemanticSequence, semantic_tokens
-from .session import Device
 from .speech import Speech
 from .stream import StreamOptions
 from .text import estimate_seconds, passages
@@ -49,19 +49,19 @@ class Bark:
     Args:
         bundle: an opened bundle.
         device: where its graphs run.
+        low_memory: have a network in memory only while its stage runs.
         progress: show a progress bar on standard error where that is a terminal.
     """
 
-    def __init__(self, bundle: Bundle, device: Device, *, progress: bool = False) -> None:
+    def __init__(self, bundle: Bundle, device: Device, *, low_memory: bool = False, progress: bool = False) -> None:
         self.bundle = bundle
         self.device = device
         self.progress = progress
         self.vocabulary = bundle.manifest.vocabulary
         self.sample_rate = self.vocabulary.sample_rate
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
-        self._networks = open_networks(bundle, device)
-        self._semantic_cache = self._networks.semantic.new_cache()
-        self._coarse_cache = self._networks.coarse.new_cache()
+        self._networks = None if low_memory else open_networks(bundle, device)
+        self._caches: dict[CausalStage, KVCache] = {}
         self._idle_engines: list[Engine] = []  # of one slot, for streams
 
     @classmethod
@@ -71,33 +71,38 @@ class Bark:
         *,
         device: str = "auto",
         threads: int | None = None,
+        provider_options: Mapping[str, str] | None = None,
+        low_memory: bool = False,
         progress: bool = False,
     ) -> "Bark":
         """Load a bundle from its directory.
 
         Args:
-            bundle: what `bark-onnx export` made. None is the embedded bundle, once there is one.
-            device: `auto`, `cpu`, `cuda` or `tensorrt`; `auto` is CUDA for an fp16 bundle where it loads, else the CPU.
-            threads: threads of one graph run; None leaves it to ONNX Runtime.
+            bundle: what `bark-onnx export` made. None is nano, a small voice for demonstrations that comes with the
+                package and is not Suno's Bark.
+            device: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or another execution provider of ONNX Runtime's by its
+                name, such as `openvino`; `auto` is CUDA for a bundle that runs on it, where that loads, else the CPU.
+            threads: threads of one graph run on the CPU; None leaves it to ONNX Runtime.
+            provider_options: the execution provider's own options, in ONNX Runtime's words.
+            low_memory: load each network when its stage begins, and let go of it afterwards: the memory of one, for the
+                time of loading all in every utterance. Streams, batches and long texts need all of them at once.
 
         Raises BundleError for a bundle that is incomplete or changed, DeviceError for a device that is not to be had.
         """
-        if bundle is None:
-            raise BundleError(
-                "this version of bark-onnx has no embedded bundle yet: "
-                "export a checkpoint with `bark-onnx export` and give the directory it wrote (--bundle)"
-            )
         opened = Bundle.open(bundle)
-        for_gpu = opened.manifest.precision == "fp16"  # the attention's CUDA kernel takes nothing wider
-        chosen = Device.choose(device, threads, auto_gpu=for_gpu)
-        if chosen.name != "cpu" and not for_gpu:
+        precision, layout = opened.manifest.precision, opened.manifest.kv_layout
+        # The static layout's attention has a CUDA kernel for fp16 only, and quantised matrices have slow ones.
+        for_gpu = precision == "fp16" or (precision == "fp32" and layout == "portable")
+        chosen = Device.choose(device, threads, auto_gpu=for_gpu, options=provider_options)
+        if chosen.name == "tensorrt" and layout != "portable":
+            raise DeviceError("TensorRT runs standard operators only: export the bundle with --layout portable")
+        if chosen.memory == "cuda" and not for_gpu:
             warnings.warn(
-                f"an {opened.manifest.precision} bundle runs its attention on the CPU, whatever the device: "
-                "export with --precision fp16 for GPUs",
+                f"an {precision} bundle is for CPUs and runs on a GPU in part and slowly: export with --precision fp16",
                 BarkWarning,
                 stacklevel=2,
             )
-        return cls(opened, chosen, progress=progress)
+        return cls(opened, chosen, low_memory=low_memory, progress=progress)
 
     def generate(
         self,
@@ -237,17 +242,18 @@ class Bark:
 
     def engine(self, slots: int = 8) -> Engine:
         """An engine for a server: submit at any time, take tokens and audio as they come, cancel one."""
-        return Engine(self._networks, self._tokenizer, self.vocabulary, self.voice, slots)
+        networks = self._networks or open_networks(self.bundle, self.device)
+        return Engine(networks, self._tokenizer, self.vocabulary, self.voice, slots)
 
     def semantic(
         self, text: str, voice: Voice | None = None, options: GenerationOptions | None = None, seed: int | None = None
     ) -> IntArray:
         """Text -> semantic tokens [S], 49.9 for a second of speech. S is 0 if the model has nothing to say."""
         options = options or GenerationOptions()
-        decoder = self._networks.semantic
+        decoder, cache = self._causal("semantic")
         text_ids, preset, stream = self._tokenizer.encode(text), self.voice(voice), _stream(seed, "semantic")
         sequence = SemanticSequence(text_ids, preset, options, self.vocabulary, decoder.nothing, stream)
-        tokens = semantic_tokens(decoder, self._semantic_cache, sequence)
+        tokens = semantic_tokens(decoder, cache, sequence)
         return np.fromiter(self._shown(tokens, "semantic", sequence.limit), np.int64)
 
     def coarse(
@@ -265,10 +271,10 @@ class Bark:
         preset = self.voice(voice)
         if preset is not None:
             preset.warn_if_uneven(self.vocabulary)
-        decoder, stream = self._networks.coarse, _stream(seed, "coarse")
+        (decoder, cache), stream = self._causal("coarse"), _stream(seed, "coarse")
         sequence = CoarseSequence(preset, options, self.vocabulary, decoder.size.context, stream)
         sequence.hear(tokens.tolist(), ended=True)
-        windows = coarse_windows(decoder, self._coarse_cache, sequence)
+        windows = coarse_windows(decoder, cache, sequence)
         for _ in self._shown(windows, "coarse", -(-sequence.total // options.sliding_window)):
             pass
         return sequence.codes()
@@ -288,15 +294,27 @@ class Bark:
         sequence = FineSequence(preset, options, space, _stream(seed, "fine"), given=len(codes))
         sequence.hear(codes, ended=True)
         history = 0 if preset is None else min(preset.fine.shape[1], space.fine_history)
-        count = len(fine_windows(codes.shape[1], history, space))
-        *_, result = self._shown(fine_codes(self._networks.fine, sequence), "fine", count)
+        count = len(fine_windows(codes.shape[1], history, space, padding=options.fine_padding))
+        model = self._networks.fine if self._networks else open_fine(self.bundle, self.device)
+        *_, result = self._shown(fine_codes(model, sequence), "fine", count)
         return result.copy()
 
     def decode(self, fine: ArrayLike) -> Waveform:
         """Fine codes [8, T] -> waveform [320 T], float32, mono, full scale at 1."""
         space = self.vocabulary
         codebooks = range(space.fine_codebooks, space.fine_codebooks + 1)
-        return waveform(self._networks.codec, check_tokens("fine codes", fine, (codebooks, None), space.codebook_size))
+        codes = check_tokens("fine codes", fine, (codebooks, None), space.codebook_size)
+        return waveform(self._networks.codec if self._networks else open_codec(self.bundle, self.device), codes)
+
+    def _causal(self, stage: CausalStage) -> tuple[CausalDecoder, KVCache]:
+        """A stage's decoder and its KV cache; with low memory they are the caller's alone, and go with it."""
+        if self._networks is None:
+            decoder = open_causal(self.bundle, stage, self.device)
+            return decoder, decoder.new_cache()
+        decoder = self._networks.semantic if stage == "semantic" else self._networks.coarse
+        if stage not in self._caches:
+            self._caches[stage] = decoder.new_cache()
+        return decoder, self._caches[stage]
 
     def voice(self, voice: Voice | None) -> VoicePreset | None:
         """The preset behind a name or a path, checked against this model. Raises VoiceError."""

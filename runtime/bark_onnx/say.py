@@ -18,13 +18,17 @@ from .files import replacing
 from .guards import Guards
 from .journal import Journal
 from .narration import HISTORIES, History, NarrationOptions, SpokenPassage
-from .options import GenerationOptions
+from .options import PROFILES, GenerationOptions
 from .output import held_back, open_output
 from .pipeline import Bark
 from .script import parse_cast
 from .stream import AudioChunk, StreamOptions, buffering
 from .subtitles import to_json, to_srt
 
+NANO = (
+    "this is nano, the small demonstration voice that comes with bark-onnx; for Bark's own, once: "
+    "bark-onnx export suno/bark-small DIR --precision int8, and then say --bundle DIR"
+)
 JOURNAL_SUFFIX = ".partial"
 MAX_TEXT_BYTES = 64 << 20
 _SUBTITLES = {".srt": to_srt, ".json": to_json}
@@ -68,7 +72,11 @@ class Task:
     help="Audio file by suffix (wav, flac, ogg, mp3), or - for WAV on standard output.  [default: out.wav; with "
     "--stream, a player]",
 )
-@click.option("--bundle", type=click.Path(path_type=Path), help="Directory that `bark-onnx export` made.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    help="Directory that `bark-onnx export` made.  [default: nano, the small voice that comes with the package]",
+)
 @click.option("--voice", help="A voice of the bundle's, or the path of an .npz file.")
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="Makes the same tokens again.")
 @click.option("--text-temperature", type=click.FloatRange(0, 100), default=0.7, show_default=True, help="0 is argmax.")
@@ -83,6 +91,8 @@ class Task:
     show_default=True,
     help="Stop at this probability of the end; 0: only when it is sampled.",
 )
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="reference", show_default=True,
+              help="fast: fewer and shorter windows, other tokens.")  # fmt: skip
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True), help="Stop when the speech gets longer.")
 @click.option("--save-voice", type=click.Path(path_type=Path), help="Keep what was spoken as a voice (.npz).")
 @click.option("--stream", is_flag=True, help="Give the audio away while it is made.")
@@ -95,14 +105,15 @@ class Task:
 @click.option("--cast", multiple=True, metavar="NAME=VOICE", help="A speaker's voice; the text is a script.")
 @click.option("--subtitles", type=click.Path(path_type=Path), help="What is said when, as .srt or .json.")
 @click.option("--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="Of a passage gone wrong.")
+@click.option("--low-memory", is_flag=True, help="Have one network in memory at a time; loads them for each utterance.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
 @device_options
 def say(
     text: str | None, text_file: Path | None, output: str | None, bundle: Path | None, voice: str | None,
     seed: int | None, save_voice: Path | None, stream: bool, raw: bool, chunk_seconds: float | None,
     fine_context: int | None, exact: bool, buffer: float, history: History | None, cast: tuple[str, ...],
-    subtitles: Path | None, retries: int, quiet: bool, device: str, threads: int | None, min_eos_p: float,
-    **sampling: Any,
+    subtitles: Path | None, retries: int, low_memory: bool, quiet: bool, device: str, threads: int | None,
+    provider_options: dict[str, str], profile: str, min_eos_p: float, **sampling: Any,
 ) -> None:  # fmt: skip
     """Speak TEXT into an audio file. TEXT - reads standard input.
 
@@ -117,6 +128,8 @@ def say(
     is_long = bool(text_file or history or cast or subtitles)
     if is_long and save_voice is not None:
         raise click.UsageError("--save-voice is for a single utterance")
+    if low_memory and (is_long or stream):
+        raise click.UsageError("--low-memory is for a single utterance")
     chunks: dict[str, Any] = {"chunk_seconds": chunk_seconds, "fine_context": fine_context, "exact": exact or None}
     if (is_long or not stream) and (buffer or any(value is not None for value in chunks.values())):
         raise click.UsageError("--chunk-seconds, --fine-context, --exact and --buffer are for --stream")
@@ -127,7 +140,7 @@ def say(
     if subtitles is not None:
         check_writable(subtitles, "--subtitles", list(_SUBTITLES))
     try:
-        options = GenerationOptions(min_eos_p=min_eos_p or None, **sampling)
+        options = GenerationOptions(min_eos_p=min_eos_p or None, **PROFILES[profile], **sampling)
         streaming = StreamOptions(**{name: value for name, value in chunks.items() if value is not None})
         voices = parse_cast(cast) if cast else None
     except BarkError as error:
@@ -137,7 +150,12 @@ def say(
     else:
         words = _read(Path("-"), errors="replace") if text == "-" else str(text)
     task = Task(words, output, raw, voice, seed, options, save_voice, quiet)
-    bark = Bark.load(bundle, device=device, threads=threads, progress=not quiet)
+    if bundle is None and not quiet:
+        click.echo(f"bark-onnx: {NANO}", err=True)
+    bark = Bark.load(
+        bundle, device=device, threads=threads, provider_options=provider_options, low_memory=low_memory,
+        progress=not quiet,
+    )  # fmt: skip
     if is_long:
         narration = NarrationOptions(guards=Guards(retries=retries))
         _say_long(bark, task, history or "fixed", voices, narration, subtitles)

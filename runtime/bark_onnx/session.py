@@ -1,78 +1,22 @@
-"""Where graphs run: execution providers, session options and threads. The one place where a provider is chosen."""
+"""Sessions of ONNX Runtime: graphs that are loaded and checked, and the memory that they read and write in place."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from .device import Device, allocate
 from .errors import BundleError, DeviceError, reason
+from .tensorrt import EngineProfile
 
-DEVICES = ("auto", "cpu", "cuda", "tensorrt")
-
-_PROVIDERS = {
-    "cpu": ["CPUExecutionProvider"],
-    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
-    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
-}
-
-Shapes = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]]
+Binding: TypeAlias = ort.IOBinding
+Shapes: TypeAlias = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """Of each input or output of a graph: its type and its axes, None where an axis is free."""
-
-
-@dataclass(frozen=True)
-class Device:
-    """A chosen execution provider. `threads` are those of one graph run; None leaves the number to ONNX Runtime."""
-
-    name: str
-    threads: int | None = None
-
-    @classmethod
-    def choose(cls, name: str = "auto", threads: int | None = None, *, auto_gpu: bool = True) -> "Device":
-        """`auto` is CUDA where it loads and `auto_gpu` allows it, else the CPU.
-
-        Raises DeviceError for a device that is not to be had.
-        """
-        if threads is not None and not 1 <= threads <= 1024:
-            raise DeviceError(f"threads must be from 1 to 1024, not {threads}")
-        available = ort.get_available_providers()
-        if name == "auto":
-            name = "cuda" if auto_gpu and "CUDAExecutionProvider" in available and _gpu_answers() else "cpu"
-        if name not in _PROVIDERS:
-            raise DeviceError(f"unknown device {name!r}; choose one of {', '.join(DEVICES)}")
-        provider = _PROVIDERS[name][0]
-        if provider not in available:
-            raise DeviceError(
-                f"device {name!r} needs {provider}, which this ONNX Runtime ({ort.__version__}) does not have; "
-                "install 'bark-onnx[gpu]' in place of 'bark-onnx[cpu]', or use device 'cpu'"
-            )
-        if name != "cpu" and not _gpu_answers():
-            raise DeviceError(
-                f"device {name!r}: {provider} is installed but does not load here; "
-                "check the GPU's driver and the CUDA and cuDNN libraries, or use device 'cpu'"
-            )
-        return cls(name, threads)
-
-    @property
-    def memory(self) -> str:
-        """Where the provider keeps tensors, in ONNX Runtime's words."""
-        return "cpu" if self.name == "cpu" else "cuda"
-
-    def zeros(self, shape: tuple[int, ...], dtype: type[np.generic]) -> "Memory":
-        """Zeros in the device's memory.
-
-        On the CPU, pages that are never touched are never taken. One large block has numpy ask for huge pages: reading
-        a KV cache of 75 MB at every step misses the TLB far less often.
-        """
-        if self.memory == "cpu":
-            return Memory.of(np.zeros(shape, dtype))
-        value = ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, self.memory, 0)
-        value.update_inplace(np.zeros(shape, dtype))
-        return Memory(value.data_ptr(), shape, dtype, self.memory, value)
 
 
 @dataclass(frozen=True)
@@ -84,18 +28,51 @@ class Memory:
     dtype: type[np.generic]
     memory: str
     owner: Any = field(repr=False)
+    index: int = 0
 
     @classmethod
     def of(cls, array: NDArray[Any]) -> "Memory":
         """A numpy array's memory; the array is contiguous."""
         return cls(array.ctypes.data, array.shape, array.dtype.type, "cpu", array)
 
+    @classmethod
+    def zeros(cls, shape: tuple[int, ...], dtype: type[np.generic], device: Device) -> "Memory":
+        """Zeros in the device's memory.
+
+        On the CPU, pages that are never touched are never taken. One large block has numpy ask for huge pages: reading
+        a KV cache of 75 MB at every step misses the TLB far less often.
+        """
+        zeros = np.zeros(shape, dtype)
+        if device.memory == "cpu":
+            return cls.of(zeros)
+        value = allocate(shape, dtype, device.index)
+        value.update_inplace(zeros)
+        return cls(value.data_ptr(), shape, dtype, device.memory, value, device.index)
+
     def __getitem__(self, place: tuple[int, range]) -> "Memory":
         """`self[n, rows]`: some rows of the nth part, which lie together."""
         part, rows = place
         row_bytes = math.prod(self.shape[2:]) * np.dtype(self.dtype).itemsize
         start = self.pointer + (part * self.shape[1] + rows.start) * row_bytes
-        return Memory(start, (len(rows), *self.shape[2:]), self.dtype, self.memory, self.owner)
+        return replace(self, pointer=start, shape=(len(rows), *self.shape[2:]))
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A small input that changes from run to run: the array that is written, and where the graph reads it."""
+
+    array: NDArray[Any]
+    memory: Memory
+
+    @classmethod
+    def of(cls, array: NDArray[Any], device: Device) -> "Feed":
+        on_cpu = device.memory == "cpu"
+        return cls(array, Memory.of(array) if on_cpu else Memory.zeros(array.shape, array.dtype.type, device))
+
+    def push(self) -> None:
+        """Have the graph see what was written; nothing to do where both are one."""
+        if self.memory.owner is not self.array:
+            self.memory.owner.update_inplace(self.array)
 
 
 class Graph:
@@ -103,23 +80,27 @@ class Graph:
 
     Args:
         inputs, outputs: what the graph must take and return, exactly.
+        profile: what TensorRT builds, if it is the device; None leaves the graph to CUDA there.
     """
 
-    def __init__(self, path: Path, device: Device, inputs: Shapes, outputs: Shapes) -> None:
+    def __init__(
+        self, path: Path, device: Device, inputs: Shapes, outputs: Shapes, profile: EngineProfile | None = None
+    ) -> None:
         self.name = path.name
+        providers = device.providers(profile)
         options = ort.SessionOptions()
         options.intra_op_num_threads = device.threads or 0
         options.log_severity_level = 4  # what goes wrong is raised; nothing is printed beside it
         try:
-            self._session = ort.InferenceSession(path, options, providers=_PROVIDERS[device.name])
+            self._session = ort.InferenceSession(path, options, providers=providers)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
+            if device.options:
+                raise DeviceError(f"{device.provider} does not start with these options: {reason(error)}") from None
             raise BundleError(
                 f"ONNX Runtime {ort.__version__} cannot load {path.name} ({reason(error)}): export the bundle again"
             ) from None
-        if self._session.get_providers()[0] != _PROVIDERS[device.name][0]:
-            raise DeviceError(
-                f"device {device.name!r}: {_PROVIDERS[device.name][0]} did not start; are its libraries installed?"
-            )
+        if self._session.get_providers()[0] != providers[0][0]:
+            raise DeviceError(f"device {device.name!r}: {providers[0][0]} did not start; are its libraries installed?")
         problems = _differences(self._session.get_inputs(), inputs) + _differences(self._session.get_outputs(), outputs)
         if problems:
             raise BundleError(f"{path.name} is not the graph that the manifest describes: {'; '.join(problems)}")
@@ -131,16 +112,16 @@ class Graph:
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise self._failure(error) from None
 
-    def bind(self, inputs: Mapping[str, Memory], outputs: Mapping[str, Memory]) -> ort.IOBinding:
+    def bind(self, inputs: Mapping[str, Memory], outputs: Mapping[str, Memory]) -> Binding:
         """Inputs and outputs in memory of the caller's, who keeps it."""
         binding = self._session.io_binding()
         for name, value in inputs.items():
-            binding.bind_input(name, value.memory, 0, value.dtype, value.shape, value.pointer)
+            binding.bind_input(name, value.memory, value.index, value.dtype, value.shape, value.pointer)
         for name, value in outputs.items():
-            binding.bind_output(name, value.memory, 0, value.dtype, value.shape, value.pointer)
+            binding.bind_output(name, value.memory, value.index, value.dtype, value.shape, value.pointer)
         return binding
 
-    def run_bound(self, binding: ort.IOBinding) -> None:
+    def run_bound(self, binding: Binding) -> None:
         try:
             self._session.run_with_iobinding(binding)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -170,12 +151,3 @@ _ONNX_TYPES: dict[type[np.generic], str] = {
     np.float16: "tensor(float16)",
     np.float32: "tensor(float)",
 }
-
-
-def _gpu_answers() -> bool:
-    """Whether the GPU takes an allocation: that a provider is listed says only that it was built in."""
-    try:
-        ort.OrtValue.ortvalue_from_shape_and_type([1], np.float32, "cuda", 0)
-    except Exception:  # ONNX Runtime's exceptions share no base class
-        return False
-    return True

@@ -1,0 +1,91 @@
+"""What each precision costs the trained voice: words, likelihood, tokens, bytes, time. The result is JSON.
+
+    python -m bark_onnx_nano.precisions CHECKPOINT OUT.json [--sentences N]
+
+Every precision is exported anew. Word errors are those of held-out sentences, greedy; the other figures are the ones of
+`bark-onnx verify --against`, with fp32 as the reference.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+
+from bark_onnx import Bark
+from bark_onnx.bundle import PRECISIONS, Bundle
+from bark_onnx.excerpts import find_voices
+from bark_onnx.quality import measure
+from bark_onnx_export.checkpoint import open_checkpoint
+from bark_onnx_export.convert import ExportOptions, export_bundle
+
+from . import text
+from .checkpoint import VOICE_NAMES
+from .evaluate import WAYS, heard
+from .recognise import distance
+
+TOKENS = 2048  # all of the presets
+
+
+def speak(directory: Path, sentences: Sequence[str]) -> tuple[dict[str, object], list[list[int]]]:
+    """Word errors of each voice and the time it took; and the semantic tokens of each sentence."""
+    bark = Bark.load(directory, device="cpu")
+    figures: dict[str, object] = {}
+    tokens, start, seconds = [], perf_counter(), 0.0
+    waves = {}
+    for voice in VOICE_NAMES.values():
+        said = [bark.generate(sentence, voice=voice, options=WAYS["greedy"], seed=0) for sentence in sentences]
+        waves[voice] = [speech.waveform for speech in said]
+        tokens += [speech.tokens.semantic.tolist() for speech in said]
+        seconds += sum(speech.duration for speech in said)
+    figures["real_time_factor"] = round((perf_counter() - start) / seconds, 3)
+    for voice, own in waves.items():
+        figures[voice] = heard(sentences, own)
+    return figures, tokens
+
+
+def quality(reference: Path, candidate: Path) -> dict[str, object]:
+    """The teacher-forced figures of each stage."""
+    a, b = Bundle.open(reference), Bundle.open(candidate)
+    voices = list(find_voices(a, [], TOKENS).values())
+    return {
+        stage.stage: {"positions": stage.positions, "nll": stage.nll, **stage.figures, "over": stage.over}
+        for stage in measure(a, b, voices, TOKENS)
+    }
+
+
+def compare(checkpoint: Path, sentences: Sequence[str], work: Path) -> dict[str, object]:
+    """All figures, by precision."""
+    result: dict[str, object] = {"sentences": len(sentences)}
+    reference: list[list[int]] = []
+    for precision in PRECISIONS:
+        directory = work / precision
+        export_bundle(open_checkpoint(str(checkpoint)), directory, ExportOptions(precision))
+        entries = Bundle.open(directory).manifest.files.values()
+        figures, tokens = speak(directory, sentences)
+        reference = reference or tokens
+        figures["megabytes"] = round(sum(entry.bytes for entry in entries) / 1e6, 1)
+        # Greedy tokens that are not fp32's, though each goes on from its own past.
+        changed = sum(distance(a, b) for a, b in zip(reference, tokens, strict=True))
+        figures["semantic_tokens_changed"] = round(changed / sum(map(len, reference)), 4)
+        if precision != PRECISIONS[0]:
+            figures["teacher_forced"] = quality(work / PRECISIONS[0], directory)
+        result[precision] = figures
+        print(precision, json.dumps(figures), flush=True)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--sentences", type=int, default=60)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        result = compare(arguments.checkpoint, text.held_out()[: arguments.sentences], Path(work))
+    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
