@@ -1,6 +1,7 @@
 """Small real parts: a generated checkpoint, the bundle exported from it, and the voices where they are at hand."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,14 @@ from utterances import Alone, all_kinds
 
 VOICE = "v2/en_speaker_6"
 REAL_VOICES = Path(__file__).parents[2] / "shared" / "voices"  # beside the checkout; the project does not contain them
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_cache_of_the_user_s(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What `tune` has found here, say, must not decide how tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BARK_ONNX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

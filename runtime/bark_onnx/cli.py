@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from . import __version__
+from . import __version__, tuning
 from .bundle import STAGES, Bundle
 from .command import Commands, bundle_argument
 from .say import say
@@ -59,6 +59,27 @@ def voices(bundle: Path) -> None:
     """List the voices of BUNDLE, one a line."""
     for name in Bundle.open(bundle).voices:
         click.echo(name)
+
+
+@main.command()
+@bundle_argument
+@click.option("--dry-run", is_flag=True, help="Measure, and keep nothing.")
+def tune(bundle: Path, dry_run: bool) -> None:
+    """Find the threads that are best for each stage of BUNDLE on this CPU, and keep them for `say` and the API.
+
+    Nothing else should run meanwhile. It takes a minute for bark-small on two cores.
+    """
+    opened, found = Bundle.open(bundle), []
+    for trial in tuning.trials(opened, tuning.usable_cores()):
+        found.append(trial)
+        click.echo(f"  {trial}")
+    chosen = tuning.best(found)
+    click.echo("best:")
+    for trial in found:
+        if chosen[trial.stage] == trial.threads:
+            click.echo(f"  {trial}")
+    if not dry_run:
+        click.echo(f"kept in {tuning.save(opened, chosen)}")
 
 
 if __name__ == "__main__":

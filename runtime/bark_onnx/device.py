@@ -1,7 +1,7 @@
 """Where graphs run: which execution provider, with which options. The one place where a provider is chosen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +12,7 @@ from .tensorrt import EngineProfile
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
+MOST_THREADS = 1024
 _SUFFIX = "ExecutionProvider"
 
 # What differs from ONNX Runtime's defaults: fp32 means fp32, and memory grows by what is asked for.
@@ -29,12 +30,14 @@ class Device:
         threads: of one graph run on the CPU; None leaves the number to ONNX Runtime.
         index: which of several GPUs.
         options: the provider's own options, in its own words; they go before ours.
+        tuned: threads of single stages, which go before `threads`.
     """
 
     name: str
     threads: int | None = None
     index: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
+    tuned: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def choose(
@@ -51,8 +54,8 @@ class Device:
 
         Raises DeviceError for a device that is not to be had.
         """
-        if threads is not None and not 1 <= threads <= 1024:
-            raise DeviceError(f"threads must be from 1 to 1024, not {threads}")
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise DeviceError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
         available = ort.get_available_providers()
         if name == "auto":
             name = "cuda" if auto_gpu and CUDA in available and _gpu_answers() else "cpu"
@@ -72,6 +75,10 @@ class Device:
                 "check the GPU's driver and the CUDA and cuDNN libraries, or use device 'cpu'"
             )
         return cls(base, threads, index, dict(options or {}))
+
+    def at(self, stage: str) -> "Device":
+        """The same, as it was tuned for a stage."""
+        return replace(self, threads=self.tuned.get(stage, self.threads))
 
     @property
     def provider(self) -> str:

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and where what can be made again is kept."""
 
 import os
 import tempfile
@@ -26,3 +26,9 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def cache_directory() -> Path:
+    """Where what can be made again is kept: BARK_ONNX_CACHE, or `bark-onnx` in the user's cache directory."""
+    own, users = os.environ.get("BARK_ONNX_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    return Path(own) if own else (Path(users) if users else Path.home() / ".cache") / "bark-onnx"

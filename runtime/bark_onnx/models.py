@@ -125,7 +125,6 @@ class CausalDecoder:
         self.device = device
         self.nothing = size.input_vocabulary  # the all-zero embedding row: "no history here"
         self._choices = choices
-        self._chunk = PREFILL_CHUNK if device.memory == "cpu" else size.context
         self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
         ids, cache = (np.int64, (None, None)), (self._kv_dtype, (None, size.heads, size.context, size.head_size))
         inputs: Shapes = dict(zip(CAUSAL_INPUTS, (ids, ids, ids, (np.int32, (None,)), (np.int32, ())), strict=True))
@@ -168,8 +167,9 @@ class CausalDecoder:
             ids[1] = history_ids
         logits: NDArray[np.float32] = np.zeros((1, self._choices), np.float32)
         held = _common_prefix(ids, cache.ids[row, :, : cache.lengths[row]])
-        for start in range(min(held, len(input_ids) - 1), len(input_ids), self._chunk):
-            chunk = ids[:, start : start + self._chunk]
+        run = PREFILL_CHUNK if self.device.memory == "cpu" else self.size.context
+        for start in range(min(held, len(input_ids) - 1), len(input_ids), run):
+            chunk = ids[:, start : start + run]
             end = start + chunk.shape[1]
             inputs = CausalInputs.empty(1, chunk.shape[1])
             inputs.input_ids[0], inputs.history_ids[0] = chunk
@@ -330,7 +330,7 @@ def open_causal(bundle: Bundle, stage: CausalStage, device: Device) -> CausalDec
         "coarse": (sizes.coarse, precisions.coarse, space.coarse_choices),
     }[stage]
     engines = engine_directory(bundle, stage) if device.name == "tensorrt" else None
-    return CausalDecoder(bundle.graph(stage), size, choices, precision.kv_cache, device, engines)
+    return CausalDecoder(bundle.graph(stage), size, choices, precision.kv_cache, device.at(stage), engines)
 
 
 def open_fine(bundle: Bundle, device: Device) -> FineModel:
@@ -340,9 +340,9 @@ def open_fine(bundle: Bundle, device: Device) -> FineModel:
         half = bundle.manifest.precisions.fine.weights == "fp16"
         engines = engine_directory(bundle, "fine")
         profile = fine_profile(FINE_INPUTS[0], space.fine_window, space.fine_codebooks, half=half, engines=engines)
-    return FineModel(bundle.graph("fine"), space.fine_codebooks, space.codebook_size, device, profile)
+    return FineModel(bundle.graph("fine"), space.fine_codebooks, space.codebook_size, device.at("fine"), profile)
 
 
 def open_codec(bundle: Bundle, device: Device) -> CodecDecoder:
     """The codec of a bundle. TensorRT leaves it to CUDA: its chunks have all lengths."""
-    return CodecDecoder(bundle.graph("codec"), bundle.manifest.sizes.codec, device)
+    return CodecDecoder(bundle.graph("codec"), bundle.manifest.sizes.codec, device.at("codec"))

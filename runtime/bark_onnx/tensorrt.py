@@ -1,12 +1,12 @@
 """What TensorRT is told: for which shapes to build its engines, and where to keep them."""
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from .bundle import MANIFEST, Bundle, hash_file
+from .files import cache_directory
 from .sizes import TransformerSize
 
 ROWS = 8  # the most sequences together
@@ -69,9 +69,7 @@ def fine_profile(codes: str, frames: int, codebooks: int, *, half: bool, engines
 
 
 def engine_directory(bundle: Bundle, stage: str) -> Path:
-    """Where the engines of one graph are kept: below BARK_ONNX_CACHE, or below the user's cache directory."""
-    own, users = os.environ.get("BARK_ONNX_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    cache = Path(own) if own else (Path(users) if users else Path.home() / ".cache") / "bark-onnx"
-    directory = cache / "tensorrt" / hash_file(bundle.directory / MANIFEST)[:16] / stage
+    """Where the engines of one graph are kept."""
+    directory = cache_directory() / "tensorrt" / hash_file(bundle.directory / MANIFEST)[:16] / stage
     directory.mkdir(parents=True, exist_ok=True)
     return directory
