@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT := out
 
-.PHONY: run test lint full-size nano clean
+.PHONY: run test lint full-size nano gpu-report clean
 
 run: $(VENV)/runtime
 	@mkdir -p $(OUT)
@@ -22,6 +22,7 @@ lint: $(VENV)/installed
 
 # The published sizes with random weights: export, speak, measure. SIZE=large needs 16 GiB of memory and 12 GB of disk.
 SIZE ?= small
+GPU_TORCH ?= torch
 full-size: $(VENV)/installed
 	$(BIN)/python -m bark_onnx_bench.full_size $(SIZE) $(OUT)/full-size
 
@@ -31,8 +32,18 @@ nano: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[nano]'
 	$(BIN)/python -m bark_onnx_nano $(OUT)/bark-nano --work $(OUT)/nano
 
+# On a machine with an NVIDIA GPU: what needs one is tested and measured there, and the figures written to
+# benchmarks/results/cuda-report.json. An environment of its own, since onnxruntime-gpu takes onnxruntime's place.
+gpu-report:
+	test -x $(VENV)-gpu/bin/python || $(PYTHON) -m venv $(VENV)-gpu
+	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' $(GPU_TORCH)
+	$(VENV)-gpu/bin/pip uninstall --quiet --yes onnxruntime
+	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps onnxruntime-gpu
+	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check -e '.[gpu]'
+	$(VENV)-gpu/bin/python -m bark_onnx_bench.gpu_report $(OUT)/gpu-report
+
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(VENV)-gpu $(OUT)
 
 # What speaks; and what exports, measures and tests besides.
 $(VENV)/runtime: pyproject.toml .ci/constraints.txt

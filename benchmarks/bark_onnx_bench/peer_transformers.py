@@ -18,10 +18,10 @@ from .comparison import Peer, PeerRun, Seconds
 from .workload import SEMANTIC_TOKENS
 
 
-def transformers_peer(checkpoint: Path, dtype: torch.dtype) -> Peer:
-    """On the CPU, in this number format."""
-    name = {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
-    model = BarkModel.from_pretrained(checkpoint).eval().to(dtype)
+def transformers_peer(checkpoint: Path, dtype: torch.dtype, device: str = "cpu") -> Peer:
+    """On a device of torch's, in this number format."""
+    name = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
+    model = BarkModel.from_pretrained(checkpoint).eval().to(device, dtype)
     version = f"transformers {transformers.__version__}, torch {torch.__version__}"
     return Peer(f"transformers {name}", version, _runner(model))
 
@@ -45,10 +45,12 @@ def _runner(model: BarkModel) -> Callable[[int], PeerRun]:
         def timed(stage: str, work: Callable[[], Any]) -> Any:
             start = perf_counter()
             result = work()
+            if model.device.type == "cuda":
+                torch.cuda.synchronize()
             seconds[stage] = perf_counter() - start
             return result
 
-        text = torch.full((1, semantic.max_input_semantic_length), 100)
+        text = torch.full((1, semantic.max_input_semantic_length), 100, device=model.device)
         exactly: dict[str, Any] = {"max_new_tokens": SEMANTIC_TOKENS, "min_new_tokens": SEMANTIC_TOKENS}
         with torch.inference_mode():
             tokens = timed(

@@ -1,7 +1,7 @@
 """The workload on this runtime and on the other ways to run Bark, in turn, from the same checkpoint.
 
     python -m bark_onnx_bench.peers CHECKPOINT BUNDLE [BUNDLE ...] [--bf16] [--suno DIR]
-        [--bark-cpp BINARY --bark-cpp-model FILE] [--repeats 3] [--json FILE]
+        [--bark-cpp BINARY --bark-cpp-model FILE] [--device cpu] [--repeats 3] [--json FILE]
 
 transformers fp32 always runs, in bf16 too if asked to; suno-ai/bark where its package is installed or a checkout is
 given; bark.cpp where a built binary is given, with a model file that its own tools made from the same checkpoint. Turn
@@ -26,9 +26,9 @@ from .peer_transformers import transformers_peer
 from .workload import run_once
 
 
-def this_runtime(bundle: Path) -> Peer:
-    """A bundle on the CPU."""
-    bark = Bark.load(bundle, device="cpu")
+def this_runtime(bundle: Path, device: str = "cpu") -> Peer:
+    """A bundle on a device."""
+    bark = Bark.load(bundle, device=device)
 
     def run(seed: int) -> PeerRun:
         speech = run_once(bark, None, seed)
@@ -38,7 +38,12 @@ def this_runtime(bundle: Path) -> Peer:
 
 
 def gather(arguments: argparse.Namespace, threads: int) -> list[Peer]:
-    """All that were asked for and all that are here."""
+    """All that were asked for and all that are here. On a GPU, transformers in fp16 and this runtime."""
+    if arguments.device != "cpu":
+        return [
+            transformers_peer(arguments.checkpoint, torch.float16, arguments.device),
+            *(this_runtime(bundle, arguments.device) for bundle in arguments.bundles),
+        ]
     peers = [transformers_peer(arguments.checkpoint, torch.float32)]
     if arguments.bf16:
         peers.append(transformers_peer(arguments.checkpoint, torch.bfloat16))
@@ -53,6 +58,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="in Hugging Face's layout")
     parser.add_argument("bundles", type=Path, nargs="+")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda or cuda:1 for what runs there")
     parser.add_argument("--bf16", action="store_true", help="transformers in bfloat16 too")
     parser.add_argument("--suno", type=Path, metavar="DIR", help="a checkout of suno-ai/bark")
     parser.add_argument("--bark-cpp", type=Path, metavar="BINARY", help="bark.cpp's built examples/main")
@@ -70,6 +76,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 def command(arguments: argparse.Namespace) -> str:
     """What was asked for, without this machine's paths."""
     words = [arguments.checkpoint.name, *(bundle.name for bundle in arguments.bundles)]
+    words += ["--device", arguments.device] if arguments.device != "cpu" else []
     words += ["--bf16"] if arguments.bf16 else []
     words += ["--suno", "DIR"] if arguments.suno else []
     words += ["--bark-cpp", "BINARY", "--bark-cpp-model", arguments.bark_cpp_model.name] if arguments.bark_cpp else []

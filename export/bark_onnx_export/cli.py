@@ -13,6 +13,7 @@ import click
 from bark_onnx.bundle import KV_LAYOUTS, PRECISIONS, Bundle
 from bark_onnx.command import bundle_argument, check_writable
 from bark_onnx.compare import check_finite, table
+from bark_onnx.device import Device
 from bark_onnx.errors import BarkError
 from bark_onnx.excerpts import find_voices
 from bark_onnx.files import replacing
@@ -101,10 +102,12 @@ def _limit(context: click.Context, parameter: click.Parameter, values: tuple[str
     "--limit", "limits", multiple=True, metavar="NAME=VALUE", callback=_limit,
     help=f"--against: fail beyond this; NAME is one of {', '.join(FIGURES)}; repeatable.",
 )  # fmt: skip
+@click.option("--device", default="cpu", show_default=True, help="--against: where both run, as for `say`.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="--against: write the figures here too.")
 def verify(
     bundle: Path, checkpoint: str | None, codec: Path | None, model_size: str | None, against: Path | None,
-    voices: tuple[str, ...], tokens: int | None, limits: dict[str, float], json_file: Path | None,
+    voices: tuple[str, ...], tokens: int | None, limits: dict[str, float], device: str,
+    json_file: Path | None,
 ) -> None:  # fmt: skip
     """Check a bundle's files, run its graphs, and say how far they are from a checkpoint or another bundle.
 
@@ -120,7 +123,9 @@ def verify(
         check_writable(json_file, "--json", [".json"])
     opened = Bundle.open(bundle)
     if against:
-        _verify_against(Bundle.open(against), opened, voices, tokens or TOKENS, limits, json_file)
+        _verify_against(
+            Bundle.open(against), opened, voices, tokens or TOKENS, limits, Device.choose(device), json_file
+        )
     elif checkpoint:
         source = _open_checkpoint(checkpoint, codec, model_size)
         from .verify import verify as verify_checkpoint
@@ -137,7 +142,7 @@ def verify(
 
 def _verify_against(
     reference: Bundle, candidate: Bundle, names: tuple[str, ...], tokens: int, limits: dict[str, float],
-    json_file: Path | None,
+    device: Device, json_file: Path | None,
 ) -> None:  # fmt: skip
     """Print the table row by row, since a row can take half a minute."""
     check_same_model(reference, candidate)
@@ -146,7 +151,7 @@ def _verify_against(
     click.echo(f"{b.precision} against {a.precision}; {tokens} tokens; voice: {', '.join(voices)}")
     click.echo(HEADER)
     stages = []
-    for stage in measure(reference, candidate, list(voices.values()), tokens, limits, progress=True):
+    for stage in measure(reference, candidate, list(voices.values()), tokens, limits, device=device, progress=True):
         stages.append(stage)
         click.echo(stage)
     if json_file is not None:

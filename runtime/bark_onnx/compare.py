@@ -21,6 +21,7 @@ from .vocabulary import Vocabulary
 
 # Relative error (rms of the difference over rms of the reference) that a precision may have on any graph.
 LIMITS = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.2, "int4": 0.4}
+CPU = Device("cpu")
 PROMPT = 160  # more than one prefill run of the runtime
 STEPS = 8
 
@@ -84,9 +85,8 @@ def compare(stage: str, reference: Any, candidate: Any, vocabulary: Vocabulary, 
     )
 
 
-def open_network(bundle: Bundle, stage: str) -> CausalDecoder | FineModel | CodecDecoder:
-    """One network of a bundle on the CPU."""
-    device = Device.choose("cpu")
+def open_network(bundle: Bundle, stage: str, device: Device = CPU) -> CausalDecoder | FineModel | CodecDecoder:
+    """One network of a bundle."""
     if stage == "fine":
         return open_fine(bundle, device)
     if stage == "codec":

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from .arrays import FloatArray, IntArray
 from .bundle import STAGES, Bundle
-from .compare import compare_logits, open_network, signal_to_noise, spectral_distances
+from .compare import CPU, compare_logits, open_network, signal_to_noise, spectral_distances
+from .device import Device
 from .errors import BarkError, BundleError
 from .excerpts import Excerpt, excerpts
 from .voice import VoicePreset
@@ -104,6 +105,7 @@ def measure(
     tokens: int = TOKENS,
     limits: Mapping[str, float] | None = None,
     *,
+    device: Device = CPU,
     progress: bool = False,
 ) -> Iterator[StageQuality]:
     """One stage after the other, so that only two graphs are in memory at a time.
@@ -113,6 +115,7 @@ def measure(
         voices: from `find_voices`; all are used.
         tokens: semantic tokens to predict, shared out among the voices, and coarse codes of the same time.
         limits: by figure, in place of those of the stage's precision.
+        device: where both run.
         progress: show a progress bar on standard error where that is a terminal.
 
     Raises BundleError for logits or samples that are not numbers.
@@ -121,7 +124,7 @@ def measure(
     for stage in STAGES:
         parts = [excerpt for voice in voices for excerpt in excerpts(stage, voice, share, manifest)]
         shown = tqdm(parts, f"{stage:8}", leave=False, disable=None if progress else True)
-        outputs = _outputs(stage, reference, candidate, shown)
+        outputs = _outputs(stage, reference, candidate, shown, device)
         positions, nll, figures = _codec_figures(outputs) if stage == "codec" else _token_figures(outputs)
         own = LIMITS.get(getattr(manifest.precisions, stage).weights, LIMITS[manifest.precision])
         allowed = {**own, **CODEC_LIMITS, **(limits or {})}
@@ -135,9 +138,9 @@ def check_same_model(reference: Bundle, candidate: Bundle) -> None:
         raise BarkError(f"{reference.directory} and {candidate.directory} are bundles of different models")
 
 
-def _outputs(stage: str, reference: Bundle, candidate: Bundle, parts: Iterable[Excerpt]) -> _Outputs:
+def _outputs(stage: str, reference: Bundle, candidate: Bundle, parts: Iterable[Excerpt], device: Device) -> _Outputs:
     """Of each excerpt. One network runs it to its end, then the other: their threads would wait for each other."""
-    networks = {bundle.directory: open_network(bundle, stage) for bundle in (reference, candidate)}
+    networks = {bundle.directory: open_network(bundle, stage, device) for bundle in (reference, candidate)}
     for excerpt in parts:
         a, b = (excerpt.run(networks[bundle.directory]) for bundle in (reference, candidate))
         for bundle, output in ((reference, a), (candidate, b)):

@@ -1,0 +1,68 @@
+"""On a GPU: the CPU's tokens. Skipped where none answers; `make gpu-report` runs it where one does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bark_onnx import Bark, GenerationOptions, Request
+from bark_onnx import device as device_module
+from conftest import export
+from utterances import make_voice
+
+pytestmark = pytest.mark.skipif(
+    "CUDAExecutionProvider" not in device_module.ort.get_available_providers() or not device_module._gpu_answers(),
+    reason="no GPU answers here, or this ONNX Runtime has no CUDA",
+)
+GREEDY = GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temperature=0, max_seconds=1)
+
+
+@pytest.fixture(scope="module")
+def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    directory = tmp_path_factory.mktemp("gpu")
+    wanted = {"fp32": ("fp32", "portable"), "fp16": ("fp16", "static"), "portable": ("fp16", "portable")}
+    return {name: export(checkpoint, directory / name, *way) for name, way in wanted.items()}
+
+
+@pytest.mark.parametrize("length", [0, 300])
+def test_fp32_has_the_tokens_of_the_cpu(bark: Bark, bundles: dict[str, Path], length: int) -> None:
+    gpu, voice = Bark.load(bundles["fp32"], device="cuda"), make_voice(bark.vocabulary, length)
+    assert gpu.device.name == "cuda"
+    speech, expected = (model.generate("the world is music", voice, GREEDY, seed=0) for model in (gpu, bark))
+    for name in ("semantic", "coarse", "fine"):
+        assert np.array_equal(getattr(speech.tokens, name), getattr(expected.tokens, name))
+    assert np.abs(speech.waveform - expected.waveform).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["fp16", "portable"])
+def test_fp16_is_close(bark: Bark, bundles: dict[str, Path], name: str) -> None:
+    """Logits after the same prompt and tokens, within what half precision rounds."""
+    gpu, prompt = Bark.load(bundles[name], device="cuda"), np.arange(300)
+    assert gpu._networks is not None
+    assert bark._networks is not None
+    found = []
+    for networks in (gpu._networks, bark._networks):
+        decoder = networks.semantic
+        cache = decoder.new_cache()
+        logits = [decoder.prefill(cache, prompt).copy()]
+        logits += [decoder.decode_step(cache, [token])[0].copy() for token in (5, 6, 7)]
+        found.append(np.stack(logits))
+    error = np.sqrt(((found[0] - found[1]) ** 2).mean() / (found[1] ** 2).mean())
+    assert error < 2e-2
+
+
+def test_rows_together_have_the_tokens_of_each_alone(bundles: dict[str, Path]) -> None:
+    gpu = Bark.load(bundles["fp32"], device="cuda")
+    voices = [make_voice(gpu.vocabulary, length) for length in (0, 200, 400)]
+    requests = [Request("hello", voice, seed, GREEDY) for seed, voice in enumerate(voices)]
+    for request, speech in zip(requests, gpu.generate_batch(requests), strict=True):
+        alone = gpu.generate(request.text, request.voice, GREEDY, request.seed)
+        assert np.array_equal(speech.tokens.fine, alone.tokens.fine)
+
+
+def test_a_stream_has_the_same_codes(bundles: dict[str, Path]) -> None:
+    gpu = Bark.load(bundles["fp32"], device="cuda")
+    stream = gpu.stream("hello", options=GREEDY, seed=1)
+    assert len(list(stream)) > 1
+    assert stream.speech is not None
+    assert np.array_equal(stream.speech.tokens.coarse, gpu.generate("hello", options=GREEDY, seed=1).tokens.coarse)
