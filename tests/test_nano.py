@@ -14,7 +14,7 @@ from bark_onnx.voice import VoicePreset
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_nano import checkpoint, coarse, codebooks, codec, fine, phrases, semantic, speech, spelling, text, units
 from bark_onnx_nano.alignment import align
-from bark_onnx_nano.codes import Tokens
+from bark_onnx_nano.codes import VALIDATION, Tokens
 from bark_onnx_nano.recognise import WordErrors, distance, word_errors
 from bark_onnx_nano.training import Plan, Task, optimizers, train
 from bark_onnx_nano.transformer import Causal, build
@@ -154,7 +154,7 @@ def test_coarse_windows_are_the_runtime_s_contexts() -> None:
 
 
 def test_a_coarse_batch_asks_for_every_code_in_its_codebook() -> None:
-    tokens = some_tokens(coarse.VALIDATION + 20)
+    tokens = some_tokens(VALIDATION + 20)
     batch = coarse.Batches(tokens, seed=1)(0)
     again = coarse.Batches(tokens, seed=1)(0)
     assert all(torch.equal(batch[name], again[name]) for name in batch)
@@ -166,7 +166,7 @@ def test_a_coarse_batch_asks_for_every_code_in_its_codebook() -> None:
 
 
 def test_a_fine_batch_hides_what_it_asks_for() -> None:
-    tokens = some_tokens(fine.VALIDATION + 20)
+    tokens = some_tokens(VALIDATION + 20)
     for step in range(5):
         batch = fine.Batches(tokens, seed=1)(step)
         codes, targets, codebook = batch["codes"], batch["targets"], int(batch["codebook"])

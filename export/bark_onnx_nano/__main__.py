@@ -95,7 +95,7 @@ class Recipe:
 
 def presets(tokens: codes.Tokens) -> dict[str, int]:
     """An utterance for each voice's preset: not trained on, and long enough to fill the coarse history."""
-    unseen = min(semantic.VALIDATION, coarse.VALIDATION, fine.VALIDATION)
+    unseen = min(semantic.VALIDATION, codes.VALIDATION)
     return {
         voice: next(int(n) for n in indices if n < unseen and 256 <= len(tokens.semantic[n]) <= 340)
         for voice, indices in zip(units.VOICES, tokens.of_voice(), strict=True)

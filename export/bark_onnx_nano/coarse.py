@@ -10,14 +10,12 @@ from bark_onnx.coarse import coarse_context, coarse_history, flatten_codes
 
 from .alignment import align
 from .codebooks import Codebooks
-from .codes import Tokens
+from .codes import ROWS, VALIDATION, TokenBatches, Tokens
 from .training import Batch, Task
 from .transformer import Causal, build
 from .units import UNITS, VOCABULARY
 
 _V = VOCABULARY
-VALIDATION = 100  # utterances at the beginning
-ROWS = 4
 _SLIDE = 60
 _WITH_HISTORY = 0.85
 _PREFIX = _V.coarse_semantic_window + 1
@@ -40,17 +38,8 @@ def window(
     return context, ids[known:]
 
 
-class Batches:
-    """Batch n is a function of the seed and n; a batch has voices to go on from, or none."""
-
-    def __init__(self, tokens: Tokens, seed: int) -> None:
-        self.tokens, self.seed = tokens, seed
-        self.of_voice = [indices[indices >= VALIDATION] for indices in tokens.of_voice()]
-        self.voices = np.array([int(s[0]) // UNITS for s in tokens.semantic])
-
-    def __call__(self, step: int) -> Batch:
-        random = np.random.default_rng((self.seed, step))
-        return self.make(random.integers(VALIDATION, len(self.tokens), ROWS), random)
+class Batches(TokenBatches):
+    """A batch has voices to go on from, or none."""
 
     def make(self, indices: NDArray[np.int64], random: np.random.Generator) -> Batch:
         with_history = random.random() < _WITH_HISTORY

@@ -1,5 +1,6 @@
 """The spoken part of the corpus as tokens: what coarse and fine model learn from, and voices are made of."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from bark_onnx.voice import VoicePreset
 
 from . import corpus, mel
 from .codebooks import Codebooks
+from .training import Batch
 from .units import UNITS, VOCABULARY, VOICES
+
+VALIDATION = 100  # utterances at the beginning that the coarse and the fine model are not trained on
+ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,23 @@ class Tokens:
     def preset(self, index: int) -> VoicePreset:
         codes = self.codes[index]
         return VoicePreset(self.semantic[index], codes[: VOCABULARY.coarse_codebooks], codes)
+
+
+class TokenBatches(ABC):
+    """Batch n of a network's training is a function of the seed and n; the first utterances are kept for validation."""
+
+    def __init__(self, tokens: Tokens, seed: int) -> None:
+        self.tokens, self.seed = tokens, seed
+        self.of_voice = [indices[indices >= VALIDATION] for indices in tokens.of_voice()]
+        self.voices = np.array([int(s[0]) // UNITS for s in tokens.semantic])
+
+    def __call__(self, step: int) -> Batch:
+        random = np.random.default_rng((self.seed, step))
+        return self.make(random.integers(VALIDATION, len(self.tokens), ROWS), random)
+
+    @abstractmethod
+    def make(self, indices: NDArray[np.int64], random: np.random.Generator) -> Batch:
+        """A batch of these utterances."""
 
 
 def samples_of(codebooks: Codebooks, samples: NDArray[np.int16]) -> NDArray[np.int64]:

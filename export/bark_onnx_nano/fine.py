@@ -10,29 +10,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .codebooks import Codebooks
-from .codes import Tokens
+from .codes import ROWS, VALIDATION, TokenBatches, Tokens
 from .training import Batch, Task
 from .transformer import Fine, build
-from .units import UNITS, VOCABULARY
+from .units import VOCABULARY
 
 _V = VOCABULARY
-VALIDATION = 100  # utterances at the beginning
-ROWS = 4
 _WITH_HISTORY = 0.85
 _NONE = -100
 
 
-class Batches:
-    """Batch n is a function of the seed and n."""
-
-    def __init__(self, tokens: Tokens, seed: int) -> None:
-        self.tokens, self.seed = tokens, seed
-        self.of_voice = [indices[indices >= VALIDATION] for indices in tokens.of_voice()]
-        self.voices = np.array([int(s[0]) // UNITS for s in tokens.semantic])
-
-    def __call__(self, step: int) -> Batch:
-        random = np.random.default_rng((self.seed, step))
-        return self.make(random.integers(VALIDATION, len(self.tokens), ROWS), random)
+class Batches(TokenBatches):
+    """Windows filled with one utterance or several, and one codebook of them asked for."""
 
     def make(self, indices: np.typing.NDArray[np.int64], random: np.random.Generator) -> Batch:
         codebook = int(random.integers(_V.coarse_codebooks, _V.fine_codebooks))
