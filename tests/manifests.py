@@ -35,7 +35,7 @@ DELETED = object()
 def manifest(files: dict[str, FileEntry]) -> Manifest:
     """That of bark-small, the files aside."""
     transformer = TransformerSize(12, 12, 768, 1024, 129_600, 12_096)
-    causal = CausalPrecision("int8", "fp16", "fp32")
+    causal = CausalPrecision("int8", "fp16", "fp32", "int8")
     return Manifest(
         format=FORMAT_REVISION,
         model="suno/bark-small",

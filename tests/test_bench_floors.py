@@ -23,8 +23,8 @@ from bark_onnx_bench.floors import (
 from bark_onnx_bench.throughput import measure_limits
 
 SMALL = TransformerSize(12, 12, 768, 1024, 12_096, 12_096)
-INT8 = CausalPrecision("int8", "fp16", "fp32")
-FP32 = CausalPrecision("fp32", "fp32", "fp32")
+INT8 = CausalPrecision("int8", "fp16", "fp32", "int8")
+FP32 = CausalPrecision("fp32", "fp32", "fp32", "fp32")
 CHOICES = 2048
 
 # bark-small, by hand. A layer has 12 * 768^2 = 7 077 888 weights, twelve have 84 934 656, the head 2048 * 768 =
@@ -80,18 +80,18 @@ def test_the_codec_uses_each_layer_at_its_own_rate() -> None:
 
 
 def test_bytes_of_a_matrix_with_its_scales() -> None:
-    sizes = {form: matrix_bytes((768, 3072), form) for form in ("fp32", "fp16", "int8", "int4", "int8 blocks")}
+    sizes = {form: matrix_bytes((768, 3072), form) for form in ("fp32", "fp16", "int8", "int4", "int4 head")}
     weights = 768 * 3072
     assert sizes["fp32"] == 2 * sizes["fp16"] == 4 * weights
     assert sizes["int8"] == weights + 5 * 3072
     assert sizes["int4"] == weights / 2 + 4 * 24 * 3072
-    assert sizes["int8 blocks"] - sizes["int4"] == weights / 2
+    assert sizes["int4 head"] - sizes["int4"] == weights / 2
     with pytest.raises(BarkError, match="no floor is known for matrices stored as int3"):
         matrix_bytes((768, 3072), "int3")
 
 
 def test_int4_is_read_as_4_bits_and_multiplied_as_8() -> None:
-    work = decode_work(SMALL, CausalPrecision("int4", "fp16", "fp32"), CHOICES, 0)
+    work = decode_work(SMALL, CausalPrecision("int4", "fp16", "fp32", "int4"), CHOICES, 0)
     head = 1_572_864 + 4 * 1_572_864 // 32
     assert work.bytes_read == 84_934_656 // 2 + 4 * 84_934_656 // 32 + head
     assert work.multiply_adds == {"int8": 86_507_520, "fp32": 0}

@@ -69,9 +69,8 @@ def test_an_export_is_verified_and_says_so(exported: Export) -> None:
     assert all(error.within_limit for error in exported.errors)
     assert table(exported.errors) in exported.report
     transformers = [error.relative for error in exported.errors[:3]]
-    widest, narrowest = {"fp32": (1e-5, 0), "fp16": (1e-2, 1e-5), "int8": (0.1, 1e-3), "int4": (0.4, 1e-2)}[
-        exported.precision
-    ]
+    widest, narrowest = {"fp32": (1e-5, 0), "fp16": (1e-2, 1e-5), "int8": (0.1, 1e-3), "int4": (0.4, 1e-2),
+                        "mixed": (0.4, 1e-3)}[exported.precision]  # fmt: skip
     assert narrowest < min(transformers) <= max(transformers) < widest  # it is really that precision
     assert exported.errors[3].relative < 1e-5  # the codec is always fp32
 
@@ -79,11 +78,14 @@ def test_an_export_is_verified_and_says_so(exported: Export) -> None:
 def test_the_manifest_says_what_was_made(exported: Export) -> None:
     manifest = Bundle.open(exported.directory).manifest
     embeddings = "fp32" if exported.precision == "fp32" else "fp16"
+    form = "int8" if exported.precision == "mixed" else exported.precision
     assert (manifest.precision, manifest.model, manifest.revision) == (exported.precision, "bark-test", None)
     assert manifest.exporter == __version__
     for stage in ("semantic", "coarse", "fine"):
         precision = getattr(manifest.precisions, stage)
-        assert (precision.weights, precision.embeddings) == (exported.precision, embeddings)
+        assert (precision.weights, precision.embeddings) == (form, embeddings)
+    for causal in (manifest.precisions.semantic, manifest.precisions.coarse):
+        assert causal.step_weights == ("int4-128" if exported.precision == "mixed" else form)
     assert manifest.precisions.semantic.kv_cache == ("fp16" if exported.precision == "fp16" else "fp32")
     assert (manifest.precisions.codec.weights, manifest.precisions.codec.embeddings) == ("fp32", "fp32")
     assert manifest.files == list_files(exported.directory)

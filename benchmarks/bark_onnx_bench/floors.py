@@ -17,9 +17,9 @@ from bark_onnx.sizes import CodecSize, TransformerSize
 Matrix = tuple[int, int]  # inputs, outputs
 
 # The format in which matrices stored so are multiplied: int4's products are of 8 bits by 8 bits too (accuracy level 4).
-ARITHMETIC = {"fp32": "fp32", "fp16": "fp16", "int8": "int8", "int4": "int8"}
+ARITHMETIC = {"fp32": "fp32", "fp16": "fp16", "int8": "int8", "int4": "int8", "int4-128": "int8"}
 _FLOAT_BYTES = {"fp32": 4, "fp16": 2}
-_INT4_BLOCK = 32
+_BLOCKS = {"int4": 32, "int4-128": 128}  # inputs that share a scale
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,16 @@ def matrix_bytes(matrix: Matrix, stored: str) -> float:
     """Bytes of a weight matrix with its scales.
 
     int8 has a scale of 4 bytes and a zero point of 1 byte for each output; int4 has a scale of 4 bytes for each block
-    of 32 inputs of an output, and so has `int8 blocks`, the form of int4's head.
+    of 32 inputs of an output, or of 128; so has its head (`int4 head`), which is in 8 bits.
     """
     inputs, outputs = matrix
-    blocks = -(-inputs // _INT4_BLOCK) * outputs
+    form = stored.removesuffix(" head")
+    blocks = -(-inputs // _BLOCKS.get(form, 32)) * outputs
     forms: dict[str, float] = {
         **{form: size * inputs * outputs for form, size in _FLOAT_BYTES.items()},
         "int8": inputs * outputs + 5 * outputs,
-        "int4": inputs * outputs / 2 + 4 * blocks,
-        "int8 blocks": inputs * outputs + 4 * blocks,
+        **dict.fromkeys(_BLOCKS, inputs * outputs / 2 + 4 * blocks),
+        **{f"{blocked} head": inputs * outputs + 4 * blocks for blocked in _BLOCKS},
     }
     if stored not in forms:
         raise BarkError(f"no floor is known for matrices stored as {stored}")
@@ -91,9 +92,10 @@ def decode_work(size: TransformerSize, precision: CausalPrecision, choices: int,
     products = size.layers * 12 * size.width**2 + size.width * choices
     attention = 2 * size.layers * context * size.width
     kv_cache = attention * _FLOAT_BYTES[precision.kv_cache] * rows
-    weights = _causal_weights(size, precision.weights, choices)
+    weights = _causal_weights(size, precision.step_weights, choices)
     return Work(
-        round(weights + kv_cache), _sum((precision.weights, rows * products), (precision.kv_cache, rows * attention))
+        round(weights + kv_cache),
+        _sum((precision.step_weights, rows * products), (precision.kv_cache, rows * attention)),
     )
 
 
@@ -151,7 +153,7 @@ def codec_weights(size: CodecSize) -> Iterator[tuple[int, int]]:
 
 def _causal_weights(size: TransformerSize, stored: str, choices: int) -> float:
     layer = sum(matrix_bytes(matrix, stored) for matrix in layer_matrices(size.width))
-    return size.layers * layer + matrix_bytes((size.width, choices), "int8 blocks" if stored == "int4" else stored)
+    return size.layers * layer + matrix_bytes((size.width, choices), f"{stored} head" if stored in _BLOCKS else stored)
 
 
 def _sum(*counts: tuple[str, int]) -> dict[str, int]:

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from bark_onnx.bundle import FORMAT_REVISION, MANIFEST, STAGES, TOKENIZER, VOICES, Bundle, Manifest, Sizes, list_files
+from bark_onnx.bundle import (
+    FORMAT_REVISION,
+    MANIFEST,
+    STAGES,
+    TOKENIZER,
+    VOICES,
+    Bundle,
+    CausalPrecision,
+    Manifest,
+    Sizes,
+    list_files,
+)
 from bark_onnx.compare import GraphError, table
 from bark_onnx.errors import BarkError
 from bark_onnx.vocabulary import Vocabulary
@@ -28,7 +39,7 @@ class ExportOptions:
     """How to export.
 
     Args:
-        precision: fp32, fp16, int8 or int4.
+        precision: fp32, fp16, int8, int4 or mixed.
         layout: `static`, whose attention is ONNX Runtime's own and fastest there, or `portable`, of standard operators.
         tokenizer: tokenizer.json or vocab.txt; None for the checkpoint's own.
         voices: directory of voice presets; None for the checkpoint's own, if it has any.
@@ -55,8 +66,9 @@ def export_bundle(
     Raises BarkError, and then leaves nothing behind.
     """
     refuse_to_overwrite(target, force=options.force)
-    if options.layout == "portable" and options.precision == "int4":
-        raise BarkError("the portable layout has no int4: no standard operator multiplies with 4-bit blocks; use int8")
+    if options.layout == "portable" and options.precision in ("int4", "mixed"):
+        what = "no standard operator multiplies with 4-bit blocks"
+        raise BarkError(f"the portable layout has no {options.precision}: {what}; use int8")
     tokenizer, voices = _assets(checkpoint, options)
     vocabulary, precision = checkpoint.vocabulary, options.precision
     with new_directory(target, force=options.force) as directory:
@@ -115,17 +127,18 @@ def _export_stage(
     else:
         graph = codec_graph(module)
 
-    scratch = directory / "scratch"
+    own = getattr(precisions(options.precision), stage)
+    scratch, target = directory / "scratch", directory / f"{stage}.onnx"
     scratch.mkdir()
     try:
-        export_graph(graph, scratch / f"{stage}.onnx")
-        quantize(
-            scratch / f"{stage}.onnx", directory / f"{stage}.onnx", "fp32" if stage == "codec" else options.precision
-        )
+        export_graph(graph, scratch / target.name)
+        quantize(scratch / target.name, target, own.weights)
+        if isinstance(own, CausalPrecision) and own.step_weights != own.weights:
+            quantize(scratch / target.name, directory / f"{stage}.step.onnx", own.step_weights, beside=target)
     finally:
         shutil.rmtree(scratch)
     if options.layout == "portable":
-        check_portable(directory / f"{stage}.onnx")
+        check_portable(target)
 
 
 def _verified(checkpoint: Checkpoint, bundle: Bundle, report: Callable[[str], None]) -> list[GraphError]:

@@ -115,16 +115,38 @@ def check_portable(path: Path) -> None:
         raise BarkError(f"{path.name} is not valid ONNX: {one_line(str(error))}") from None
 
 
-def save_model(model: onnx.ModelProto, path: Path) -> None:
-    """Write a model; its weights go to `NAME.onnx.data` beside it where they are large."""
+def save_model(model: onnx.ModelProto, path: Path, beside: Path | None = None) -> None:
+    """Write a model; its weights go to `NAME.onnx.data` beside it where they are large.
+
+    Args:
+        beside: a model in the same directory; what is in its external data is not written again.
+    """
     model.ClearField("metadata_props")  # quantizers leave their names there
+    large = model.ByteSize() > LARGE
+    if beside is not None:
+        _share(model, beside)
     onnx.save_model(
         model,
         path,
-        save_as_external_data=model.ByteSize() > LARGE,
+        save_as_external_data=large,
         location=f"{path.name}.data",
         size_threshold=1024,
     )
+
+
+def _share(model: onnx.ModelProto, beside: Path) -> None:
+    """Have tensors of `model` refer to the external data of another model that has the same ones."""
+    theirs = onnx.load(beside, load_external_data=False).graph.initializer
+    external = {tensor.name: tensor for tensor in theirs if tensor.data_location == onnx.TensorProto.EXTERNAL}
+    for tensor in model.graph.initializer:
+        other = external.get(tensor.name)
+        if other is None or (other.data_type, other.dims) != (tensor.data_type, tensor.dims):
+            continue
+        entries = {entry.key: entry.value for entry in other.external_data}
+        with (beside.parent / entries["location"]).open("rb") as file:
+            file.seek(int(entries["offset"]))
+            if file.read(int(entries["length"])) == tensor.raw_data:
+                tensor.CopyFrom(other)
 
 
 @contextlib.contextmanager

@@ -4,9 +4,11 @@
     fp16   transformers: weights, activations and KV cache
     int8   transformers: matrices per channel, activations quantised as they come (8 bits by 8 bits, VNNI or AMX)
     int4   transformers: matrices in blocks of 32, symmetric; the head, where errors go straight into the logits, 8 bits
+    mixed  int8, but the decode steps of semantic and coarse model read matrices of 4 bits, in blocks of 128
 
-With int8 and int4 the embeddings are fp16: half the file, and an error a thousand times below the matrices'. The codec,
-2 % of the work, is always fp32.
+A decode step is bound by the bytes that it reads, a prefill and a fine pass by multiply-adds, which are fastest in 8
+bits: `mixed` has for each what it wants, and both sets of matrices in memory. With int8, int4 and mixed the embeddings
+are fp16: half the file, and an error a thousand times below the matrices'. The codec, 2 % of the work, is always fp32.
 """
 
 from pathlib import Path
@@ -21,7 +23,8 @@ from bark_onnx.bundle import CausalPrecision, GraphPrecision, Precisions
 
 from .graph import quiet, save_model
 
-INT4_BLOCK = 32
+BLOCKS = {"int4": 32, "int4-128": 128}
+STEP_FORM = "int4-128"
 INT4_ACCURACY = 4  # activations in 8 bits: the fast kernels
 
 
@@ -29,8 +32,9 @@ def precisions(precision: str) -> Precisions:
     """What the manifest says of each graph."""
     embeddings = "fp32" if precision == "fp32" else "fp16"
     kv_cache = "fp16" if precision == "fp16" else "fp32"
-    causal = CausalPrecision(precision, embeddings, kv_cache)
-    return Precisions(causal, causal, GraphPrecision(precision, embeddings), GraphPrecision("fp32", "fp32"))
+    matrices, steps = ("int8", STEP_FORM) if precision == "mixed" else (precision, precision)
+    causal = CausalPrecision(matrices, embeddings, kv_cache, steps)
+    return Precisions(causal, causal, GraphPrecision(matrices, embeddings), GraphPrecision("fp32", "fp32"))
 
 
 def cast_tensors(tensors: dict[str, Tensor], precision: str) -> dict[str, Tensor]:
@@ -43,14 +47,18 @@ def cast_tensors(tensors: dict[str, Tensor], precision: str) -> dict[str, Tensor
     }
 
 
-def quantize(source: Path, target: Path, precision: str) -> None:
-    """Write `target`, the transformer graph `source` with its matrices in this precision."""
+def quantize(source: Path, target: Path, form: str, beside: Path | None = None) -> None:
+    """Write `target`, the transformer graph `source` with its matrices in this format.
+
+    Args:
+        beside: a graph of the same transformer in the same directory, whose external data holds what both have alike.
+    """
     with quiet():
-        save_model(_quantized(source, precision), target)
+        save_model(_quantized(source, form), target, beside)
 
 
-def _quantized(source: Path, precision: str) -> onnx.ModelProto:
-    if precision == "int8":
+def _quantized(source: Path, form: str) -> onnx.ModelProto:
+    if form == "int8":
         scratch = source.with_suffix(".int8")
         quantize_dynamic(
             source,
@@ -65,13 +73,13 @@ def _quantized(source: Path, precision: str) -> onnx.ModelProto:
         model = onnx.load(scratch)
     else:
         model = onnx.load(source)
-    if precision == "int4":
+    if form in BLOCKS:
         head = _head(model)
         for bits, excluded in ((4, [head]), (8, [])):
             quantizer = MatMulNBitsQuantizer(
                 model,
                 bits=bits,
-                block_size=INT4_BLOCK,
+                block_size=BLOCKS[form],
                 is_symmetric=True,
                 accuracy_level=INT4_ACCURACY,
                 nodes_to_exclude=excluded,

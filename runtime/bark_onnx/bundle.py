@@ -2,6 +2,7 @@
 
     manifest.json       what this file reads and writes
     semantic.onnx coarse.onnx fine.onnx codec.onnx   (NAME.onnx.data beside them where the weights are large)
+    semantic.step.onnx coarse.step.onnx              where a decode step has weights of its own
     tokenizer.json
     voices/v2/en_speaker_6.npz ...
 
@@ -17,20 +18,21 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from .errors import BarkError, BundleError, reason
 from .sizes import CodecSize, TransformerSize, misfits
 from .vocabulary import Vocabulary
 
-FORMAT_REVISION = 2
+FORMAT_REVISION = 3
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 VOICES = "voices"
 EMBEDDED = Path(__file__).with_name("nano")  # the bundle that comes with the package
-PRECISIONS = ("fp32", "fp16", "int8", "int4")
+PRECISIONS = ("fp32", "fp16", "int8", "int4", "mixed")
 KV_LAYOUTS = ("static", "portable")
 STAGES = ("semantic", "coarse", "fine", "codec")
+CausalStage: TypeAlias = Literal["semantic", "coarse"]
 MAX_MANIFEST_BYTES = 4 << 20
 
 # The most that is believed of a transformer's sizes, since they decide how much memory is asked for.
@@ -47,11 +49,12 @@ class GraphPrecision:
 
 @dataclass(frozen=True)
 class CausalPrecision:
-    """The same for a causal decoder, which has a KV cache too."""
+    """The same for a causal decoder, which has a KV cache too, and may have other matrices for its decode steps."""
 
     weights: str
     embeddings: str
     kv_cache: str
+    step_weights: str
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,11 @@ class Bundle:
     def graph(self, stage: str) -> Path:
         return self.directory / f"{stage}.onnx"
 
+    def step_graph(self, stage: CausalStage) -> Path | None:
+        """The graph of a decode step, where it is not the prefill's."""
+        precision: CausalPrecision = getattr(self.manifest.precisions, stage)
+        return None if precision.step_weights == precision.weights else self.directory / f"{stage}.step.onnx"
+
     @property
     def tokenizer(self) -> Path:
         return self.directory / TOKENIZER
@@ -209,6 +217,8 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
     for stage, causal in (("semantic", manifest.precisions.semantic), ("coarse", manifest.precisions.coarse)):
         if causal.kv_cache not in ("fp32", "fp16"):
             yield f"precisions.{stage}.kv_cache is {causal.kv_cache!r}, not fp32 or fp16"
+        if causal.step_weights != causal.weights and f"{stage}.step.onnx" not in manifest.files:
+            yield f"files lacks {stage}.step.onnx"
     for name in [f"{stage}.onnx" for stage in STAGES] + [TOKENIZER]:
         if name not in manifest.files:
             yield f"files lacks {name}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from . import __version__, tuning
-from .bundle import STAGES, Bundle
+from .bundle import STAGES, Bundle, CausalPrecision
 from .command import Commands, bundle_argument
 from .say import say
 
@@ -37,15 +37,18 @@ def info(bundle: Path) -> None:
     )
     for stage in STAGES:
         size, precision = getattr(manifest.sizes, stage), getattr(manifest.precisions, stage)
-        weights = sum(entry.bytes for name, entry in manifest.files.items() if name.startswith(f"{stage}.onnx"))
+        weights = sum(entry.bytes for name, entry in manifest.files.items() if name.startswith(f"{stage}."))
         shape = (
             f"{size.filters} filters"
             if stage == "codec"
             else f"{size.layers} layers, {size.heads} heads, width {size.width}"
         )
-        kv_cache = f", KV cache {precision.kv_cache}" if stage in ("semantic", "coarse") else ""
+        kv_cache = f", KV cache {precision.kv_cache}" if isinstance(precision, CausalPrecision) else ""
+        steps = ""
+        if isinstance(precision, CausalPrecision) and precision.step_weights != precision.weights:
+            steps = f" ({precision.step_weights} in decode steps)"
         click.echo(
-            f"{stage:9}  {shape}; weights {precision.weights}, embeddings {precision.embeddings}{kv_cache}; "
+            f"{stage:9}  {shape}; weights {precision.weights}{steps}, embeddings {precision.embeddings}{kv_cache}; "
             f"{weights / 1e6:.1f} MB"
         )
     total = sum(entry.bytes for entry in manifest.files.values())

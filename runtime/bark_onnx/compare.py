@@ -20,7 +20,7 @@ from .models import CausalDecoder, CodecDecoder, FineModel, open_causal, open_co
 from .vocabulary import Vocabulary
 
 # Relative error (rms of the difference over rms of the reference) that a precision may have on any graph.
-LIMITS = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.2, "int4": 0.4}
+LIMITS = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.2, "int4": 0.4, "mixed": 0.4}
 CPU = Device("cpu")
 PROMPT = 160  # more than one prefill run of the runtime
 STEPS = 8

@@ -6,13 +6,13 @@ This is the only file that names graph inputs and outputs; the exporter takes th
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import FloatArray, IntArray, Waveform
-from .bundle import Bundle
+from .bundle import Bundle, CausalStage
 from .device import Device
 from .errors import DeviceError
 from .session import Binding, Feed, Graph, Memory, Shapes
@@ -30,7 +30,6 @@ KV_CACHE_DTYPES: dict[str, type[np.generic]] = {"fp32": np.float32, "fp16": np.f
 # them afterwards: runs of this size skip most of what lies above the diagonal, and their scores stay in the cache.
 PREFILL_CHUNK = 128
 
-CausalStage: TypeAlias = Literal["semantic", "coarse"]
 IdArray: TypeAlias = NDArray[np.int64]
 
 
@@ -109,17 +108,12 @@ class CausalDecoder:
     """
 
     def __init__(
-        self,
-        path: Path,
-        size: TransformerSize,
-        choices: int,
-        kv_cache: str,
-        device: Device,
-        engines: Path | None = None,
-    ) -> None:
+        self, path: Path, size: TransformerSize, choices: int, kv_cache: str, device: Device,
+        step: Path | None = None, engines: Path | None = None,
+    ) -> None:  # fmt: skip
         """`choices` is the number of ids that can be sampled, `kv_cache` the cache's precision.
 
-        TensorRT keeps what it builds in `engines`.
+        `step` is the graph of a decode step, if it is not the same; TensorRT keeps what it builds in `engines`.
         """
         self.size = size
         self.device = device
@@ -131,9 +125,7 @@ class CausalDecoder:
         inputs = {**inputs, **dict.fromkeys(cache_names("past", size.layers), cache)}
         logits = (np.float32, (None, choices))
         outputs: Shapes = {LOGITS: logits, **dict.fromkeys(cache_names("present", size.layers), cache)}
-        if engines is None:
-            self._prefill = self._step = Graph(path, device, inputs, outputs)
-        else:  # TensorRT optimises for one length
+        if engines is not None:  # TensorRT optimises for one length
             *id_names, row = CAUSAL_INPUTS[:4]
             names, half = cache_names("past", size.layers), kv_cache == "fp16"
             self._prefill, self._step = (
@@ -141,6 +133,9 @@ class CausalDecoder:
                       causal_profile(id_names, row, names, size, span, half=half, engines=engines / phase))
                 for phase, span in (("prefill", (1, size.context - 1, size.context)), ("step", (1, 1, 1)))
             )  # fmt: skip
+        else:
+            self._prefill = Graph(path, device, inputs, outputs)
+            self._step = self._prefill if step is None else Graph(step, device, inputs, outputs)
 
     def new_cache(self, rows: int = 1) -> KVCache:
         if self.device.name == "tensorrt" and rows > ROWS:
@@ -330,7 +325,8 @@ def open_causal(bundle: Bundle, stage: CausalStage, device: Device) -> CausalDec
         "coarse": (sizes.coarse, precisions.coarse, space.coarse_choices),
     }[stage]
     engines = engine_directory(bundle, stage) if device.name == "tensorrt" else None
-    return CausalDecoder(bundle.graph(stage), size, choices, precision.kv_cache, device.at(stage), engines)
+    step = bundle.step_graph(stage)
+    return CausalDecoder(bundle.graph(stage), size, choices, precision.kv_cache, device.at(stage), step, engines)
 
 
 def open_fine(bundle: Bundle, device: Device) -> FineModel:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from . import tuning
 from .arrays import IntArray, Waveform, check_tokens
-from .bundle import Bundle
+from .bundle import Bundle, CausalStage
 from .coarse import CoarseSequence, coarse_windows
 from .codec import waveform
 from .device import Device
@@ -29,7 +29,7 @@ from .errors import BarkError, BarkWarning, DeviceError
 from .fine import FineSequence, fine_codes, fine_windows
 from .job import BatchError, Request
 from .journal import Journal
-from .models import CausalDecoder, CausalStage, KVCache, open_causal, open_codec, open_fine, open_networks
+from .models import CausalDecoder, KVCache, open_causal, open_codec, open_fine, open_networks
 from .narration import History, NarrationOptions, Plan, SpokenPassage, narrate, speakable
 from .options import GenerationOptions
 from .sampling import draw_seed, random_stream

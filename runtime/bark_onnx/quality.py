@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .arrays import FloatArray, IntArray
-from .bundle import STAGES, Bundle
+from .bundle import STAGES, Bundle, CausalPrecision, GraphPrecision
 from .compare import CPU, compare_logits, open_network, signal_to_noise, spectral_distances
 from .device import Device
 from .errors import BarkError, BundleError
@@ -126,9 +126,15 @@ def measure(
         shown = tqdm(parts, f"{stage:8}", leave=False, disable=None if progress else True)
         outputs = _outputs(stage, reference, candidate, shown, device)
         positions, nll, figures = _codec_figures(outputs) if stage == "codec" else _token_figures(outputs)
-        own = LIMITS.get(getattr(manifest.precisions, stage).weights, LIMITS[manifest.precision])
+        own = LIMITS[_form(getattr(manifest.precisions, stage))]
         allowed = {**own, **CODEC_LIMITS, **(limits or {})}
         yield StageQuality(stage, positions, nll, figures, {name: allowed[name] for name in figures})
+
+
+def _form(precision: CausalPrecision | GraphPrecision) -> str:
+    """The format of the matrices that decide how good a stage is: most tokens come from decode steps."""
+    form = precision.step_weights if isinstance(precision, CausalPrecision) else precision.weights
+    return form.partition("-")[0]
 
 
 def check_same_model(reference: Bundle, candidate: Bundle) -> None:

@@ -22,11 +22,11 @@ from time import perf_counter
 
 import numpy as np
 
-from .bundle import MANIFEST, STAGES, Bundle, hash_file
+from .bundle import MANIFEST, STAGES, Bundle, CausalStage, hash_file
 from .device import MOST_THREADS, Device
 from .errors import BarkWarning
 from .files import cache_directory, replacing
-from .models import CausalStage, open_causal, open_codec, open_fine
+from .models import open_causal, open_codec, open_fine
 
 GAIN = 0.97  # more threads must be this much faster: they are the machine's, not ours
 _FRAMES = 384  # of the codec: 5.12 s

@@ -1,0 +1,119 @@
+"""`mixed`: 8-bit matrices for prefills, 4-bit ones for decode steps, and what both have alike stored once."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from bark_onnx import Bark, BarkError, BundleError, GenerationOptions, Request
+from bark_onnx.bundle import MANIFEST, Bundle
+from bark_onnx.quality import measure
+from bark_onnx_export.checkpoint import open_checkpoint
+from bark_onnx_export.convert import ExportOptions, export_bundle
+from command import run
+from conftest import export
+from utterances import make_voice
+
+STAGES = ("semantic", "coarse")
+OPTIONS = GenerationOptions(max_seconds=0.6)
+
+
+@pytest.fixture(scope="module")
+def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """mixed and int8, with weights beside the graphs, as large ones have them."""
+    directory = tmp_path_factory.mktemp("mixed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bark_onnx_export.graph.LARGE", 1 << 14)
+        return {name: export(checkpoint, directory / name, name, verify=True) for name in ("mixed", "int8")}
+
+
+@pytest.fixture(scope="module")
+def mixed(bundles: dict[str, Path]) -> Bark:
+    return Bark.load(bundles["mixed"], device="cpu", threads=1)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_phase_has_the_operators_it_wants(bundles: dict[str, Path], stage: str) -> None:
+    prefill, step = (
+        {node.op_type for node in onnx.load(bundles["mixed"] / name, load_external_data=False).graph.node}
+        for name in (f"{stage}.onnx", f"{stage}.step.onnx")
+    )
+    assert "MatMulInteger" in prefill
+    assert "MatMulNBits" not in prefill
+    assert "MatMulNBits" in step
+    assert not {"MatMulInteger", "MatMul"} & step
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_embeddings_are_stored_once(bundles: dict[str, Path], stage: str) -> None:
+    model = onnx.load(bundles["mixed"] / f"{stage}.step.onnx", load_external_data=False)
+    places = {
+        tensor.name: {entry.key: entry.value for entry in tensor.external_data}["location"]
+        for tensor in model.graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+    }
+    shared = {name for name, place in places.items() if place == f"{stage}.onnx.data"}
+    assert {"token_embedding.weight", "position_embedding.weight"} <= shared
+    assert any(place == f"{stage}.step.onnx.data" for place in places.values())
+    own = (bundles["mixed"] / f"{stage}.step.onnx.data").stat().st_size
+    assert own < (bundles["mixed"] / f"{stage}.onnx.data").stat().st_size
+
+
+def test_prefill_is_int8_s_and_steps_are_not(bundles: dict[str, Path], mixed: Bark) -> None:
+    int8 = Bark.load(bundles["int8"], device="cpu", threads=1)
+    prompt = np.arange(200)
+    logits = []
+    for bark in (mixed, int8):
+        assert bark._networks is not None
+        decoder = bark._networks.coarse
+        cache = decoder.new_cache()
+        logits.append((decoder.prefill(cache, prompt).copy(), decoder.decode_step(cache, [5])[0].copy()))
+    (prefill, step), (expected, step_of_int8) = logits
+    assert np.array_equal(prefill, expected)
+    error = np.linalg.norm(step - step_of_int8) / np.linalg.norm(step_of_int8)
+    assert 1e-3 < error < 0.4
+
+
+def test_it_speaks_alone_together_and_streamed(mixed: Bark) -> None:
+    voice = make_voice(mixed.vocabulary, 120)
+    speech = mixed.generate("hello", voice, OPTIONS, seed=1)
+    assert np.isfinite(speech.waveform).all()
+    assert np.array_equal(mixed.generate("hello", voice, OPTIONS, seed=1).tokens.fine, speech.tokens.fine)
+    stream = mixed.stream("hello", voice, OPTIONS, seed=1)
+    list(stream)
+    assert stream.speech is not None
+    assert np.array_equal(stream.speech.tokens.coarse, speech.tokens.coarse)
+    pair = mixed.generate_batch([Request("hello", voice, 1, OPTIONS), Request("dog", None, 2, OPTIONS)])
+    assert [len(one.waveform) > 0 for one in pair] == [True, True]
+
+
+def test_verify_judges_it_by_its_steps(bundles: dict[str, Path], bundle: Path) -> None:
+    opened = Bundle.open(bundles["mixed"])
+    voice = make_voice(opened.manifest.vocabulary, 100)
+    assert voice is not None
+    stages = {stage.stage: stage for stage in measure(Bundle.open(bundle), opened, [voice], 32)}
+    assert stages["coarse"].limits["kl"] == 0.08  # int4's
+    assert stages["fine"].limits["kl"] == 0.02  # int8's
+    assert stages["coarse"].figures["kl"] > 0
+
+
+def test_info_tells_both(bundles: dict[str, Path]) -> None:
+    lines = run("info", bundles["mixed"]).stdout.decode().splitlines()
+    (coarse,) = (line for line in lines if line.startswith("coarse"))
+    assert "weights int8 (int4-128 in decode steps)" in coarse
+
+
+def test_a_bundle_without_its_step_graph_is_refused(bundles: dict[str, Path], tmp_path: Path) -> None:
+    document = json.loads((bundles["mixed"] / MANIFEST).read_text())
+    for name in ("coarse.step.onnx", "coarse.step.onnx.data"):
+        del document["files"][name]
+    (tmp_path / MANIFEST).write_text(json.dumps(document))
+    with pytest.raises(BundleError, match=r"files lacks coarse\.step\.onnx"):
+        Bundle.open(tmp_path)
+
+
+def test_the_portable_layout_has_no_such_thing(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(BarkError, match="has no mixed"):
+        export_bundle(open_checkpoint(str(checkpoint)), tmp_path / "bundle", ExportOptions("mixed", "portable"))
