@@ -68,8 +68,9 @@ class SpeakerClassifier:
         return min(self.means, key=lambda voice: float((((of - self.means[voice]) / self.deviation) ** 2).sum()))
 
 
+GREEDY = GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temperature=0)
 WAYS = {
-    "greedy": GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temperature=0),
+    "greedy": GREEDY,
     "sampled": GenerationOptions(),
 }
 

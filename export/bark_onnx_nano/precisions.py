@@ -1,4 +1,4 @@
-"""What each precision costs the trained voice: words, likelihood, tokens, bytes, time. The result is JSON.
+"""What each precision, and the fast profile, cost the trained voice: words, likelihood, tokens, bytes, time. As JSON.
 
     python -m bark_onnx_nano.precisions CHECKPOINT OUT.json [--sentences N]
 
@@ -10,19 +10,22 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import mean, median
 from time import perf_counter
 
 from bark_onnx import Bark
 from bark_onnx.bundle import PRECISIONS, Bundle
 from bark_onnx.excerpts import find_voices
+from bark_onnx.options import PROFILES
 from bark_onnx.quality import measure
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 
 from . import text
 from .checkpoint import VOICE_NAMES
-from .evaluate import WAYS, heard
+from .evaluate import GREEDY, heard
 from .recognise import distance
 
 TOKENS = 2048  # all of the presets
@@ -35,7 +38,7 @@ def speak(directory: Path, sentences: Sequence[str]) -> tuple[dict[str, object],
     tokens, start, seconds = [], perf_counter(), 0.0
     waves = {}
     for voice in VOICE_NAMES.values():
-        said = [bark.generate(sentence, voice=voice, options=WAYS["greedy"], seed=0) for sentence in sentences]
+        said = [bark.generate(sentence, voice=voice, options=GREEDY, seed=0) for sentence in sentences]
         waves[voice] = [speech.waveform for speech in said]
         tokens += [speech.tokens.semantic.tolist() for speech in said]
         seconds += sum(speech.duration for speech in said)
@@ -71,9 +74,39 @@ def compare(checkpoint: Path, sentences: Sequence[str], work: Path) -> dict[str,
         figures["semantic_tokens_changed"] = round(changed / sum(map(len, reference)), 4)
         if precision != PRECISIONS[0]:
             figures["teacher_forced"] = quality(work / PRECISIONS[0], directory)
+        if precision == "int8":
+            figures["fast_profile"] = fast_profile(directory, sentences)
         result[precision] = figures
         print(precision, json.dumps(figures), flush=True)
     return result
+
+
+def fast_profile(directory: Path, sentences: Sequence[str]) -> dict[str, object]:
+    """What the fast profile changes, greedy: coarse codes of the same semantic tokens, fine ones of the same coarse ones.
+
+    The first code that differs has those after it differ too, so the median place of the first is told as well.
+    """
+    bark = Bark.load(directory, device="cpu")
+    fast = replace(GREEDY, **PROFILES["fast"])
+    figures: dict[str, object] = {}
+    for voice in VOICE_NAMES.values():
+        coarse_changed, fine_changed, first, waves = [], [], [], []
+        for sentence in sentences:
+            semantic = bark.semantic(sentence, voice, GREEDY, seed=0)
+            a, b = (bark.coarse(semantic, voice, options, seed=0) for options in (GREEDY, fast))
+            fine, other = (bark.fine(a, voice, options, seed=0) for options in (GREEDY, fast))
+            differs = (a != b).any(axis=0)
+            coarse_changed.append(float((a != b).mean()))
+            fine_changed.append(float((fine != other)[len(a) :].mean()))
+            first.append(float(differs.argmax() / bark.vocabulary.coarse_rate) if differs.any() else float("inf"))
+            waves.append(bark.decode(bark.fine(b, voice, fast, seed=0)))
+        figures[voice] = {
+            **heard(sentences, waves),
+            "coarse_codes_changed": round(mean(coarse_changed), 4),
+            "first_changed_after_seconds": round(median(first), 2) if median(first) < float("inf") else None,
+            "fine_codes_changed": round(mean(fine_changed), 4),
+        }
+    return figures
 
 
 def main() -> None:

@@ -13,16 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bark_onnx import Bark, GenerationOptions
+from bark_onnx import Bark
 
 from . import codes, mel, text
 from .checkpoint import VOICE_NAMES
 from .codebooks import Codebooks
-from .evaluate import Wave, heard, log_spectral_distance, spoken_tokens, synthesized
+from .evaluate import GREEDY, Wave, heard, log_spectral_distance, spoken_tokens, synthesized
 from .units import VOICES
 
 _FIGURES = 2  # sentences of each voice
-_GREEDY = GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temperature=0)
 
 
 def measure(
@@ -34,13 +33,13 @@ def measure(
     true = [codes.samples_of(codebooks, np.rint(wave * 32768).astype(np.int16)) for wave in own]
     spoken: dict[str, list[Wave]] = {
         "codec": [bark.decode(c) for c in true],
-        "codec_two_codebooks_given": [bark.decode(bark.fine(c[:2], voice=preset, options=_GREEDY)) for c in true],
+        "codec_two_codebooks_given": [bark.decode(bark.fine(c[:2], voice=preset, options=GREEDY)) for c in true],
         "semantic_given": [],
-        "text": [bark.generate(sentence, voice=preset, options=_GREEDY).waveform for sentence in sentences],
+        "text": [bark.generate(sentence, voice=preset, options=GREEDY).waveform for sentence in sentences],
     }
     for sentence in sentences:
-        coarse = bark.coarse(spoken_tokens(sentence, voice), voice=preset, options=_GREEDY)
-        spoken["semantic_given"].append(bark.decode(bark.fine(coarse, voice=preset, options=_GREEDY)))
+        coarse = bark.coarse(spoken_tokens(sentence, voice), voice=preset, options=GREEDY)
+        spoken["semantic_given"].append(bark.decode(bark.fine(coarse, voice=preset, options=GREEDY)))
     result: dict[str, object] = {"synthesizer": heard(sentences, own)}
     for stage, waves in spoken.items():
         result[stage] = heard(sentences, waves)
