@@ -82,7 +82,7 @@ def compare(checkpoint: Path, sentences: Sequence[str], work: Path) -> dict[str,
 
 
 def fast_profile(directory: Path, sentences: Sequence[str]) -> dict[str, object]:
-    """What the fast profile changes, greedy: coarse codes of the same semantic tokens, fine ones of the same coarse ones.
+    """What the fast profile changes, greedy: coarse codes of the same semantic tokens, fine ones of the same coarse.
 
     The first code that differs has those after it differ too, so the median place of the first is told as well.
     """
