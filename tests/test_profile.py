@@ -20,7 +20,9 @@ GREEDY_FAST = GenerationOptions.fast(text_temperature=0, coarse_temperature=0, f
 
 
 def test_the_default_is_the_reference_s() -> None:
-    assert GenerationOptions() == GenerationOptions(max_coarse_history=630, sliding_window=60, fine_padding=True)
+    assert GenerationOptions() == GenerationOptions(
+        max_coarse_history=630, sliding_window=60, max_fine_history=512, fine_padding=True
+    )
     assert GenerationOptions.fast(sliding_window=60, max_seconds=3).sliding_window == 60
     assert GenerationOptions.fast(max_seconds=3).max_seconds == 3
 
@@ -54,6 +56,18 @@ def test_fine_codes_are_the_model_s_on_what_there_is(bark: Bark) -> None:
     for codebook in range(2, 8):
         codes[codebook, -50:] = bark._networks.fine.logits(codes[None], codebook)[0, -50:].argmax(axis=-1)
     assert np.array_equal(bark.fine(coarse, voice, GREEDY_FAST, seed=0), codes[:, -50:])
+
+
+@pytest.mark.parametrize(("limit", "seen"), [(0, 0), (10, 10), (128, 90), (512, 90)])
+def test_no_more_of_the_voice_is_seen_than_asked_for(bark: Bark, limit: int, seen: int) -> None:
+    voice = make_voice(bark.vocabulary, 60)  # 90 frames
+    options = GenerationOptions.fast(max_fine_history=limit)
+    sequence = FineSequence(voice, options, bark.vocabulary, random_stream(0, "fine"))
+    sequence.hear(np.zeros((2, 40), np.int64), ended=True)
+    sequence.begin_window()
+    assert voice is not None
+    assert sequence.window.shape == (8, seen + 40)
+    assert np.array_equal(sequence.window[:, :seen], voice.fine[:, 90 - seen :])
 
 
 def test_half_the_prefills(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:

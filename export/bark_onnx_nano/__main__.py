@@ -24,8 +24,8 @@ CODEC_SHARDS = 12
 
 PLANS = {
     "semantic": Plan(steps=9000, rate=3e-3, matrix_rate=3e-3, decay=0.65),
-    "coarse": Plan(steps=4000, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
-    "fine": Plan(steps=1000, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
+    "coarse": Plan(steps=6000, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
+    "fine": Plan(steps=2500, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
     "codec": Plan(steps=4000, rate=1e-3, weight_decay=0.0, decay=0.5),
     "adversarial": Plan(steps=600, rate=3e-4, weight_decay=0.0),
 }

@@ -79,7 +79,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sentences = text.held_out()[: arguments.sentences]
     bark, codebooks = Bark.load(arguments.bundle), Codebooks.load(arguments.codebooks)
-    result = {}
+    result: dict[str, object] = {"sentences": len(sentences)}
     for voice in VOICES:
         result[VOICE_NAMES[voice]], pairs = measure(bark, codebooks, sentences, voice)
         for n in range(_FIGURES if arguments.figures else 0):

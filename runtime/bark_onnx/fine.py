@@ -62,7 +62,9 @@ class FineSequence:
         given: int | None = None,
     ) -> None:
         codebooks = vocabulary.fine_codebooks
-        history = np.zeros((codebooks, 0), np.int64) if voice is None else voice.fine[:, -vocabulary.fine_history :]
+        before = np.zeros((codebooks, 0), np.int64) if voice is None else voice.fine
+        longest = min(options.max_fine_history, vocabulary.fine_history)
+        history = before[:, max(0, before.shape[1] - longest) :]
         self.given = vocabulary.coarse_codebooks if given is None else given
         self.frames = 0  # of the utterance, heard so far
         self.heard_all = False
@@ -87,6 +89,11 @@ class FineSequence:
         """The codes [codebooks, n] of frames from `start` to `stop`; None: to the last heard."""
         stop = self.frames if stop is None else stop
         return self._codes[:, self._before + start : self._before + stop]
+
+    @property
+    def window_count(self) -> int:
+        """Windows of the whole utterance, once it has been heard."""
+        return len(fine_windows(self.frames, self._before, self._vocabulary, padding=self._padding))
 
     @property
     def can_begin(self) -> bool:

@@ -8,10 +8,10 @@ from .errors import require
 from .vocabulary import Vocabulary
 
 # The fast profile's coarse windows move on by 138 codes instead of 60 and see 552 before them instead of 630: the same
-# number of positions at the end of a window, and half the prefills.
+# number of positions at the end of a window, half the prefills. Its fine windows hold as much history as a stream's.
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "reference": {},
-    "fast": {"max_coarse_history": 552, "sliding_window": 138, "fine_padding": False},
+    "fast": {"max_coarse_history": 552, "sliding_window": 138, "max_fine_history": 128, "fine_padding": False},
 }
 
 
@@ -29,6 +29,7 @@ class GenerationOptions:
         max_seconds: stop the semantic stage when its tokens last longer; the token that crosses the limit is kept.
         max_coarse_history: flattened coarse codes of context, at most what the model has been trained with.
         sliding_window: flattened coarse codes generated before the context moves on.
+        max_fine_history: frames of the voice that the fine model sees, at most half its window.
         fine_padding: fill a fine window up to the model's whole length, as the reference does, though there are fewer
             frames; False runs the model on what there is.
         allow_early_stop: whether the model may end the utterance; False speaks until a limit, for measurements.
@@ -43,6 +44,7 @@ class GenerationOptions:
     max_seconds: float | None = None
     max_coarse_history: int = 630
     sliding_window: int = 60
+    max_fine_history: int = 512
     fine_padding: bool = True
     allow_early_stop: bool = True
 
@@ -62,6 +64,7 @@ class GenerationOptions:
             "max_seconds must be over 0": self.max_seconds is None or self.max_seconds > 0,
             "max_coarse_history must be at least 60": self.max_coarse_history >= 60,
             "sliding_window must be at least 1": self.sliding_window >= 1,
+            "max_fine_history must be at least 0": self.max_fine_history >= 0,
         }
         require(self, checks)
 

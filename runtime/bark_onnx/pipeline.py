@@ -26,7 +26,7 @@ from .codec import waveform
 from .device import Device
 from .engine import Engine, SpeechStream
 from .errors import BarkError, BarkWarning, DeviceError
-from .fine import FineSequence, fine_codes, fine_windows
+from .fine import FineSequence, fine_codes
 from .job import BatchError, Request
 from .journal import Journal
 from .models import CausalDecoder, KVCache, open_causal, open_codec, open_fine, open_networks
@@ -296,10 +296,8 @@ class Bark:
         preset = self.voice(voice)
         sequence = FineSequence(preset, options, space, _stream(seed, "fine"), given=len(codes))
         sequence.hear(codes, ended=True)
-        history = 0 if preset is None else min(preset.fine.shape[1], space.fine_history)
-        count = len(fine_windows(codes.shape[1], history, space, padding=options.fine_padding))
         model = self._networks.fine if self._networks else open_fine(self.bundle, self.device)
-        *_, result = self._shown(fine_codes(model, sequence), "fine", count)
+        *_, result = self._shown(fine_codes(model, sequence), "fine", sequence.window_count)
         return result.copy()
 
     def decode(self, fine: ArrayLike) -> Waveform:
