@@ -33,9 +33,10 @@ def _limits(kl: float, top_1: float, top_5: float) -> dict[str, float]:
     return {"nll": kl + 2 * math.sqrt(2 * kl / TOKENS), "kl": kl, "top_1": top_1, "top_5": top_5}
 
 
-# What the precision of a graph may cost, if the caller sets no limits. Not yet judged on trained weights.
+# What the precision of a graph may cost, if the caller sets no limits.
 # KL: what the two sample differs in at most sqrt(KL / 2) of all tokens (Pinsker): 0.07 %, 2 %, 10 %, 20 %. Random
-# weights have 0.0000006, 0.0005 and 0.03 in fp16, int8 and int4; trained ones have outliers, which cost int8 most.
+# weights have 0.0000006, 0.0005 and 0.03 in fp16, int8 and int4; nano, a trained model, 0.000003, 0.0012 and 0.046, and
+# 0.077 in mixed's steps; larger ones may have outliers, which cost int8 most.
 # Top-1 and top-5 are for what is broken: flat distributions, as random weights have them, flip between tokens that are
 # as good as equal, which costs nothing (int8 92 % and 100 %, int4 57 % and 89 %).
 LIMITS = {
