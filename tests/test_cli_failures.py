@@ -68,9 +68,10 @@ def damaged(bundle: Path, tmp_path: Path) -> Path:
         (["say", "hi", "--max-seconds", "0"], "--max-seconds"),
         (["say", "hi", "--max-seconds", "nan"], "seconds"),
         (["say", "hi", "--min-eos-p", "1.1"], "--min-eos-p"),
-        (["say", "hi", "--device", "tpu"], "--device"),
+        (["say", "hi", "--provider-option", "key"], "KEY=VALUE"),
+        (["say", "hi", "--profile", "slow"], "--profile"),
         (["say", "hi", "--threads", "0"], "--threads"),
-        (["info"], "Missing argument 'BUNDLE'"),
+        (["info", "here", "there"], "unexpected extra argument"),
         (["export", "here"], "Missing argument 'OUT'"),
         (["export", "here", "there", "--precision", "int3"], "--precision"),
         (["export", "here", "there", "--model-size", "huge"], "--model-size"),
@@ -107,7 +108,7 @@ def test_bad_usage_of_the_real_command_is_status_2() -> None:
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
-        (["say", "hi"], ["bark-onnx export"]),
+        (["say", "hi", "--bundle", "{bundle}", "--device", "tpu"], ["unknown device 'tpu'", "auto, cpu, cuda"]),
         (["say", "hi", "--bundle", "nowhere"], ["nowhere", "not a bundle", "bark-onnx export"]),
         (["say", "hi", "--bundle", "file"], ["file", "not a bundle", "bark-onnx export"]),
         (["say", "hi", "--bundle", "{damaged}"], ["damaged", "fine.onnx has another hash", "again"]),

@@ -126,8 +126,10 @@ def test_a_killed_job_goes_on_to_the_same_file(
 
 
 def test_an_interrupted_job_leaves_its_journal_and_its_seed(tiny: Bark, tiny_bundle: Path, work: Path) -> None:
+    text = "\n\n".join(SAID * 8)  # not over before the signal comes, however slowly that comes
+    (work / "text.txt").write_text(text)
     before = {path.name for path in work.iterdir()}
-    status, errors = stop(say(tiny_bundle, "--voice", "voice.npz"), work, 4, signal.SIGINT)
+    status, errors = stop(say(tiny_bundle, "--voice", "voice.npz"), work, 1, signal.SIGINT)
     assert (status, errors.strip()) == (1, b"Aborted!")
     assert {path.name for path in work.iterdir()} == before | {JOURNAL}
     seed = Journal.seed(work / JOURNAL)
@@ -138,7 +140,7 @@ def test_an_interrupted_job_leaves_its_journal_and_its_seed(tiny: Bark, tiny_bun
         assert_one_line(invoke(tiny_bundle, *arguments, *changes), "journal of another job", JOURNAL)
     assert {path.name: path.read_bytes() for path in (work / JOURNAL).iterdir()} == kept
     assert invoke(tiny_bundle, *arguments).exit_code == 0
-    assert (work / "out.wav").read_bytes() == wav(passages(tiny, seed=seed))
+    assert (work / "out.wav").read_bytes() == wav(passages(tiny, text, seed=seed))
     assert not (work / JOURNAL).exists()
 
 

@@ -113,9 +113,9 @@ def test_bundle_of_the_environment(bundle_with_voice: Path, tmp_path: Path, monk
         compat.preload_models(force_reload=True)
 
 
-def test_no_bundle_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_that_is_none_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(compat, "_loaded", None)
-    monkeypatch.delenv("BARK_ONNX_BUNDLE", raising=False)
+    monkeypatch.setenv("BARK_ONNX_BUNDLE", str(tmp_path))
     with pytest.raises(BundleError, match="export"):
         compat.generate_audio("Hello")
 
