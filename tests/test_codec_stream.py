@@ -18,7 +18,8 @@ from bark_onnx import Vocabulary
 from bark_onnx.bundle import Bundle
 from bark_onnx.codec import WaveformStream, waveform, waveforms
 from bark_onnx.device import Device
-from bark_onnx.models import CodecDecoder, open_codec
+from bark_onnx.models import CodecDecoder
+from bark_onnx.networks import open_codec
 from bark_onnx.sizes import CodecSize, codec_state, misfits
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
 from bark_onnx_export.codec import CodecDecoder as TorchDecoder

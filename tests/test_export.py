@@ -86,7 +86,8 @@ def test_the_manifest_says_what_was_made(exported: Export) -> None:
         assert (precision.weights, precision.embeddings) == (form, embeddings)
     for causal in (manifest.precisions.semantic, manifest.precisions.coarse):
         assert causal.step_weights == ("int4-128" if exported.precision == "mixed" else form)
-    assert manifest.precisions.semantic.kv_cache == ("fp16" if exported.precision == "fp16" else "fp32")
+    kept = {"fp16": "fp16", "mixed": "int8"}.get(exported.precision, "fp32")
+    assert manifest.precisions.semantic.kv_cache == kept
     assert (manifest.precisions.codec.weights, manifest.precisions.codec.embeddings) == ("fp32", "fp32")
     assert manifest.files == list_files(exported.directory)
 

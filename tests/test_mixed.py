@@ -76,6 +76,46 @@ def test_prefill_is_int8_s_and_steps_are_not(bundles: dict[str, Path], mixed: Ba
     assert 1e-3 < error < 0.4
 
 
+def test_what_is_kept_of_a_prefill_is_its_keys_and_values_in_8_bits(mixed: Bark) -> None:
+    """The decode step reads what the prefill has written, wherever its rows lie and in however many runs it came."""
+    assert mixed._networks is not None
+    decoder = mixed._networks.coarse
+    prompt = np.random.default_rng(1).integers(0, 10_000, 300)
+    cache, alone = decoder.new_cache(3), decoder.new_cache()
+    decoder.prefill(cache, prompt, row=1)
+    decoder.prefill(alone, prompt)
+    kept, expected = cache.memory.owner[:, 1], alone.memory.owner[:, 0]
+    assert kept.dtype == np.int8
+    assert np.array_equal(kept, expected)
+    assert np.abs(kept[:, :, :300].astype(int)).max() > 60  # most of the range is used
+    assert not kept[:, :, 300:].any()
+    assert not cache.memory.owner[:, [0, 2]].any()
+    steps = [decoder.decode_step(c, [7], rows)[0].copy() for c, rows in ((cache, [1]), (alone, [0]))]
+    assert np.array_equal(*steps)
+
+
+def test_a_prompt_that_goes_on_is_only_stepped(mixed: Bark) -> None:
+    """Close to prefilling it anew, which reads matrices of 8 bits instead of 4."""
+    assert mixed._networks is not None
+    decoder = mixed._networks.coarse
+    prompt = np.random.default_rng(2).integers(0, 10_000, 200)
+    cache, anew = decoder.new_cache(), decoder.new_cache()
+    decoder.prefill(cache, prompt[:190])
+    before = cache.memory.owner[:, 0, :, :190].copy()
+    logits, expected = decoder.prefill(cache, prompt).copy(), decoder.prefill(anew, prompt)
+    assert np.array_equal(cache.memory.owner[:, 0, :, :190], before)
+    assert cache.lengths[0] == 200
+    assert np.linalg.norm(logits - expected) < 0.4 * np.linalg.norm(expected)
+
+
+def test_a_cache_of_8_bits_goes_with_steps_of_their_own(bundles: dict[str, Path], tmp_path: Path) -> None:
+    document = json.loads((bundles["int8"] / MANIFEST).read_text())
+    document["precisions"]["coarse"]["kv_cache"] = "int8"
+    (tmp_path / MANIFEST).write_text(json.dumps(document))
+    with pytest.raises(BundleError, match=r"precisions\.coarse: decode steps with weights of their own"):
+        Bundle.open(tmp_path)
+
+
 def test_it_speaks_alone_together_and_streamed(mixed: Bark) -> None:
     voice = make_voice(mixed.vocabulary, 120)
     speech = mixed.generate("hello", voice, OPTIONS, seed=1)
@@ -103,6 +143,7 @@ def test_info_tells_both(bundles: dict[str, Path]) -> None:
     lines = run("info", bundles["mixed"]).stdout.decode().splitlines()
     (coarse,) = (line for line in lines if line.startswith("coarse"))
     assert "weights int8 (int4-128 in decode steps)" in coarse
+    assert "KV cache int8" in coarse
 
 
 def test_a_bundle_without_its_step_graph_is_refused(bundles: dict[str, Path], tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ Matrix = tuple[int, int]  # inputs, outputs
 # The format in which matrices stored so are multiplied: int4's products are of 8 bits by 8 bits too (accuracy level 4).
 ARITHMETIC = {"fp32": "fp32", "fp16": "fp16", "int8": "int8", "int4": "int8", "int4-128": "int8"}
 _FLOAT_BYTES = {"fp32": 4, "fp16": 2}
+_CACHE_BYTES = {**_FLOAT_BYTES, "int8": 1}
 _BLOCKS = {"int4": 32, "int4-128": 128}  # inputs that share a scale
 
 
@@ -91,7 +92,7 @@ def decode_work(size: TransformerSize, precision: CausalPrecision, choices: int,
     """
     products = size.layers * 12 * size.width**2 + size.width * choices
     attention = 2 * size.layers * context * size.width
-    kv_cache = attention * _FLOAT_BYTES[precision.kv_cache] * rows
+    kv_cache = attention * _CACHE_BYTES[precision.kv_cache] * rows
     weights = _causal_weights(size, precision.step_weights, choices)
     return Work(
         round(weights + kv_cache),
@@ -110,7 +111,7 @@ def prefill_work(size: TransformerSize, precision: CausalPrecision, choices: int
     products = (size.layers - 1) * 12 * square * positions + 2 * square * positions + 10 * square + width * choices
     pairs = (size.layers - 1) * positions * (positions + 1) // 2 + positions
     weights = _causal_weights(size, precision.weights, choices)
-    return Work(round(weights), _sum((precision.weights, products), (precision.kv_cache, 2 * width * pairs)))
+    return Work(round(weights), _sum((precision.weights, products), (_attended(precision), 2 * width * pairs)))
 
 
 def fine_work(size: TransformerSize, precision: GraphPrecision, codebook_size: int, frames: int) -> Work:
@@ -154,6 +155,11 @@ def codec_weights(size: CodecSize) -> Iterator[tuple[int, int]]:
 def _causal_weights(size: TransformerSize, stored: str, choices: int) -> float:
     layer = sum(matrix_bytes(matrix, stored) for matrix in layer_matrices(size.width))
     return size.layers * layer + matrix_bytes((size.width, choices), f"{stored} head" if stored in _BLOCKS else stored)
+
+
+def _attended(precision: CausalPrecision) -> str:
+    """The format of a prefill's attention: that of a cache in 8 bits is wider before it is kept."""
+    return "fp32" if precision.kv_cache == "int8" else precision.kv_cache
 
 
 def _sum(*counts: tuple[str, int]) -> dict[str, int]:

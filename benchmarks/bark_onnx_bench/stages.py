@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from bark_onnx.bundle import Bundle
 from bark_onnx.device import Device
-from bark_onnx.models import CausalDecoder, CodecDecoder, FineModel, KVCache, open_causal, open_codec, open_fine
+from bark_onnx.models import CausalDecoder, CodecDecoder, FineModel, KVCache
+from bark_onnx.networks import open_causal, open_codec, open_fine
 
 from .floors import Floor, Limits, Work, codec_work, decode_work, fine_work, floor, prefill_work
 from .timing import Timing, timed

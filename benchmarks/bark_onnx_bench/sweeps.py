@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bark_onnx.bundle import Bundle
 from bark_onnx.device import Device
-from bark_onnx.models import open_codec, open_fine
+from bark_onnx.networks import open_codec, open_fine
 
 from .floors import Limits
 from .stages import Causal, CausalBench, StageTiming, codec_decode, fine_pass

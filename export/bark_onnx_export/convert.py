@@ -1,7 +1,7 @@
 """Checkpoint to bundle: every network loaded, exported, quantised and verified; then the manifest; then the name."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,6 @@ from bark_onnx.bundle import (
     TOKENIZER,
     VOICES,
     Bundle,
-    CausalPrecision,
     Manifest,
     Sizes,
     list_files,
@@ -21,8 +20,10 @@ from bark_onnx.bundle import (
 from bark_onnx.compare import GraphError, table
 from bark_onnx.errors import BarkError
 from bark_onnx.vocabulary import Vocabulary
+from bark_onnx.voice import VoicePreset
 
-from .assets import write_tokenizer, write_voices
+from .assets import read_voices, write_tokenizer, write_voices
+from .calibrate import cache_scales
 from .causal import CausalDecoder
 from .checkpoint import Checkpoint
 from .fine import FineModel
@@ -75,12 +76,12 @@ def export_bundle(
         write_tokenizer(tokenizer, directory / TOKENIZER, vocabulary)
         if voices is not None:
             report(f"voices: {write_voices(voices, directory / VOICES, vocabulary)}")
-        sizes = {}
+        sizes, presets = {}, [] if voices is None else [voice for _, voice in read_voices(voices)]
         for stage in STAGES:
             report(f"{stage}: exporting")
             weights = checkpoint.load(stage)
             sizes[stage] = weights.size
-            _export_stage(stage, weights, directory, vocabulary, options)
+            _export_stage(stage, weights, directory, vocabulary, options, presets)
             del weights  # before the next is loaded
         manifest = Manifest(
             format=FORMAT_REVISION,
@@ -114,7 +115,12 @@ def _assets(checkpoint: Checkpoint, options: ExportOptions) -> tuple[Path, Path 
 
 
 def _export_stage(
-    stage: str, weights: Weights, directory: Path, vocabulary: Vocabulary, options: ExportOptions
+    stage: str,
+    weights: Weights,
+    directory: Path,
+    vocabulary: Vocabulary,
+    options: ExportOptions,
+    voices: Sequence[VoicePreset],
 ) -> None:
     """Write STAGE.onnx. The codec stays in fp32."""
     if stage != "codec":
@@ -131,10 +137,16 @@ def _export_stage(
     scratch, target = directory / "scratch", directory / f"{stage}.onnx"
     scratch.mkdir()
     try:
+        if isinstance(module, CausalDecoder) and own.kv_cache == "int8":
+            # The step's graph first: with scales, the module returns more.
+            export_graph(graph, scratch / "step.onnx")
+            module.cache_scales = cache_scales(module, stage, voices, vocabulary)  # type: ignore[arg-type]
+            graph = causal_graph(module, weights.size)  # type: ignore[arg-type]
         export_graph(graph, scratch / target.name)
         quantize(scratch / target.name, target, own.weights)
-        if isinstance(own, CausalPrecision) and own.step_weights != own.weights:
-            quantize(scratch / target.name, directory / f"{stage}.step.onnx", own.step_weights, beside=target)
+        if isinstance(module, CausalDecoder) and own.step_weights != own.weights:
+            step = directory / f"{stage}.step.onnx"
+            quantize(scratch / "step.onnx", step, own.step_weights, target, module.cache_scales)
     finally:
         shutil.rmtree(scratch)
     if options.layout == "portable":

@@ -52,7 +52,11 @@ def causal_graph(module: CausalDecoder, size: TransformerSize) -> Graph:
         arguments=(*ids, torch.zeros(2, dtype=torch.int32), torch.tensor(3, dtype=torch.int32), *cache),
         free_axes=(rows, rows, rows, {0: batch}, {}, tuple({0: batch} for _ in cache)),
         input_names=[*CAUSAL_INPUTS, *cache_names("past", size.layers)],
-        output_names=[LOGITS, *cache_names("present", size.layers)],
+        output_names=[
+            LOGITS,
+            *cache_names("present", size.layers),
+            *(cache_names("narrow", size.layers) if module.cache_scales is not None else []),
+        ],
     )
 
 

@@ -215,8 +215,10 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
     if manifest.kv_layout not in KV_LAYOUTS:
         yield f"kv_layout is {manifest.kv_layout!r}, not one of {', '.join(KV_LAYOUTS)}"
     for stage, causal in (("semantic", manifest.precisions.semantic), ("coarse", manifest.precisions.coarse)):
-        if causal.kv_cache not in ("fp32", "fp16"):
-            yield f"precisions.{stage}.kv_cache is {causal.kv_cache!r}, not fp32 or fp16"
+        if causal.kv_cache not in ("fp32", "fp16", "int8"):
+            yield f"precisions.{stage}.kv_cache is {causal.kv_cache!r}, not fp32, fp16 or int8"
+        if (causal.kv_cache == "int8") != (causal.step_weights != causal.weights):
+            yield f"precisions.{stage}: decode steps with weights of their own, and they alone, have a cache of int8"
         if causal.step_weights != causal.weights and f"{stage}.step.onnx" not in manifest.files:
             yield f"files lacks {stage}.step.onnx"
     for name in [f"{stage}.onnx" for stage in STAGES] + [TOKENIZER]:

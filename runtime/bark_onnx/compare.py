@@ -16,7 +16,8 @@ from .arrays import FloatArray, IntArray, Waveform
 from .bundle import STAGES, Bundle
 from .device import Device
 from .errors import BundleError
-from .models import CausalDecoder, CodecDecoder, FineModel, open_causal, open_codec, open_fine
+from .models import CausalDecoder, CodecDecoder, FineModel
+from .networks import open_causal, open_codec, open_fine
 from .vocabulary import Vocabulary
 
 # Relative error (rms of the difference over rms of the reference) that a precision may have on any graph.

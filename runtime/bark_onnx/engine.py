@@ -18,7 +18,8 @@ from .codec import waveforms
 from .errors import BarkError
 from .fine import FineSequence, fill
 from .job import Job, Request
-from .models import CausalDecoder, Networks
+from .models import CausalDecoder
+from .networks import Networks
 from .options import GenerationOptions
 from .sampling import draw_seed, random_stream
 from .semantic import NOTHING_SAID, SemanticSequence

@@ -21,7 +21,8 @@ from .codec import waveform
 from .device import Device
 from .errors import VoiceError
 from .fine import FineSequence, fine_codes
-from .models import CausalDecoder, CodecDecoder, FineModel, open_causal, open_fine
+from .models import CausalDecoder, CodecDecoder, FineModel
+from .networks import open_causal, open_fine
 from .options import GenerationOptions
 from .sampling import random_stream
 from .semantic import SemanticSequence, semantic_prompt, semantic_tokens

@@ -12,23 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import FloatArray, IntArray, Waveform
-from .bundle import Bundle, CausalStage
 from .device import Device
 from .errors import DeviceError
 from .session import Binding, Feed, Graph, Memory, Shapes
 from .sizes import CodecSize, TransformerSize, codec_state
-from .tensorrt import ROWS, EngineProfile, causal_profile, engine_directory, fine_profile
+from .tensorrt import ROWS, EngineProfile, causal_profile
 
 FINE_INPUTS = ("codes", "codebook")
 CODEC_INPUTS = ("codes", "fresh")
 LOGITS = "logits"
 WAVEFORM = "waveform"
 
-KV_CACHE_DTYPES: dict[str, type[np.generic]] = {"fp32": np.float32, "fp16": np.float16}
+KV_CACHE_DTYPES: dict[str, type[np.generic]] = {"fp32": np.float32, "fp16": np.float16, "int8": np.int8}
 
 # Positions of one prefill run on the CPU. Its attention computes the scores of every query with every key and masks
 # them afterwards: runs of this size skip most of what lies above the diagonal, and their scores stay in the cache.
 PREFILL_CHUNK = 128
+SHORT = 16  # positions that decode steps' matrices take no longer for than a prefill's would for a whole prompt
 
 IdArray: TypeAlias = NDArray[np.int64]
 
@@ -89,6 +89,18 @@ class KVCache:
         self.lengths[row] = 0
 
 
+class WideCache:
+    """Where a sequence is prefilled in fp32, if it is kept in 8 bits afterwards. Pages are taken when they are used."""
+
+    def __init__(self, size: TransformerSize) -> None:
+        self._shape = (2 * size.layers, 1, size.heads, size.context, size.head_size)
+        self._memory: Memory | None = None
+
+    def take(self) -> Memory:
+        self._memory = self._memory or Memory.of(np.zeros(self._shape, np.float32))
+        return self._memory
+
+
 @dataclass(frozen=True)
 class DecodeStep:
     """What decode steps over the same neighbouring rows share: the inputs' arrays, the logits [n, V], their binding."""
@@ -115,12 +127,17 @@ class CausalDecoder:
 
         `step` is the graph of a decode step, if it is not the same; TensorRT keeps what it builds in `engines`.
         """
+        if step is not None and device.memory != "cpu":
+            raise DeviceError("a bundle of mixed precision is for the CPU: export with --precision fp16 for GPUs")
         self.size = size
         self.device = device
         self.nothing = size.input_vocabulary  # the all-zero embedding row: "no history here"
         self._choices = choices
         self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
-        ids, cache = (np.int64, (None, None)), (self._kv_dtype, (None, size.heads, size.context, size.head_size))
+        self._narrow = cache_names("narrow", size.layers)
+        self._wide = None if step is None else WideCache(size)
+        ids, shape = (np.int64, (None, None)), (None, size.heads, size.context, size.head_size)
+        cache = (self._kv_dtype if step is None else np.float32, shape)
         inputs: Shapes = dict(zip(CAUSAL_INPUTS, (ids, ids, ids, (np.int32, (None,)), (np.int32, ())), strict=True))
         inputs = {**inputs, **dict.fromkeys(cache_names("past", size.layers), cache)}
         logits = (np.float32, (None, choices))
@@ -134,8 +151,12 @@ class CausalDecoder:
                 for phase, span in (("prefill", (1, size.context - 1, size.context)), ("step", (1, 1, 1)))
             )  # fmt: skip
         else:
-            self._prefill = Graph(path, device, inputs, outputs)
-            self._step = self._prefill if step is None else Graph(step, device, inputs, outputs)
+            narrow = {} if step is None else dict.fromkeys(self._narrow, (np.int8, (None, None, size.width)))
+            self._prefill = Graph(path, device, inputs, {**outputs, **narrow})
+            self._step = self._prefill
+            if step is not None:
+                caches = [dict.fromkeys(cache_names(n, size.layers), (np.int8, shape)) for n in ("past", "present")]
+                self._step = Graph(step, device, {**inputs, **caches[0]}, {**outputs, **caches[1]})
 
     def new_cache(self, rows: int = 1) -> KVCache:
         if self.device.name == "tensorrt" and rows > ROWS:
@@ -161,9 +182,13 @@ class CausalDecoder:
         if history_ids is not None:
             ids[1] = history_ids
         logits: NDArray[np.float32] = np.zeros((1, self._choices), np.float32)
-        held = _common_prefix(ids, cache.ids[row, :, : cache.lengths[row]])
+        count = ids.shape[1]
+        held = min(_common_prefix(ids, cache.ids[row, :, : cache.lengths[row]]), count - 1)
+        # Where decode steps have a cache of their own, a few positions more are theirs, and a prompt is the prefill's.
+        graph = self._step if self._wide is not None and count - held <= SHORT else self._prefill
+        wide = self._wide if graph is not self._step else None
         run = PREFILL_CHUNK if self.device.memory == "cpu" else self.size.context
-        for start in range(min(held, len(input_ids) - 1), len(input_ids), run):
+        for start in range(held if wide is None else 0, count, run):
             chunk = ids[:, start : start + run]
             end = start + chunk.shape[1]
             inputs = CausalInputs.empty(1, chunk.shape[1])
@@ -172,7 +197,13 @@ class CausalDecoder:
             inputs.lengths[0], inputs.total[...] = end - 1, end
             cache.lengths[row] = start  # what lies behind is being written over
             feeds = [Memory.of(array) for array in inputs]  # elsewhere than on the CPU, it is binding that copies them
-            self._prefill.run_bound(self._bind(self._prefill, cache, range(row, row + 1), feeds, logits))
+            if wide is None:
+                graph.run_bound(self._bind(graph, cache.memory, range(row, row + 1), feeds, logits))
+            else:
+                narrow = np.empty((2 * self.size.layers, 1, chunk.shape[1], self.size.width), np.int8)
+                graph.run_bound(self._bind(graph, wide.take(), range(1), feeds, logits, narrow))
+                heads = narrow.reshape(*narrow.shape[:1], -1, self.size.heads, self.size.head_size)
+                cache.memory.owner[:, row, :, start:end] = heads.transpose(0, 2, 1, 3)
             cache.lengths[row], cache.ids[row, :, start:end] = end, chunk
         return logits[0]  # type: ignore[no-any-return]
 
@@ -189,7 +220,7 @@ class CausalDecoder:
             inputs.history_ids[...] = self.nothing
             logits = np.zeros((len(span), self._choices), np.float32)
             feeds = [Feed.of(array, self.device) for array in inputs]
-            binding = self._bind(self._step, cache, span, [feed.memory for feed in feeds], logits)
+            binding = self._bind(self._step, cache.memory, span, [feed.memory for feed in feeds], logits)
             step = DecodeStep(inputs, feeds, logits, binding)
             if self.device.name in _BINDING_ONCE:
                 cache.steps[span] = step
@@ -208,13 +239,16 @@ class CausalDecoder:
             cache.lengths[row] += 1
         return step.logits if len(places) == len(span) else step.logits[places]
 
-    def _bind(self, graph: Graph, cache: KVCache, rows: range, inputs: Iterable[Memory], logits: FloatArray) -> Binding:
-        """A binding of these rows of the cache, which lie together in memory."""
+    def _bind(
+        self, graph: Graph, cache: Memory, rows: range, inputs: Iterable[Memory], logits: FloatArray,
+        narrow: Iterable[NDArray[np.int8]] = (),
+    ) -> Binding:  # fmt: skip
+        """A binding of these rows of a cache, which lie together in memory."""
         values: dict[str, Memory] = {}
-        outputs = {LOGITS: Memory.of(logits)}
+        outputs = {LOGITS: Memory.of(logits), **dict(zip(self._narrow, map(Memory.of, narrow), strict=False))}
         for prefix, bound in (("past", values), ("present", outputs)):
             for n, name in enumerate(cache_names(prefix, self.size.layers)):
-                bound[name] = cache.memory[n, rows]
+                bound[name] = cache[n, rows]
         return graph.bind(values | dict(zip(CAUSAL_INPUTS, inputs, strict=True)), outputs)
 
 
@@ -295,50 +329,3 @@ class CodecDecoder:
         """Fine codes [codebooks, T] of a whole utterance -> waveform [T * frame_samples], full scale at 1."""
         waveforms = self.decode_chunk(self.new_state(1), codes[None], np.ones(1, np.bool_))
         return waveforms[0]  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True)
-class Networks:
-    """The four networks of a bundle, loaded."""
-
-    semantic: CausalDecoder
-    coarse: CausalDecoder
-    fine: FineModel
-    codec: CodecDecoder
-
-
-def open_networks(bundle: Bundle, device: Device) -> Networks:
-    """Load all four."""
-    return Networks(
-        open_causal(bundle, "semantic", device),
-        open_causal(bundle, "coarse", device),
-        open_fine(bundle, device),
-        open_codec(bundle, device),
-    )
-
-
-def open_causal(bundle: Bundle, stage: CausalStage, device: Device) -> CausalDecoder:
-    """The causal decoder of a bundle's stage."""
-    sizes, precisions, space = bundle.manifest.sizes, bundle.manifest.precisions, bundle.manifest.vocabulary
-    size, precision, choices = {
-        "semantic": (sizes.semantic, precisions.semantic, space.semantic_choices),
-        "coarse": (sizes.coarse, precisions.coarse, space.coarse_choices),
-    }[stage]
-    engines = engine_directory(bundle, stage) if device.name == "tensorrt" else None
-    step = bundle.step_graph(stage)
-    return CausalDecoder(bundle.graph(stage), size, choices, precision.kv_cache, device.at(stage), step, engines)
-
-
-def open_fine(bundle: Bundle, device: Device) -> FineModel:
-    """The fine model of a bundle."""
-    space, profile = bundle.manifest.vocabulary, None
-    if device.name == "tensorrt":
-        half = bundle.manifest.precisions.fine.weights == "fp16"
-        engines = engine_directory(bundle, "fine")
-        profile = fine_profile(FINE_INPUTS[0], space.fine_window, space.fine_codebooks, half=half, engines=engines)
-    return FineModel(bundle.graph("fine"), space.fine_codebooks, space.codebook_size, device.at("fine"), profile)
-
-
-def open_codec(bundle: Bundle, device: Device) -> CodecDecoder:
-    """The codec of a bundle. TensorRT leaves it to CUDA: its chunks have all lengths."""
-    return CodecDecoder(bundle.graph("codec"), bundle.manifest.sizes.codec, device.at("codec"))

@@ -29,8 +29,9 @@ from .errors import BarkError, BarkWarning, DeviceError
 from .fine import FineSequence, fine_codes
 from .job import BatchError, Request
 from .journal import Journal
-from .models import CausalDecoder, KVCache, open_causal, open_codec, open_fine, open_networks
+from .models import CausalDecoder, KVCache
 from .narration import History, NarrationOptions, Plan, SpokenPassage, narrate, speakable
+from .networks import open_causal, open_codec, open_fine, open_networks
 from .options import GenerationOptions
 from .sampling import draw_seed, random_stream
 from .script import parse_script

@@ -146,6 +146,7 @@ def _differences(nodes: list[ort.NodeArg], expected: Shapes) -> list[str]:
 
 _ONNX_TYPES: dict[type[np.generic], str] = {
     np.bool_: "tensor(bool)",
+    np.int8: "tensor(int8)",
     np.int32: "tensor(int32)",
     np.int64: "tensor(int64)",
     np.float16: "tensor(float16)",

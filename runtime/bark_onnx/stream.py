@@ -13,7 +13,7 @@ from .arrays import Waveform
 from .codec import WaveformStream
 from .errors import require
 from .fine import FineSequence, fill
-from .models import Networks
+from .networks import Networks
 from .vocabulary import Vocabulary
 
 CONTEXT_SHARE = 4  # of a chunk's frames: a pass over fewer than 40 frames takes no less time anyway

@@ -26,7 +26,7 @@ from .bundle import MANIFEST, STAGES, Bundle, CausalStage, hash_file
 from .device import MOST_THREADS, Device
 from .errors import BarkWarning
 from .files import cache_directory, replacing
-from .models import open_causal, open_codec, open_fine
+from .networks import open_causal, open_codec, open_fine
 
 GAIN = 0.97  # more threads must be this much faster: they are the machine's, not ours
 _FRAMES = 384  # of the codec: 5.12 s
