@@ -90,9 +90,15 @@ def without_warnings(errors: bytes) -> bytes:
     return b"".join(line for line in lines if not line.startswith(b"bark-onnx: warning: passage "))
 
 
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def stop(command: list[str], work: Path, kept: int, how: signal.Signals) -> tuple[int, bytes]:
     """Interrupt a run as soon as so many passages are in its journal: its status, and what it said but for warnings."""
-    with subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A shell starts what runs in its background deaf to SIGINT, and children inherit that.
+    with subprocess.Popen(command, cwd=work, preexec_fn=_hear_interrupts, **pipes) as process:  # type: ignore[call-overload]
         while not (work / JOURNAL / PLAN).exists() or len(list((work / JOURNAL).glob("0*.npz"))) < kept:
             assert process.poll() is None, process.communicate()
             time.sleep(0.002)
