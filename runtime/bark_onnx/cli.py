@@ -70,7 +70,7 @@ def voices(bundle: Path) -> None:
 def tune(bundle: Path, dry_run: bool) -> None:
     """Find the threads that are best for each stage of BUNDLE on this CPU, and keep them for `say` and the API.
 
-    Nothing else should run meanwhile. It takes a minute for bark-small on two cores.
+    Nothing else should run meanwhile.
     """
     opened, found = Bundle.open(bundle), []
     for trial in tuning.trials(opened, tuning.usable_cores()):

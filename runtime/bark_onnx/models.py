@@ -28,7 +28,7 @@ KV_CACHE_DTYPES: dict[str, type[np.generic]] = {"fp32": np.float32, "fp16": np.f
 # Positions of one prefill run on the CPU. Its attention computes the scores of every query with every key and masks
 # them afterwards: runs of this size skip most of what lies above the diagonal, and their scores stay in the cache.
 PREFILL_CHUNK = 128
-SHORT = 16  # positions that decode steps' matrices take no longer for than a prefill's would for a whole prompt
+SHORT = 16  # positions more of a prompt, for which the rest of it is not prefilled anew
 
 IdArray: TypeAlias = NDArray[np.int64]
 
