@@ -12,6 +12,7 @@ from bark_onnx import BundleError, Vocabulary
 from bark_onnx.bundle import (
     FORMAT_REVISION,
     MANIFEST,
+    SAMPLERS,
     STAGES,
     TOKENIZER,
     CausalPrecision,
@@ -27,7 +28,7 @@ from bark_onnx.sizes import CodecSize, TransformerSize
 Document = dict[str, Any]
 Place = Sequence[str | int]
 
-GRAPHS = [f"{stage}.onnx" for stage in STAGES]
+GRAPHS = [f"{graph}.onnx" for graph in STAGES + SAMPLERS]
 VOICES = ["voices/announcer.npz", "voices/v2/en_speaker_6.npz", "voices/v2/en_speaker_10.npz"]
 DELETED = object()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bark_onnx import Bark
-from bark_onnx.models import CausalDecoder, KVCache
+from bark_onnx.causal import CausalDecoder, KVCache
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
 
 TOLERANCE = 1e-4

@@ -82,7 +82,7 @@ def test_voices_are_listed_one_a_line(exported: Path) -> None:
 def test_verify_runs_every_graph(exported: Path) -> None:
     result = run("verify", exported)
     assert (result.returncode, result.stderr) == (0, b"")
-    assert "8 files" in result.stdout.decode()
+    assert "13 files" in result.stdout.decode()
 
 
 def test_verify_against_another_bundle(bundle: Path, exported: Path) -> None:

@@ -1,5 +1,6 @@
 """On a GPU: the CPU's tokens. Skipped where none answers; `make gpu-report` runs it where one does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +67,30 @@ def test_a_stream_has_the_same_codes(bundles: dict[str, Path]) -> None:
     assert len(list(stream)) > 1
     assert stream.speech is not None
     assert np.array_equal(stream.speech.tokens.coarse, gpu.generate("hello", options=GREEDY, seed=1).tokens.coarse)
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16", "portable"])
+@pytest.mark.parametrize("sampling", [{}, {"top_k": 9}, {"top_p": 0.7}])
+def test_tokens_sampled_on_the_gpu_are_those_sampled_here(
+    bundles: dict[str, Path], name: str, sampling: dict[str, float]
+) -> None:
+    options = GenerationOptions(max_seconds=1, **sampling)  # type: ignore[arg-type]
+    found = []
+    for resident in (True, False):
+        gpu = Bark.load(bundles[name], device="cuda")
+        gpu = Bark(gpu.bundle, replace(gpu.device, resident=resident))
+        found.append(gpu.generate("the world is music", None, options, seed=4).tokens)
+    for tokens in ("semantic", "coarse", "fine"):
+        assert np.array_equal(getattr(found[0], tokens), getattr(found[1], tokens))
+
+
+@pytest.mark.parametrize("name", ["fp16", "portable"])
+def test_recorded_steps_make_the_same_tokens(bundles: dict[str, Path], name: str) -> None:
+    options = GenerationOptions(max_seconds=1)
+    found = []
+    for recorded in ("0", "1"):
+        gpu = Bark.load(bundles[name], device="cuda", provider_options={"enable_cuda_graph": recorded})
+        assert gpu.device.captures == (recorded == "1")
+        gpu.generate("hello", None, options, seed=1)  # records
+        found.append(gpu.generate("the world is music", None, options, seed=4).tokens)
+    assert np.array_equal(found[0].fine, found[1].fine)

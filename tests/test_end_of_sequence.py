@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bark_onnx import GenerationOptions, Vocabulary
+from bark_onnx.causal import CausalDecoder
 from bark_onnx.semantic import SemanticSequence, semantic_tokens, token_limit
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
 
@@ -17,7 +18,7 @@ PUBLISHED = Vocabulary()
 END = SMALL_VOCABULARY.semantic_size
 
 
-class Scripted:
+class Scripted(CausalDecoder):
     """A semantic model with these logits at every step."""
 
     nothing = -1
@@ -35,7 +36,7 @@ class Scripted:
 
 def spoken(logits: dict[int, float], *, uniform: float = 0.0, limit: int = 3, **options: Any) -> list[int]:
     """The tokens of at most `limit`, sampled with always the same uniform number: 0 is the smallest possible id."""
-    decoder: Any = Scripted(logits)
+    decoder = Scripted(logits)
     cache: Any = SimpleNamespace(clear=lambda: None)
     stream: Any = SimpleNamespace(random=lambda: uniform)
     chosen = GenerationOptions(**{"text_temperature": 1.0, "max_seconds": (limit - 0.5) / 49.9} | options)

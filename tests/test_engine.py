@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bark_onnx import Bark, BarkError, StreamOptions
+from bark_onnx.causal import CausalDecoder
 from bark_onnx.job import Job, Request
-from bark_onnx.models import CausalDecoder
 from utterances import (
     FULL,
     TEXT,

@@ -5,35 +5,51 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bark_onnx import Bark, BarkError, BatchError, GenerationOptions
+from bark_onnx import Bark, BarkError, BatchError, GenerationOptions, causal
+from bark_onnx.causal import Errors
 from bark_onnx.job import Job, Request
+from bark_onnx.models import FineModel, FineWindow
+from bark_onnx.sampling import TokenSequence
 from utterances import SAYS_NOTHING, TEXT, TOLERANCE, Alone, assert_as_alone, counted_runs, is_empty, lasting, run
 
 # Failures
 
 
-def spoilt(stage: str, job: Job) -> None:
+def spoilt(stage: str, job: Job, patch: pytest.MonkeyPatch) -> None:
     """Logits that are no numbers, for this job alone, at a step in the middle of the stage."""
-    sequence = getattr(job, stage)
-    advance, count = sequence.advance, 0
+    count = 0
 
-    def spoiling(*arguments: Any) -> None:
+    def draw(logits: Any, sequence: TokenSequence) -> None:
         nonlocal count
-        count += 1
-        *rest, logits = arguments
-        advance(*rest, logits * np.nan if count == 4 else logits)
+        count += sequence is getattr(job, stage)
+        real_draw(logits * np.nan if count == 4 and sequence is getattr(job, stage) else logits, sequence)
 
-    sequence.advance = spoiling
+    def fill(model: FineModel, windows: list[FineWindow], given: int) -> Errors:
+        places = [place for place, window in enumerate(windows) if window.codes is job.fine.window]
+
+        def logits(codes: Any, codebook: int) -> Any:
+            made = real_logits(model, codes, codebook)
+            made[places] *= np.nan if codebook == 5 else 1
+            return made
+
+        with patch.context() as inner:
+            inner.setattr(model, "logits", logits)
+            return real_fill(model, windows, given)
+
+    real_draw, real_fill, real_logits = causal.draw, FineModel.fill, FineModel.logits
+    patch.setattr(FineModel, "fill", fill) if stage == "fine" else patch.setattr(causal, "draw", draw)
 
 
 @pytest.mark.parametrize("which", [4, 6, 8], ids=["whole", "exact", "streaming"])
 @pytest.mark.parametrize("stage", ["semantic", "coarse", "fine"])
-def test_bad_logits_end_one_job_alone(small: Bark, alone: list[Alone], stage: str, which: int) -> None:
+def test_bad_logits_end_one_job_alone(
+    small: Bark, alone: list[Alone], stage: str, which: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = small.engine(4)
     others = [2, 3, 5, 1]
     jobs = [engine.submit(alone[other].request) for other in others]
     broken = engine.submit(alone[which].request)
-    spoilt(stage, broken)
+    spoilt(stage, broken, monkeypatch)
     run(engine)
     assert broken.speech is None
     assert "not numbers" in str(broken.error)

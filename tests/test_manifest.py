@@ -35,9 +35,9 @@ def test_an_exported_bundle_says_of_every_file_what_it_is(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "value", "fragments"),
     [
-        (["format"], 1, ["1", "reads 3", "export"]),
+        (["format"], 1, ["1", "reads 4", "export"]),
         (["format"], True, ["format"]),
-        (["format"], "2", ["'2'", "reads 3"]),
+        (["format"], "2", ["'2'", "reads 4"]),
         (["format"], DELETED, ["format"]),
         (["model"], DELETED, ["model is missing"]),
         (["colour"], "red", ["colour is unknown"]),

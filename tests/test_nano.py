@@ -153,16 +153,43 @@ def test_coarse_windows_are_the_runtime_s_contexts() -> None:
         assert np.array_equal(expected[tuple(context)], after)
 
 
+def some_codebooks() -> codebooks.Codebooks:
+    tables = torch.randn(8, V.codebook_size, 64, generator=torch.Generator().manual_seed(1))
+    return codebooks.Codebooks(torch.zeros(64), 1.0, tables)
+
+
 def test_a_coarse_batch_asks_for_every_code_in_its_codebook() -> None:
-    tokens = some_tokens(VALIDATION + 20)
-    batch = coarse.Batches(tokens, seed=1)(0)
-    again = coarse.Batches(tokens, seed=1)(0)
+    """And shows some of them as others that sound alike, but asks for what was said."""
+    tokens, books = some_tokens(VALIDATION + 20), some_codebooks()
+    made = coarse.Batches(tokens, books, seed=1)
+    batch, again = made(0), coarse.Batches(tokens, books, seed=1)(0)
     assert all(torch.equal(batch[name], again[name]) for name in batch)
-    ids, targets = batch["ids"], batch["targets"]
-    after = ids[:, V.coarse_semantic_window + 1 :]
+    random = np.random.default_rng((1, 0))
+    plain = made.make(random.integers(VALIDATION, len(tokens), len(batch["ids"])), random)
+    assert torch.equal(plain["targets"], batch["targets"])
+    seen, said = batch["ids"], plain["ids"]
+    after = said[:, V.coarse_semantic_window + 1 :]
     known = after < V.coarse_semantic_pad
-    assert torch.equal((after - V.semantic_size)[known], targets[:, :-1][known])
-    assert (targets < V.coarse_choices).all()
+    assert torch.equal((after - V.semantic_size)[known], batch["targets"][:, :-1][known])
+    assert (batch["targets"] < V.coarse_choices).all()
+    confused = seen != said
+    codes = (said >= V.semantic_size) & (said < V.semantic_size + V.coarse_choices)
+    assert not confused[~codes].any()
+    assert 0 < confused.sum() < 0.2 * codes.sum()
+    for one, other in zip(
+        (said[confused] - V.semantic_size).tolist(), (seen[confused] - V.semantic_size).tolist(), strict=True
+    ):
+        book = one // V.codebook_size
+        assert other // V.codebook_size == book
+        near = books.alike(book, 12)[one % V.codebook_size]
+        assert other % V.codebook_size in near.tolist()
+
+
+def test_alike_codes_are_the_nearest() -> None:
+    books = some_codebooks()
+    distances = (books.tables[1] - books.tables[1][7]).norm(dim=1)
+    distances[7] = torch.inf
+    assert set(books.alike(1, 5)[7].tolist()) == set(distances.argsort()[:5].tolist())
 
 
 def test_a_fine_batch_hides_what_it_asks_for() -> None:

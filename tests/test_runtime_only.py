@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import bark_onnx
-from bark_onnx.models import CAUSAL_INPUTS, CODEC_INPUTS, FINE_INPUTS, LOGITS, WAVEFORM
+from bark_onnx.causal import CAUSAL_INPUTS, LOGITS
+from bark_onnx.models import CODEC_INPUTS, FINE_INPUTS, WAVEFORM
 
 ROOT = Path(__file__).parents[1]
 RUNTIME = Path(bark_onnx.__file__).parent

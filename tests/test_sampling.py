@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from bark_onnx import Bark, BarkError, GenerationOptions, Vocabulary, VoicePreset
+from bark_onnx.causal import CausalDecoder, KVCache
 from bark_onnx.coarse import CoarseSequence, coarse_windows
 from bark_onnx.fine import FineSequence, fine_codes
-from bark_onnx.models import CausalDecoder, KVCache
 from bark_onnx.sampling import probabilities, random_stream, sample
 from bark_onnx.semantic import SemanticSequence, semantic_tokens
 

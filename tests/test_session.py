@@ -9,8 +9,8 @@ import pytest
 from bark_onnx import Bark, BarkWarning, DeviceError, GenerationOptions
 from bark_onnx import device as device_module
 from bark_onnx.bundle import Bundle
+from bark_onnx.causal import CAUSAL_INPUTS, cache_names
 from bark_onnx.device import Device
-from bark_onnx.models import CAUSAL_INPUTS, cache_names
 from bark_onnx.session import Feed, Memory
 from bark_onnx.sizes import TransformerSize
 from bark_onnx.tensorrt import ROWS, causal_profile, engine_directory, fine_profile
@@ -220,7 +220,7 @@ def test_what_is_copied_to_a_device_is_what_was_written() -> None:
 
 def test_a_provider_that_copies_is_bound_for_every_step(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a provider reads inputs when they are bound: a kept binding would decode one token for ever."""
-    monkeypatch.setattr("bark_onnx.models._BINDING_ONCE", ())
+    monkeypatch.setattr("bark_onnx.causal._BINDING_ONCE", ())
     options = GenerationOptions(max_seconds=0.3)
     expected = bark.generate("hello", options=options, seed=1).tokens.semantic
     binds = []

@@ -12,6 +12,7 @@ Every record names its input: `voice` is a preset, [S, T] for a synthetic one, o
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,8 +24,10 @@ from tokenizers import Tokenizer as WordPiece
 from tokenizers import models, pre_tokenizers
 
 from bark_onnx import GenerationOptions, Vocabulary, VoicePreset
+from bark_onnx.causal import CausalDecoder
 from bark_onnx.coarse import CoarseSequence, coarse_windows
 from bark_onnx.fine import FineSequence, fine_codes
+from bark_onnx.models import FineModel
 from bark_onnx.sampling import probabilities, random_stream
 from bark_onnx.semantic import SemanticSequence, semantic_prompt, semantic_tokens
 from bark_onnx.tokenizer import Tokenizer
@@ -68,23 +71,23 @@ def history(expected: Record, request: pytest.FixtureRequest) -> VoicePreset | N
     )
 
 
-class FakeCausal:
+class FakeCausal(CausalDecoder):
     """A CausalDecoder that follows the rule and keeps every prompt. Its last logit is the end token's."""
 
     nothing = -1
-    size = SimpleNamespace(context=1024)
+    size: Any = SimpleNamespace(context=1024)
 
     def __init__(self, codes: int, codebooks: int) -> None:
         self.prompts: list[Ids] = []
         self._codes, self._codebooks = codes, codebooks
         self._position = 0
 
-    def prefill(self, cache: None, input_ids: Ids, history_ids: Ids | None = None) -> NDArray[np.float32]:
+    def prefill(self, cache: object, input_ids: Ids, *_: object) -> NDArray[np.float32]:
         self.prompts.append(input_ids.copy())
         self._position = len(input_ids) - 1
         return self._logits(input_ids[-1])
 
-    def decode_step(self, cache: None, tokens: list[int]) -> NDArray[np.float32]:
+    def decode_step(self, cache: object, tokens: Sequence[int], *_: object) -> NDArray[np.float32]:
         self._position += 1
         assert self._position < 1024
         return self._logits(tokens[0])[None]
@@ -95,7 +98,7 @@ class FakeCausal:
         return np.append(np.tile(own, self._codebooks), np.float32(0))
 
 
-class FakeFine:
+class FakeFine(FineModel):
     """A FineModel that follows the rule and keeps every pass."""
 
     def __init__(self) -> None:
@@ -145,7 +148,7 @@ def test_semantic_length(expected: Record) -> None:
     """How many tokens a duration allows, and that each step sees the token before it at the next position."""
     options = GenerationOptions(**GREEDY, max_seconds=expected["max_seconds"])
     ids = np.zeros(SPACE.text_window, np.int64)
-    decoder: Any = FakeCausal(SPACE.semantic_size, codebooks=1)
+    decoder = FakeCausal(SPACE.semantic_size, codebooks=1)
     sequence = SemanticSequence(ids, None, options, SPACE, decoder.nothing, random_stream(0, "semantic"))
     tokens = list(semantic_tokens(decoder, NO_CACHE, sequence))
     assert expected | {"tokens": len(tokens), "sha256": digest(tokens), "first": tokens[:3]} == expected
@@ -167,7 +170,8 @@ def test_sampling(expected: Record) -> None:
     assert p.max() == pytest.approx(expected["largest"], abs=1e-5)
     assert not early or p[-1] == pytest.approx(expected["end"], abs=1e-5)
 
-    decoder: Any = SimpleNamespace(nothing=-1, prefill=lambda *_: logits)
+    decoder = FakeCausal(SPACE.semantic_size, codebooks=1)
+    decoder.prefill = lambda *_: logits  # type: ignore[assignment, method-assign]
     chosen = {key: expected[key] for key in ("top_k", "top_p", "min_eos_p", "allow_early_stop")}
     options = GenerationOptions(text_temperature=temperature, max_seconds=0.001, **chosen)
     ids = np.zeros(SPACE.text_window, np.int64)
@@ -182,7 +186,7 @@ def test_coarse(expected: Record, request: pytest.FixtureRequest) -> None:
     semantic = (29 * np.arange(expected["semantic"]) + 11) % 10_000
     options = GenerationOptions(**GREEDY, **{key: expected[key] for key in ("max_coarse_history", "sliding_window")})
     voice, stream = history(expected, request), random_stream(0, "coarse")
-    decoder: Any = FakeCausal(SPACE.codebook_size, SPACE.coarse_codebooks)
+    decoder = FakeCausal(SPACE.codebook_size, SPACE.coarse_codebooks)
     sequence = CoarseSequence(voice, options, SPACE, decoder.size.context, stream)
     sequence.hear(semantic.tolist(), ended=True)
     list(coarse_windows(decoder, NO_CACHE, sequence))
@@ -206,7 +210,7 @@ def test_fine(expected: Record, request: pytest.FixtureRequest) -> None:
     """What every pass sees, and the codes."""
     frames, given = expected["frames"], expected["given"]
     coarse = (19 * np.arange(frames) + 83 * np.arange(given)[:, None] + 1) % 1024
-    model: Any = FakeFine()
+    model = FakeFine()
     voice, stream = history(expected, request), random_stream(0, "fine")
     sequence = FineSequence(voice, GenerationOptions(**GREEDY), SPACE, stream, given=given)
     sequence.hear(coarse, ended=True)

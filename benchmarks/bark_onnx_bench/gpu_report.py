@@ -11,6 +11,8 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,12 +29,16 @@ from .machine import machine
 BUNDLES = {"fp16": ("fp16", "static"), "fp16-portable": ("fp16", "portable"), "fp32-portable": ("fp32", "portable")}
 FULL_VOICE = 500  # semantic tokens: more than any stage looks back
 TIMEOUT = 1800  # seconds of a step
+POLL = 0.25  # seconds between two looks at it
 _CLI = ("-m", "bark_onnx.cli")
 
 
 @dataclass
 class Steps:
-    """Runs commands, and keeps what each said at the end, without this machine's paths, and how long it took."""
+    """Runs commands, and keeps what each said at the end, without this machine's paths, and what it took.
+
+    The graphics card's memory counts whatever else is on the card too.
+    """
 
     directory: Path
     done: list[dict[str, Any]] = field(default_factory=list)
@@ -42,14 +48,23 @@ class Steps:
         print(f"{name} ...", flush=True)
         start = perf_counter()
         command = [sys.executable, *map(str, arguments)]
-        try:
-            result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-            status, lines = result.returncode, (result.stdout + result.stderr).strip().splitlines()
-        except subprocess.TimeoutExpired:
+        peak = 0
+        with tempfile.TemporaryFile("w+") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+            while (status := process.poll()) is None and perf_counter() - start < TIMEOUT:
+                peak = max(peak, card_memory())
+                time.sleep(POLL)
+            if status is None:
+                process.kill()
+                process.wait()
+            output.seek(0)
+            lines = output.read().strip().splitlines()
+        if status is None:
             status, lines = -1, [f"not done after {TIMEOUT} s"]
         seconds, said = round(perf_counter() - start, 1), lines[-1] if lines else ""
         said = said.replace(str(self.directory.resolve()), "DIRECTORY").replace(str(self.directory), "DIRECTORY")
-        self.done.append({"step": name, "status": status, "seconds": seconds, "said": said})
+        memory = {"card_memory_mb": peak} if peak else {}
+        self.done.append({"step": name, "status": status, "seconds": seconds, "said": said, **memory})
         print(f"  {'done' if status == 0 else 'FAILED'} in {seconds} s: {self.done[-1]['said']}", flush=True)
         return status == 0
 
@@ -60,6 +75,15 @@ def graphics_cards() -> list[str]:
         return []
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     return subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip().splitlines()
+
+
+def card_memory() -> int:
+    """Megabytes in use on the first card; 0 where there is none."""
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    said = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
+    return int(said[0]) if said and said[0].isdecimal() else 0
 
 
 def full_voice(path: Path) -> Path:
@@ -101,6 +125,10 @@ def measure_size(steps: Steps, size: str, directory: Path, device: str, voice: P
         ]
         steps.run(f"{size} {name}: bench", *_CLI, "bench", bundle, *options, "--json", out)
         figures[name] = {"bench": read(out)}
+        out = directory / f"{bundle.name}-choices.json"
+        choose = ("-m", "bark_onnx_bench.choices", bundle, "--device", device, "--json", out)
+        steps.run(f"{size} {name}: choices", *choose)
+        figures[name]["choices"] = read(out)
     if "fp16" in exported and "fp32-portable" in exported:
         out = directory / f"bark-{size}-verify.json"
         against: list[str | Path] = [

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bark_onnx.bundle import Bundle
+from bark_onnx.causal import CausalDecoder, KVCache
 from bark_onnx.device import Device
-from bark_onnx.models import CausalDecoder, CodecDecoder, FineModel, KVCache
+from bark_onnx.models import CodecDecoder, FineModel
 from bark_onnx.networks import open_causal, open_codec, open_fine
 
 from .floors import Floor, Limits, Work, codec_work, decode_work, fine_work, floor, prefill_work

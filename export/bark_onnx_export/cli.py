@@ -12,7 +12,7 @@ import click
 
 from bark_onnx.bundle import KV_LAYOUTS, PRECISIONS, Bundle
 from bark_onnx.command import bundle_argument, check_writable
-from bark_onnx.compare import check_finite, table
+from bark_onnx.compare import check_graphs, table
 from bark_onnx.device import Device
 from bark_onnx.errors import BarkError
 from bark_onnx.excerpts import find_voices
@@ -136,7 +136,7 @@ def verify(
         if failed:
             raise BarkError(f"further from the reference than the precision allows: {'; '.join(failed)}")
     else:
-        check_finite(opened)
+        check_graphs(opened)
         click.echo(f"{bundle}: {len(opened.manifest.files)} files have the right hashes, and every graph runs")
 
 

@@ -27,7 +27,15 @@ from .calibrate import cache_scales
 from .causal import CausalDecoder
 from .checkpoint import Checkpoint
 from .fine import FineModel
-from .graph import causal_graph, check_portable, codec_graph, export_graph, fine_graph
+from .graph import (
+    causal_graph,
+    check_portable,
+    codec_graph,
+    export_graph,
+    fine_graph,
+    fine_sampler_graph,
+    sampler_graph,
+)
 from .modules import build_module
 from .quantize import cast_tensors, precisions, quantize
 from .verify import verify_stage
@@ -76,6 +84,7 @@ def export_bundle(
         write_tokenizer(tokenizer, directory / TOKENIZER, vocabulary)
         if voices is not None:
             report(f"voices: {write_voices(voices, directory / VOICES, vocabulary)}")
+        _export_samplers(directory, vocabulary)
         sizes, presets = {}, [] if voices is None else [voice for _, voice in read_voices(voices)]
         for stage in STAGES:
             report(f"{stage}: exporting")
@@ -151,6 +160,18 @@ def _export_stage(
         shutil.rmtree(scratch)
     if options.layout == "portable":
         check_portable(target)
+
+
+def _export_samplers(directory: Path, vocabulary: Vocabulary) -> None:
+    """Write the graphs that sample; they have no weights, and are always in 64 bits."""
+    for stage, choices, first_id in (
+        ("semantic", vocabulary.semantic_choices, 0),
+        ("coarse", vocabulary.coarse_choices, vocabulary.semantic_size),
+    ):
+        for ranked, name in ((False, "sampler"), (True, "ranked")):
+            (directory / f"{stage}.{name}.onnx").write_bytes(sampler_graph(choices, first_id, ranked=ranked))
+    fine = fine_sampler_graph(vocabulary.fine_codebooks, vocabulary.codebook_size)
+    (directory / "fine.sampler.onnx").write_bytes(fine)
 
 
 def _verified(checkpoint: Checkpoint, bundle: Bundle, report: Callable[[str], None]) -> list[GraphError]:

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from bark_onnx.causal import CAUSAL_INPUTS, LOGITS, cache_names
 from bark_onnx.errors import BarkError, one_line
-from bark_onnx.models import CAUSAL_INPUTS, CODEC_INPUTS, FINE_INPUTS, LOGITS, WAVEFORM, cache_names, codec_state_names
+from bark_onnx.models import CODEC_INPUTS, FINE_INPUTS, WAVEFORM, codec_state_names
+from bark_onnx.resident import FINE_SAMPLER_INPUTS, RANKED_INPUTS, SAMPLED, SAMPLER_FLOATS, SAMPLER_INPUTS
 from bark_onnx.sizes import TransformerSize
 
 from .causal import CausalDecoder
 from .codec import CodecDecoder
 from .fine import FineModel
+from .sampler import FineSampler, Sampler
 
 LARGE = 32 << 20  # bytes of weights from which they lie beside the graph, where they can be mapped rather than read
 
@@ -79,8 +83,49 @@ def codec_graph(module: CodecDecoder) -> Graph:
     )
 
 
+@cache
+def sampler_graph(choices: int, first_id: int, *, ranked: bool) -> bytes:
+    """A finished graph, which has no weights: it samples a causal decoder's logits.
+
+    Args:
+        choices: logits of a row.
+        first_id: the id of the first of them.
+        ranked: with top-k and top-p.
+    """
+    names = SAMPLER_INPUTS + (RANKED_INPUTS if ranked else ())
+    kinds = [torch.float64 if name in SAMPLER_FLOATS else torch.int64 for name in names]
+    # Each a tensor of its own: one that comes twice would be one input.
+    arguments = (torch.zeros(2, choices), *(torch.ones(2, dtype=kind) for kind in kinds))
+    batch = Dim("batch")
+    module = Sampler(choices, first_id, ranked=ranked)
+    return _whole(Graph(module, arguments, tuple({0: batch} for _ in arguments), [LOGITS, *names], [SAMPLED]))
+
+
+@cache
+def fine_sampler_graph(codebooks: int, codebook_size: int) -> bytes:
+    """The same for the fine model's logits."""
+    uniforms, temperatures = torch.ones(2, 16, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+    codes = torch.zeros(2, 16, codebooks, dtype=torch.int64)
+    fills = torch.ones(2, dtype=torch.int64)
+    arguments = (torch.zeros(2, 16, codebook_size), codes, torch.tensor(2), fills, uniforms, temperatures)
+    rows = {0: Dim("batch")}
+    frames = rows | {1: Dim("frames")}
+    free_axes: tuple[Any, ...] = (frames, frames, {}, rows, frames, rows)
+    return _whole(Graph(FineSampler(), arguments, free_axes, [LOGITS, *FINE_SAMPLER_INPUTS], [SAMPLED]))
+
+
+def _whole(graph: Graph) -> bytes:
+    content: bytes = _traced(graph).model_proto.SerializeToString(deterministic=True)
+    return content
+
+
 def export_graph(graph: Graph, path: Path) -> None:
-    """Write the graph with nothing in it of the machine that made it (the exporter records stack traces)."""
+    """Write the graph; its weights go to a file beside it."""
+    _traced(graph).save(path, external_data=True)
+
+
+def _traced(graph: Graph) -> torch.onnx.ONNXProgram:
+    """The graph with nothing in it of the machine that made it (the exporter records stack traces)."""
     with quiet():
         program = torch.onnx.export(
             graph.module,
@@ -103,7 +148,7 @@ def export_graph(graph: Graph, path: Path) -> None:
         node.doc_string = None
         for value in node.outputs:
             value.metadata_props.clear()
-    program.save(path, external_data=True)
+    return program
 
 
 def check_portable(path: Path) -> None:

@@ -19,12 +19,12 @@ from .codebooks import train as train_codebooks
 from .training import Plan, train
 
 SEED = 11
-SPOKEN, TIMED = 24, 40  # shards of 500 utterances
+SPOKEN, TIMED = 48, 16  # shards of 500 utterances
 CODEC_SHARDS = 12
 
 PLANS = {
     "semantic": Plan(steps=9000, rate=3e-3, matrix_rate=3e-3, decay=0.65),
-    "coarse": Plan(steps=6000, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
+    "coarse": Plan(steps=14000, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
     "fine": Plan(steps=2500, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
     "codec": Plan(steps=4000, rate=1e-3, weight_decay=0.0, decay=0.5),
     "adversarial": Plan(steps=600, rate=3e-4, weight_decay=0.0),

@@ -1,4 +1,8 @@
-"""Training the coarse model: units to the first two codebooks, in the runtime's own sliding windows."""
+"""Training the coarse model: units to the first two codebooks, in the runtime's own sliding windows.
+
+When it speaks, what it goes on from is its own, and not always right. So some of the codes that it sees in training are
+others that sound alike; what it is to say stays what was said.
+"""
 
 import numpy as np
 import torch
@@ -20,6 +24,8 @@ _SLIDE = 60
 _WITH_HISTORY = 0.85
 _PREFIX = _V.coarse_semantic_window + 1
 _NONE = -100
+_CONFUSED = 0.15  # of the codes that are seen, at most
+_ALIKE = 12  # codes of a codebook that one may be taken for
 
 
 def window(
@@ -41,6 +47,16 @@ def window(
 class Batches(TokenBatches):
     """A batch has voices to go on from, or none."""
 
+    def __init__(self, tokens: Tokens, codebooks: Codebooks, seed: int) -> None:
+        super().__init__(tokens, seed)
+        self.alike = np.concatenate(
+            [codebooks.alike(n, _ALIKE).numpy() + n * _V.codebook_size for n in range(_V.coarse_codebooks)]
+        )
+
+    def __call__(self, step: int) -> Batch:
+        batch = super().__call__(step)
+        return {**batch, "ids": self.confuse(batch["ids"].numpy(), np.random.default_rng((self.seed, step, 1)))}
+
     def make(self, indices: NDArray[np.int64], random: np.random.Generator) -> Batch:
         with_history = random.random() < _WITH_HISTORY
         pairs = []
@@ -54,6 +70,15 @@ class Batches(TokenBatches):
         codes = ids[:, _PREFIX:] - _V.semantic_size
         targets = np.where(codes < _V.coarse_choices, codes, _NONE)
         return {"ids": torch.from_numpy(ids[:, :-1]), "targets": torch.from_numpy(targets)}
+
+    def confuse(self, ids: NDArray[np.int64], random: np.random.Generator) -> Tensor:
+        """Ids [B, T] with some of their coarse codes taken for others that sound alike."""
+        codes = ids - _V.semantic_size
+        chosen = (codes >= 0) & (codes < _V.coarse_choices) & (random.random(ids.shape) < random.uniform(0, _CONFUSED))
+        others = self.alike[codes[chosen], random.integers(0, _ALIKE, int(chosen.sum()))]
+        confused = ids.copy()
+        confused[chosen] = others + _V.semantic_size
+        return torch.from_numpy(confused)
 
 
 def loss(module: Causal, batch: Batch) -> Tensor:
@@ -85,7 +110,7 @@ def task(tokens: Tokens, codebooks: Codebooks, seed: int) -> Task:
             rows = module.head.weight[first : first + _V.codebook_size]
             rows.copy_(codebooks.features(n, module.size.width, 0.08))
     align(module, "coarse")
-    batches = Batches(tokens, seed)
+    batches = Batches(tokens, codebooks, seed)
 
     def validate() -> float:
         """The loss on utterances that are not trained on."""

@@ -47,6 +47,11 @@ class Codebooks:
         made = table @ torch.randn(table.shape[1], width, generator=torch.Generator().manual_seed(width))
         return made * (deviation / made.std())
 
+    def alike(self, codebook: int, count: int) -> Tensor:
+        """[1024, count]: the codes nearest to each code of a codebook, without itself."""
+        table = self.tables[codebook]
+        return torch.cdist(table, table).fill_diagonal_(torch.inf).topk(count, largest=False).indices
+
     def save(self, path: Path) -> None:
         torch.save({"mean": self.mean, "scale": self.scale, "tables": self.tables}, path)
 

@@ -3,6 +3,7 @@
     manifest.json       what this file reads and writes
     semantic.onnx coarse.onnx fine.onnx codec.onnx   (NAME.onnx.data beside them where the weights are large)
     semantic.step.onnx coarse.step.onnx              where a decode step has weights of its own
+    semantic.sampler.onnx ...                        sampling, for devices where tokens stay (SAMPLERS)
     tokenizer.json
     voices/v2/en_speaker_6.npz ...
 
@@ -24,7 +25,7 @@ from .errors import BarkError, BundleError, reason
 from .sizes import CodecSize, TransformerSize, misfits
 from .vocabulary import Vocabulary
 
-FORMAT_REVISION = 3
+FORMAT_REVISION = 4
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 VOICES = "voices"
@@ -32,6 +33,7 @@ EMBEDDED = Path(__file__).with_name("nano")  # the bundle that comes with the pa
 PRECISIONS = ("fp32", "fp16", "int8", "int4", "mixed")
 KV_LAYOUTS = ("static", "portable")
 STAGES = ("semantic", "coarse", "fine", "codec")
+SAMPLERS = ("semantic.sampler", "semantic.ranked", "coarse.sampler", "coarse.ranked", "fine.sampler")
 CausalStage: TypeAlias = Literal["semantic", "coarse"]
 MAX_MANIFEST_BYTES = 4 << 20
 
@@ -178,6 +180,10 @@ class Bundle:
     def graph(self, stage: str) -> Path:
         return self.directory / f"{stage}.onnx"
 
+    def sampler(self, stage: str, *, ranked: bool = False) -> Path:
+        """The graph that samples a stage's logits; `ranked` with top-k and top-p."""
+        return self.directory / f"{stage}.{'ranked' if ranked else 'sampler'}.onnx"
+
     def step_graph(self, stage: CausalStage) -> Path | None:
         """The graph of a decode step, where it is not the prefill's."""
         precision: CausalPrecision = getattr(self.manifest.precisions, stage)
@@ -221,7 +227,7 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
             yield f"precisions.{stage}: decode steps with weights of their own, and they alone, have a cache of int8"
         if causal.step_weights != causal.weights and f"{stage}.step.onnx" not in manifest.files:
             yield f"files lacks {stage}.step.onnx"
-    for name in [f"{stage}.onnx" for stage in STAGES] + [TOKENIZER]:
+    for name in [f"{graph}.onnx" for graph in STAGES + SAMPLERS] + [TOKENIZER]:
         if name not in manifest.files:
             yield f"files lacks {name}"
     yield from (

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import FloatArray, IntArray
+from .arrays import IntArray
+from .causal import CausalDecoder, KVCache
 from .errors import BarkError
-from .models import CausalDecoder, KVCache
 from .options import GenerationOptions
-from .sampling import probabilities, sample
+from .sampling import Rule
 from .vocabulary import Vocabulary
 from .voice import VoicePreset
 
@@ -89,7 +89,7 @@ class CoarseSequence:
         self._window_end = 0  # codes of the utterance at which the window that has begun is full
         self._options = options
         self._vocabulary = vocabulary
-        self._stream = stream
+        self.stream = stream
 
     def hear(self, tokens: Iterable[int], *, ended: bool) -> None:
         """Take more semantic tokens; `ended` when no more will come."""
@@ -138,10 +138,23 @@ class CoarseSequence:
         semantic, ids = np.array(self._semantic, np.int64), np.array(self._ids, np.int64)
         return coarse_context(semantic, self._position, ids, self._max_history, self._vocabulary)
 
-    def advance(self, logits: FloatArray) -> None:
-        """Sample the window's next code from logits [V]."""
-        codebook = self.length % self._vocabulary.coarse_codebooks
-        self._ids.append(_sample_code(logits, codebook, self._options, self._vocabulary, self._stream.random()))
+    @property
+    def rule(self) -> Rule:
+        """How the next code is sampled: from the codebook whose turn it is. The logits cover all coarse codebooks."""
+        options, space = self._options, self._vocabulary
+        turn = self.length % space.coarse_codebooks
+        return Rule(
+            space.codebook_size, space.coarse_codebooks, turn, options.coarse_temperature, options.top_k, options.top_p
+        )
+
+    @property
+    def left(self) -> int:
+        """Codes to come until the window is full."""
+        return self._window_end - self.length
+
+    def take(self, choice: int) -> None:
+        """The window's next code, as an index of the logits."""
+        self._ids.append(self._vocabulary.semantic_size + choice)
 
     @property
     def last(self) -> int:
@@ -159,11 +172,11 @@ def coarse_windows(decoder: CausalDecoder, cache: KVCache, sequence: CoarseSeque
     """Sample window after window of an utterance that has been heard to its end; the codes so far after each."""
     cache.clear()
     while sequence.can_begin:
-        logits = decoder.prefill(cache, sequence.begin_window())
-        sequence.advance(logits)
-        while sequence.in_window:
-            logits = decoder.decode_step(cache, [sequence.last])[0]
-            sequence.advance(logits)
+        errors = decoder.begin(cache, sequence, sequence.begin_window())
+        while not errors and sequence.in_window:
+            errors = decoder.go_on(cache, {0: sequence})
+        for error in errors.values():
+            raise error
         yield sequence.length
 
 
@@ -181,13 +194,3 @@ def coarse_context(
     seen = semantic[max(0, position - vocabulary.max_semantic_history(max_history)) :][:length]
     padding = np.full(length - len(seen), vocabulary.coarse_semantic_pad)
     return np.concatenate([seen, padding, [vocabulary.coarse_infer], ids[-max_history:]])
-
-
-def _sample_code(
-    logits: FloatArray, codebook: int, options: GenerationOptions, vocabulary: Vocabulary, uniform: float
-) -> int:
-    """One coarse id; only the codebook whose turn it is can be sampled. The logits cover all coarse codebooks."""
-    first = codebook * vocabulary.codebook_size
-    own = logits[first : first + vocabulary.codebook_size]
-    p = probabilities(own, options.coarse_temperature, options.top_k, options.top_p)
-    return vocabulary.semantic_size + first + int(sample(p, uniform))

@@ -5,7 +5,7 @@ bundle's graphs, or torch modules. The rest compares what two networks have retu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from .arrays import FloatArray, IntArray, Waveform
 from .bundle import STAGES, Bundle
+from .causal import CausalDecoder
 from .device import Device
 from .errors import BundleError
-from .models import CausalDecoder, CodecDecoder, FineModel
+from .models import CodecDecoder, FineModel, FineWindow
 from .networks import open_causal, open_codec, open_fine
+from .sampling import Rule, random_stream
 from .vocabulary import Vocabulary
 
 # Relative error (rms of the difference over rms of the reference) that a precision may have on any graph.
@@ -95,11 +97,60 @@ def open_network(bundle: Bundle, stage: str, device: Device = CPU) -> CausalDeco
     return open_causal(bundle, "semantic" if stage == "semantic" else "coarse", device)
 
 
-def check_finite(bundle: Bundle) -> None:
-    """Run every graph of a bundle once. Raises BundleError if one does not load or returns what is no number."""
+def check_graphs(bundle: Bundle) -> None:
+    """Run every graph of a bundle. Raises BundleError if one does not load, or returns what it should not."""
     for stage in STAGES:
         if not np.isfinite(_outputs(stage, open_network(bundle, stage), bundle.manifest.vocabulary)).all():
             raise BundleError(f"{bundle.directory}: {stage}.onnx returns values that are not numbers; export it again")
+        if stage != "codec":
+            _check_samplers(bundle, stage)
+
+
+def _check_samplers(bundle: Bundle, stage: str) -> None:
+    """Sample some tokens of a stage on the host and in the bundle's graphs. Raises BundleError if they differ."""
+    space, found = bundle.manifest.vocabulary, []
+    for device in (CPU, replace(CPU, resident=True)):
+        network = open_network(bundle, stage, device)
+        if isinstance(network, FineModel):
+            random = np.random.default_rng(0)
+            codes = random.integers(space.codebook_size, size=(space.fine_codebooks, PROMPT))
+            network.fill([FineWindow(codes, STEPS, random.random((PROMPT - STEPS, len(codes))), 0.7)], 1)
+            found.append(codes.tolist())
+        elif isinstance(network, CausalDecoder):
+            first_id = 0 if stage == "semantic" else space.semantic_size
+            choices = space.semantic_choices if stage == "semantic" else space.coarse_choices
+            for ranking in ((None, None), (choices // 2, 0.9)):  # top-k, top-p
+                sequence = _Tokens(Rule(choices, 1, 0, 0.7, *ranking), first_id, random_stream(0, "semantic"))
+                cache = network.new_cache()
+                network.begin(cache, sequence, np.arange(PROMPT))
+                while sequence.left:
+                    network.go_on(cache, {0: sequence})
+                found.append(sequence.choices)
+    if found[: len(found) // 2] != found[len(found) // 2 :]:
+        raise BundleError(
+            f"{bundle.directory}: the graphs that sample the {stage} stage choose wrong tokens; export it again"
+        )
+
+
+@dataclass
+class _Tokens:
+    """A sequence of a few tokens, of whatever kind."""
+
+    rule: Rule
+    first_id: int
+    stream: np.random.Generator
+    choices: list[int] = field(default_factory=list)
+
+    @property
+    def left(self) -> int:
+        return STEPS - len(self.choices)
+
+    @property
+    def last(self) -> int:
+        return self.first_id + self.choices[-1]
+
+    def take(self, choice: int) -> None:
+        self.choices.append(choice)
 
 
 def table(errors: list[GraphError]) -> str:

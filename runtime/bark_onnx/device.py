@@ -14,6 +14,7 @@ CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "Tensorrt
 _PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 MOST_THREADS = 1024
 _SUFFIX = "ExecutionProvider"
+_CAPTURE = "enable_cuda_graph"  # ONNX Runtime's name for it
 
 # What differs from ONNX Runtime's defaults: fp32 means fp32, and memory grows by what is asked for.
 _CUDA_OPTIONS = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
@@ -31,6 +32,7 @@ class Device:
         index: which of several GPUs.
         options: the provider's own options, in its own words; they go before ours.
         tuned: threads of single stages, which go before `threads`.
+        resident: sample on the device, so that tokens stay there; else on the host.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Device:
     index: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
     tuned: Mapping[str, int] = field(default_factory=dict)
+    resident: bool = False
 
     @classmethod
     def choose(
@@ -74,7 +77,7 @@ class Device:
                 f"device {name!r}: {provider} is installed but does not load here; "
                 "check the GPU's driver and the CUDA and cuDNN libraries, or use device 'cpu'"
             )
-        return cls(base, threads, index, dict(options or {}))
+        return cls(base, threads, index, dict(options or {}), resident=provider in (CUDA, TENSORRT))
 
     def at(self, stage: str) -> "Device":
         """The same, as it was tuned for a stage."""
@@ -90,13 +93,21 @@ class Device:
         """Where tensors are kept between runs, in ONNX Runtime's words."""
         return "cuda" if self.name in ("cuda", "tensorrt") else "cpu"
 
-    def providers(self, profile: EngineProfile | None) -> Providers:
+    @property
+    def captures(self) -> bool:
+        """Whether the CUDA provider was asked to record decode steps as CUDA graphs, and to replay them."""
+        return self.name == "cuda" and self.resident and self.options.get(_CAPTURE) == "1"
+
+    def providers(self, profile: EngineProfile | None, *, captures: bool = False) -> Providers:
         """What a session is asked for: this provider, and behind it those that take what it does not.
 
         Args:
             profile: of the graph, for TensorRT; None is a graph that it does not run.
+            captures: of a graph some of whose runs are recorded and replayed.
         """
         index, own = {"device_id": str(self.index)}, dict(self.options)
+        if self.name == "cuda" and not captures:
+            own.pop(_CAPTURE, None)  # a graph that is run with other shapes each time cannot be replayed
         cpu: Providers = [(CPU, {})]
         if self.name == "cuda":
             return [(CUDA, {**_CUDA_OPTIONS, **index, **own}), *cpu]

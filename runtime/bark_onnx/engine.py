@@ -6,19 +6,19 @@ work is done inside `step`, one piece at a time, and a server calls it for as lo
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
 import numpy as np
 
-from .arrays import FloatArray, Waveform
+from .arrays import Waveform
+from .causal import CausalDecoder
 from .coarse import CoarseSequence
 from .codec import waveforms
 from .errors import BarkError
 from .fine import FineSequence, fill
 from .job import Job, Request
-from .models import CausalDecoder
 from .networks import Networks
 from .options import GenerationOptions
 from .sampling import draw_seed, random_stream
@@ -149,39 +149,38 @@ class Engine:
             row = rows.enter(job)
             with _timed([job], "semantic"):
                 try:
-                    logits = rows.decoder.prefill(rows.cache, *job.semantic.prompt, row)
+                    errors = rows.decoder.begin(rows.cache, job.semantic, *job.semantic.prompt, row=row)
                 except BarkError:
                     self._forget(job)
                     raise
-                self._take_semantic(job, logits)
+            self._hear_semantic({row: job}, errors)
         elif rows.jobs:
-            active = sorted(rows.jobs.items())
-            with _timed([job for _, job in active], "semantic"):
-                tokens = [job.semantic.tokens[-1] for _, job in active]
-                logits = rows.decoder.decode_step(rows.cache, tokens, [row for row, _ in active])
-                for (_, job), own in zip(active, logits, strict=True):
-                    self._take_semantic(job, own)
+            active = dict(sorted(rows.jobs.items()))
+            with _timed([*active.values()], "semantic"):
+                errors = rows.decoder.go_on(rows.cache, {row: job.semantic for row, job in active.items()})
+            self._hear_semantic(active, errors)
         else:
             return False
         self._coarse_was_last = False
         return True
 
-    def _take_semantic(self, job: Job, logits: FloatArray) -> None:
-        sequence = job.semantic
-        before = len(sequence.tokens)
-        try:
-            sequence.advance(logits)
-            if sequence.ended and not sequence.tokens:
-                raise BarkError(NOTHING_SAID)
-        except BarkError as error:
-            return self._fail(job, error)
-        could = job.coarse.can_begin or job.coarse.in_window or job.coarse.length > 0
-        job.coarse.hear(sequence.tokens[before:], ended=sequence.ended)
-        if sequence.ended:
-            self._semantic.leave(job)
-        if job.coarse.can_begin and not could:
-            self._between.append(job)
-        return None
+    def _hear_semantic(self, active: Mapping[int, Job], errors: Mapping[int, BarkError]) -> None:
+        """Hand on what these jobs have got, and let those go that are done."""
+        for row, job in active.items():
+            said = job.semantic
+            if row in errors:
+                self._fail(job, errors[row])
+                continue
+            if said.ended and not said.tokens:
+                self._fail(job, BarkError(NOTHING_SAID))
+                continue
+            could = job.coarse.can_begin or job.coarse.in_window or job.coarse.length > 0
+            job.coarse.hear(said.tokens[job.handed_on :], ended=said.ended)
+            job.handed_on = len(said.tokens)
+            if said.ended:
+                self._semantic.leave(job)
+            if job.coarse.can_begin and not could:
+                self._between.append(job)
 
     # the coarse stage
 
@@ -190,38 +189,37 @@ class Engine:
         for row, job in sorted(rows.jobs.items()):
             if job.coarse.can_begin:  # before the others' next step, so that their windows run together from here on
                 with _timed([job], "coarse"):
-                    self._take_coarse(job, rows.decoder.prefill(rows.cache, job.coarse.begin_window(), row=row))
+                    errors = rows.decoder.begin(rows.cache, job.coarse, job.coarse.begin_window(), row=row)
+                self._hear_coarse({row: job}, errors)
                 break
         else:
-            active = [(row, job) for row, job in sorted(rows.jobs.items()) if job.coarse.in_window]
+            active = {row: job for row, job in sorted(rows.jobs.items()) if job.coarse.in_window}
             if not active:
                 return False
-            with _timed([job for _, job in active], "coarse"):
-                tokens = [job.coarse.last for _, job in active]
-                logits = rows.decoder.decode_step(rows.cache, tokens, [row for row, _ in active])
-                for (_, job), own in zip(active, logits, strict=True):
-                    self._take_coarse(job, own)
+            with _timed([*active.values()], "coarse"):
+                errors = rows.decoder.go_on(rows.cache, {row: job.coarse for row, job in active.items()})
+            self._hear_coarse(active, errors)
         self._coarse_was_last = True
         return True
 
-    def _take_coarse(self, job: Job, logits: FloatArray) -> None:
-        sequence = job.coarse
-        try:
-            sequence.advance(logits)
-        except BarkError as error:
-            return self._fail(job, error)
-        if sequence.ended:
-            self._coarse.leave(job)
-            self._behind.append(job)
-        if job.chunked is not None or sequence.ended:
-            job.fine.hear(sequence.codes(job.fine.frames), ended=sequence.ended)
-        return None
+    def _hear_coarse(self, active: Mapping[int, Job], errors: Mapping[int, BarkError]) -> None:
+        """Hand on what these jobs have got, and let those go that are done."""
+        for row, job in active.items():
+            sequence = job.coarse
+            if row in errors:
+                self._fail(job, errors[row])
+                continue
+            if sequence.ended:
+                self._coarse.leave(job)
+                self._behind.append(job)
+            if job.chunked is not None or sequence.ended:
+                job.fine.hear(sequence.codes(job.fine.frames), ended=sequence.ended)
 
     # the fine stage and the codec
 
     def _fine_step(self) -> bool:
         """One window of as many whole utterances as have one; then the codec of those that are done."""
-        ready = [job for job in self._behind if job.chunked is None][: FINE_ROWS[self._networks.fine.memory]]
+        ready = [job for job in self._behind if job.chunked is None][: FINE_ROWS[self._networks.fine.device.memory]]
         if not ready:
             return False
         with _timed(ready, "fine"):

@@ -16,12 +16,13 @@ import numpy as np
 
 from .arrays import FloatArray, IntArray
 from .bundle import Bundle, Manifest
+from .causal import CausalDecoder
 from .coarse import CoarseSequence, coarse_windows, flatten_codes
 from .codec import waveform
 from .device import Device
 from .errors import VoiceError
 from .fine import FineSequence, fine_codes
-from .models import CausalDecoder, CodecDecoder, FineModel
+from .models import CodecDecoder, FineModel
 from .networks import open_causal, open_fine
 from .options import GenerationOptions
 from .sampling import random_stream
@@ -121,8 +122,8 @@ def _coarse_excerpts(voice: VoicePreset, share: int, manifest: Manifest) -> Iter
         if start in wanted:
             targets = choices % space.codebook_size
             yield CausalExcerpt(prompt, None, own, targets, choices - targets, space.codebook_size)
-        for choice in choices:  # the next windows follow the true codes: logits that leave no other choice
-            sequence.advance(np.where(np.arange(space.coarse_choices) == choice, 0.0, -np.inf))
+        for choice in choices.tolist():  # the next windows follow the true codes
+            sequence.take(choice)
 
 
 def _fine_excerpts(voice: VoicePreset, manifest: Manifest) -> Iterator[FineExcerpt]:

@@ -13,11 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import FloatArray, IntArray
+from .arrays import IntArray
 from .errors import BarkError
-from .models import FineModel
+from .models import FineModel, FineWindow
 from .options import GenerationOptions
-from .sampling import probabilities, sample
 from .vocabulary import Vocabulary
 from .voice import VoicePreset
 
@@ -101,7 +100,7 @@ class FineSequence:
         return self._next_window() is not None
 
     def begin_window(self) -> None:
-        """Lay out the next window of the whole utterance in `window`, for `advance` to fill."""
+        """Lay out the next window of the whole utterance in `window`, for `fill`."""
         window = self._next_window()
         assert window is not None  # the caller has asked `can_begin`
         self._windows += 1
@@ -120,10 +119,10 @@ class FineSequence:
         self._begin(Window(start, fill, fill + frames - start))
         self.final += frames
 
-    def advance(self, codebook: int, logits: FloatArray) -> None:
-        """Sample a codebook of the window from logits [length, V]."""
-        p = probabilities(logits[self._fill :], self._temperature)
-        self.window[codebook, self._fill :] = sample(p, self._uniforms[:, codebook])
+    @property
+    def asked(self) -> FineWindow:
+        """The window that has begun, as the model takes it."""
+        return FineWindow(self.window, self._fill, self._uniforms, self._temperature)
 
     def _next_window(self) -> Window | None:
         if self.heard_all:
@@ -158,14 +157,8 @@ def fill(model: FineModel, sequences: Sequence[FineSequence]) -> dict[int, BarkE
     for place, sequence in enumerate(sequences):
         alike.setdefault((sequence.given, sequence.window.shape[1]), []).append(place)
     for (given, _), places in alike.items():
-        for codebook in range(given, len(sequences[places[0]].window)):
-            logits = model.logits(np.stack([sequences[place].window for place in places]), codebook)
-            for place, own in zip(places, logits, strict=True):
-                if place not in errors:
-                    try:
-                        sequences[place].advance(codebook, own)
-                    except BarkError as error:
-                        errors[place] = error
+        found = model.fill([sequences[place].asked for place in places], given)
+        errors |= {places[n]: error for n, error in found.items()}
     return errors
 
 

@@ -47,6 +47,7 @@ class Job:
     coarse: CoarseSequence
     fine: FineSequence
     chunked: ChunkedAudio | None  # around `fine`, if it streams
+    handed_on: int = 0  # semantic tokens that the coarse stage has heard
     chunks: deque[AudioChunk] = field(default_factory=deque)
     speech: Speech | None = None
     error: BarkError | None = None

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from .bundle import Bundle, CausalStage
+from .causal import CausalDecoder
 from .device import Device
-from .models import FINE_INPUTS, CausalDecoder, CodecDecoder, FineModel
+from .models import FINE_INPUTS, CodecDecoder, FineModel
+from .resident import ResidentDecoder, ResidentFine
 from .tensorrt import engine_directory, fine_profile
 
 
@@ -37,7 +39,11 @@ def open_causal(bundle: Bundle, stage: CausalStage, device: Device) -> CausalDec
     }[stage]
     engines = engine_directory(bundle, stage) if device.name == "tensorrt" else None
     step = bundle.step_graph(stage)
-    return CausalDecoder(bundle.graph(stage), size, choices, precision.kv_cache, device.at(stage), step, engines)
+    arguments = (bundle.graph(stage), size, choices, precision.kv_cache, device.at(stage), step, engines)
+    if not device.resident:
+        return CausalDecoder(*arguments)
+    samplers = bundle.sampler(stage), bundle.sampler(stage, ranked=True)
+    return ResidentDecoder(samplers, 0 if stage == "semantic" else space.semantic_size, *arguments)
 
 
 def open_fine(bundle: Bundle, device: Device) -> FineModel:
@@ -47,7 +53,8 @@ def open_fine(bundle: Bundle, device: Device) -> FineModel:
         half = bundle.manifest.precisions.fine.weights == "fp16"
         engines = engine_directory(bundle, "fine")
         profile = fine_profile(FINE_INPUTS[0], space.fine_window, space.fine_codebooks, half=half, engines=engines)
-    return FineModel(bundle.graph("fine"), space.fine_codebooks, space.codebook_size, device.at("fine"), profile)
+    arguments = (bundle.graph("fine"), space.fine_codebooks, space.codebook_size, device.at("fine"), profile)
+    return ResidentFine(bundle.sampler("fine"), *arguments) if device.resident else FineModel(*arguments)
 
 
 def open_codec(bundle: Bundle, device: Device) -> CodecDecoder:

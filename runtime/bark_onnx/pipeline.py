@@ -21,6 +21,7 @@ from tqdm import tqdm
 from . import tuning
 from .arrays import IntArray, Waveform, check_tokens
 from .bundle import Bundle, CausalStage
+from .causal import CausalDecoder, KVCache
 from .coarse import CoarseSequence, coarse_windows
 from .codec import waveform
 from .device import Device
@@ -29,7 +30,6 @@ from .errors import BarkError, BarkWarning, DeviceError
 from .fine import FineSequence, fine_codes
 from .job import BatchError, Request
 from .journal import Journal
-from .models import CausalDecoder, KVCache
 from .narration import History, NarrationOptions, Plan, SpokenPassage, narrate, speakable
 from .networks import open_causal, open_codec, open_fine, open_networks
 from .options import GenerationOptions

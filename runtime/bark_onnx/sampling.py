@@ -6,7 +6,7 @@ nor the device changes what a seed means.
 """
 
 import secrets
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,62 @@ from numpy.typing import NDArray
 from .arrays import FloatArray, IntArray
 from .errors import BarkError
 
+NOT_NUMBERS = "the model returned logits that are not numbers; the bundle or its precision does not work here"
 _STREAMS = {"semantic": 0, "coarse": 1, "fine": 2}
+
+
+class Rule(NamedTuple):
+    """What the tokens of a sequence are sampled from, and how.
+
+    Args:
+        width: choices of one set.
+        sets: sets of choices that lie behind one another in the logits, and take turns.
+        turn: the set of the next token.
+        temperature, top_k, top_p: as in GenerationOptions.
+        end: the choice that ends the sequence, if one does; it is then taken too where its probability is at least
+            `min_eos_p`.
+    """
+
+    width: int
+    sets: int
+    turn: int
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    end: int | None = None
+    min_eos_p: float | None = None
+
+
+class TokenSequence(Protocol):
+    """What a causal decoder goes on with: one sequence, token by token."""
+
+    stream: np.random.Generator  # each token takes one number
+
+    @property
+    def rule(self) -> Rule:
+        """Of the next token."""
+
+    @property
+    def left(self) -> int:
+        """Tokens that it takes, at most, before it ends or needs another prompt; 0 when it does."""
+
+    @property
+    def last(self) -> int:
+        """The id to be decoded next."""
+
+    def take(self, choice: int) -> None:
+        """Add what was sampled, as an index of the logits."""
+
+
+def draw(logits: FloatArray, sequence: TokenSequence) -> None:
+    """Sample a sequence's next token from logits [V]. Raises BarkError if they are not numbers."""
+    rule = sequence.rule
+    first = rule.turn * rule.width
+    p = probabilities(logits[first : first + rule.width], rule.temperature, rule.top_k, rule.top_p)
+    choice = int(sample(p, sequence.stream.random()))
+    if rule.end is not None and rule.min_eos_p is not None and p[rule.end] >= rule.min_eos_p:
+        choice = rule.end
+    sequence.take(first + choice)
 
 
 def draw_seed() -> int:
@@ -41,9 +96,7 @@ def probabilities(
     logits = logits.astype(np.float64)
     largest = logits.max(axis=-1, keepdims=True)
     if not np.isfinite(largest).all():
-        raise BarkError(
-            "the model returned logits that are not numbers; the bundle or its precision does not work here"
-        )
+        raise BarkError(NOT_NUMBERS)
     if temperature == 0:
         one_hot = np.zeros(logits.shape)
         np.put_along_axis(one_hot, logits.argmax(axis=-1, keepdims=True), 1.0, axis=-1)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import FloatArray, IntArray
-from .models import CausalDecoder, KVCache
+from .arrays import IntArray
+from .causal import CausalDecoder, KVCache
 from .options import GenerationOptions
-from .sampling import probabilities, sample
+from .sampling import Rule
 from .vocabulary import Vocabulary
 from .voice import VoicePreset
 
@@ -55,37 +55,46 @@ class SemanticSequence:
         self.ended = False
         self._options = options
         self._end = vocabulary.end_of_sequence
-        self._stream = stream
+        self.stream = stream
 
-    def advance(self, logits: FloatArray) -> None:
-        """Sample from logits [V]: `tokens` gets one more, to be decoded next, or the utterance has ended, or both."""
-        options = self._options
-        choices = self._end + 1 if options.allow_early_stop else self._end
-        p = probabilities(logits[:choices], options.text_temperature, options.top_k, options.top_p)
-        token = int(sample(p, self._stream.random()))
-        if options.allow_early_stop and self._ends(token, p):
+    @property
+    def rule(self) -> Rule:
+        """How the next token is sampled; where the end is not wanted, it is no choice."""
+        options, end = self._options, self._end
+        own = Rule(end, 1, 0, options.text_temperature, options.top_k, options.top_p)
+        return own._replace(width=end + 1, end=end, min_eos_p=options.min_eos_p) if options.allow_early_stop else own
+
+    @property
+    def left(self) -> int:
+        """Tokens to come, at most."""
+        return 0 if self.ended else self.limit - len(self.tokens)
+
+    @property
+    def last(self) -> int:
+        """The token to be decoded next."""
+        return self.tokens[-1]
+
+    def take(self, choice: int) -> None:
+        """The next token: `tokens` gets one more, to be decoded next, or the utterance has ended, or both."""
+        if self._options.allow_early_stop and choice == self._end:
             self.ended = True
             return
-        self.tokens.append(token)
+        self.tokens.append(choice)
         self.ended = len(self.tokens) == self.limit
-
-    def _ends(self, token: int, p: NDArray[np.float64]) -> bool:
-        """The end token was sampled, or is probable enough after temperature, top-k and top-p."""
-        min_eos_p = self._options.min_eos_p
-        return token == self._end or (min_eos_p is not None and bool(p[self._end] >= min_eos_p))
 
 
 def semantic_tokens(decoder: CausalDecoder, cache: KVCache, sequence: SemanticSequence) -> Iterator[int]:
     """The tokens one by one, until the model ends the utterance or a limit is reached."""
     cache.clear()
-    logits = decoder.prefill(cache, *sequence.prompt)
+    errors, seen = decoder.begin(cache, sequence, *sequence.prompt), 0
     while True:
-        sequence.advance(logits)
-        if not sequence.ended or len(sequence.tokens) == sequence.limit:
-            yield sequence.tokens[-1]
+        for error in errors.values():
+            raise error
+        yield from sequence.tokens[seen:]
         if sequence.ended:
             return
-        logits = decoder.decode_step(cache, sequence.tokens[-1:])[0]
+        seen = len(sequence.tokens)
+        errors = decoder.go_on(cache, {0: sequence})
 
 
 def token_limit(max_seconds: float | None, vocabulary: Vocabulary) -> int:

@@ -14,9 +14,17 @@ from .device import Device, allocate
 from .errors import BundleError, DeviceError, reason
 from .tensorrt import EngineProfile
 
-Binding: TypeAlias = ort.IOBinding
 Shapes: TypeAlias = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """Of each input or output of a graph: its type and its axes, None where an axis is free."""
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A graph's inputs and outputs in memory of the caller's, who keeps it."""
+
+    values: ort.IOBinding
+    options: ort.RunOptions | None
+    keeps: list[Any]
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,11 @@ class Feed:
         on_cpu = device.memory == "cpu"
         return cls(array, Memory.of(array) if on_cpu else Memory.zeros(array.shape, array.dtype.type, device))
 
+    def pull(self) -> None:
+        """The other way: have the array show what a graph has written."""
+        if self.memory.owner is not self.array:
+            self.array[...] = self.memory.owner.numpy()
+
     def push(self) -> None:
         """Have the graph see what was written; nothing to do where both are one."""
         if self.memory.owner is not self.array:
@@ -81,13 +94,17 @@ class Graph:
     Args:
         inputs, outputs: what the graph must take and return, exactly.
         profile: what TensorRT builds, if it is the device; None leaves the graph to CUDA there.
+        repeated: some of its bindings are run again and again; CUDA may record those, and replay them.
     """
 
     def __init__(
-        self, path: Path, device: Device, inputs: Shapes, outputs: Shapes, profile: EngineProfile | None = None
-    ) -> None:
+        self, path: Path, device: Device, inputs: Shapes, outputs: Shapes, profile: EngineProfile | None = None,
+        *, repeated: bool = False,
+    ) -> None:  # fmt: skip
         self.name = path.name
-        providers = device.providers(profile)
+        self._captures = device.captures and repeated
+        self._recordings = 0
+        providers = device.providers(profile, captures=self._captures)
         options = ort.SessionOptions()
         options.intra_op_num_threads = device.threads or 0
         options.log_severity_level = 4  # what goes wrong is raised; nothing is printed beside it
@@ -108,22 +125,31 @@ class Graph:
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Any:
         """The first output for these inputs."""
         try:
-            return self._session.run(None, inputs)[0]
+            return self._session.run(None, inputs, self._run_options(repeated=False))[0]
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise self._failure(error) from None
 
-    def bind(self, inputs: Mapping[str, Memory], outputs: Mapping[str, Memory]) -> Binding:
-        """Inputs and outputs in memory of the caller's, who keeps it."""
+    def bind(self, inputs: Mapping[str, Memory], outputs: Mapping[str, Memory], *, repeated: bool = False) -> Binding:
+        """Inputs and outputs to be run with; `repeated` if with the same shapes each time, and often."""
         binding = self._session.io_binding()
         for name, value in inputs.items():
             binding.bind_input(name, value.memory, value.index, value.dtype, value.shape, value.pointer)
         for name, value in outputs.items():
             binding.bind_output(name, value.memory, value.index, value.dtype, value.shape, value.pointer)
-        return binding
+        return Binding(binding, self._run_options(repeated=repeated), [inputs, outputs])
+
+    def _run_options(self, *, repeated: bool) -> ort.RunOptions | None:
+        """Which recording a run belongs to, where the provider makes any; -1 is none."""
+        if not self._captures:
+            return None
+        options = ort.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(self._recordings) if repeated else "-1")
+        self._recordings += repeated
+        return options
 
     def run_bound(self, binding: Binding) -> None:
         try:
-            self._session.run_with_iobinding(binding)
+            self._session.run_with_iobinding(binding.values, binding.options)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise self._failure(error) from None
 
@@ -151,4 +177,5 @@ _ONNX_TYPES: dict[type[np.generic], str] = {
     np.int64: "tensor(int64)",
     np.float16: "tensor(float16)",
     np.float32: "tensor(float)",
+    np.float64: "tensor(double)",
 }

@@ -1,0 +1,132 @@
+"""Sampling as graphs, for devices where tokens had better stay: the same rules, in the same 64-bit arithmetic, as
+`bark_onnx.sampling` has for the host, so that a seed gives the same tokens wherever the logits agree.
+
+Standard operators only, and none whose work grows with the square of the choices: running sums go over short stretches
+first, then over their totals, since CUDA's CumSum adds up anew for every element.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_STRETCH = 128
+_NOT_NUMBERS = -1
+
+
+class Sampler(nn.Module):
+    """Logits to ids, a row for each sequence.
+
+    Args:
+        choices: logits of a row.
+        first_id: the id of the first of them.
+        ranked: with top-k and top-p, which need the choices sorted.
+    """
+
+    def __init__(self, choices: int, first_id: int, *, ranked: bool) -> None:
+        super().__init__()
+        self.choices, self.first_id, self.ranked = choices, first_id, ranked
+
+    def forward(
+        self,
+        logits: Tensor,
+        uniforms: Tensor,
+        firsts: Tensor,
+        widths: Tensor,
+        temperatures: Tensor,
+        ends: Tensor,
+        min_eos_ps: Tensor,
+        top_ks: Tensor | None = None,
+        top_ps: Tensor | None = None,
+    ) -> Tensor:
+        """Ids [B, 1] for logits [B, V] float32; -1 where the logits are not numbers.
+
+        Args:
+            uniforms: [B] in [0, 1), float64.
+            firsts, widths: [B] int64: the choices [first, first + width) can be sampled.
+            temperatures: [B] float64; 0 takes the largest.
+            ends: [B] int64, the choice that ends the sequence, -1 for none. It is taken too where it is at least as
+                probable as `min_eos_ps` [B] float64, infinity for never.
+            top_ks: [B] int64, at least 1; as many as there are choices for all of them.
+            top_ps: [B] float64; infinity for all.
+        """
+        places = torch.arange(self.choices)
+        allowed = (places >= firsts[:, None]) & (places < (firsts + widths)[:, None])
+        wide = logits.double()
+        x = torch.where(allowed, wide, -torch.inf)
+        largest = x.amax(-1, keepdim=True)
+        fine = _numbers(x, largest)
+        x = torch.where(fine, x - largest, 0.0)
+        if self.ranked:
+            assert top_ks is not None
+            assert top_ps is not None
+            x = _ranked(x, top_ks, top_ps)
+        greedy = temperatures[:, None] == 0
+        weights = (x / torch.where(greedy, 1.0, temperatures[:, None])).exp()
+        one_hot = (places == x.argmax(-1, keepdim=True)).double()
+        weights = torch.where(greedy, one_hot, weights)
+        choice = torch.minimum(pick(weights, uniforms), firsts + widths - 1)
+        end = torch.where(ends[:, None] == places, weights, 0.0).sum(-1)
+        ended = (ends >= 0) & (end >= min_eos_ps * weights.sum(-1))
+        ids = torch.where(ended, ends, choice) + self.first_id
+        return torch.where(fine, ids[:, None], _NOT_NUMBERS)
+
+
+class FineSampler(nn.Module):
+    """Logits of one codebook to codes, at every position that is to be filled."""
+
+    def forward(
+        self, logits: Tensor, codes: Tensor, codebook: Tensor, fills: Tensor, uniforms: Tensor, temperatures: Tensor
+    ) -> Tensor:
+        """Codes [B, T, codebooks] with one codebook of the positions from `fills` on sampled; -1: not numbers.
+
+        Args:
+            logits: [B, T, V] float32.
+            codes: [B, T, codebooks] int64.
+            codebook: [] int64.
+            fills: [B] int64.
+            uniforms: [B, T] in [0, 1), float64; those before `fills` are not used.
+            temperatures: [B] float64; 0 takes the largest.
+        """
+        batch, length, choices = logits.shape
+        x = logits.double()
+        largest = x.amax(-1, keepdim=True)
+        fine = _numbers(x, largest)
+        x = torch.where(fine, x - largest, 0.0)
+        temperature = temperatures[:, None, None]
+        weights = (x / torch.where(temperature == 0, 1.0, temperature)).exp()
+        sampled = pick(weights.view(batch * length, choices), uniforms.reshape(-1)).view(batch, length)
+        chosen = torch.where(temperatures[:, None] == 0, x.argmax(-1), sampled)
+        chosen = torch.where(fine[..., 0], chosen, _NOT_NUMBERS)
+        own = torch.arange(codes.shape[2]) == codebook
+        new = torch.arange(length)[None] >= fills[:, None]
+        return torch.where(new[..., None] & own, chosen[..., None], codes)
+
+
+def _numbers(x: Tensor, largest: Tensor) -> Tensor:
+    """[..., 1]: whether there is no NaN in x [..., V], and its largest is finite."""
+    return (largest.abs() < torch.inf) & (x.isnan().sum(-1, keepdim=True) == 0)
+
+
+def pick(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """Choices [B] by the inverse of the cumulative distribution of weights [B, V], for uniform numbers [B]."""
+    choices = weights.shape[1]
+    stretches = F.pad(weights, (0, -choices % _STRETCH)).view(weights.shape[0], -1, _STRETCH)
+    within = stretches.cumsum(-1)
+    ends = within[..., -1].cumsum(-1)
+    before = torch.cat([torch.zeros_like(ends[:, :1]), ends[:, :-1]], dim=1)
+    cumulative = (before[..., None] + within).flatten(1)
+    target = uniforms[:, None] * ends[:, -1:]
+    chosen: Tensor = (cumulative <= target).sum(-1).clamp(max=choices - 1)
+    return chosen
+
+
+def _ranked(x: Tensor, top_ks: Tensor, top_ps: Tensor) -> Tensor:
+    """x [B, V] with all that top-p and then top-k leave out at -inf; the largest is 0."""
+    ranked, order = x.topk(x.shape[1], dim=-1)
+    mass = ranked.exp().cumsum(-1)
+    crossed = mass > top_ps[:, None] * mass[:, -1:]
+    outside = torch.cat([torch.zeros_like(crossed[:, :1]), crossed[:, :-1]], dim=1)
+    ranked = ranked.masked_fill(outside, -torch.inf)
+    kth = ranked.gather(1, top_ks[:, None] - 1)
+    ranked = ranked.masked_fill(ranked < kth, -torch.inf)
+    return torch.zeros_like(x).scatter(1, order, ranked)

@@ -1,0 +1,383 @@
+"""Decode loops that stay on the device, run on the CPU: graphs sample the tokens of the host, with all that follows."""
+
+import shutil
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bark_onnx import Bark, BarkError, GenerationOptions, Request
+from bark_onnx import engine as engine_module
+from bark_onnx.bundle import MANIFEST, Bundle, list_files
+from bark_onnx.causal import KVCache
+from bark_onnx.compare import check_graphs
+from bark_onnx.device import CUDA, TENSORRT, Device
+from bark_onnx.models import FineWindow
+from bark_onnx.resident import BLOCK, ResidentDecoder, ResidentFine
+from bark_onnx.sampling import Rule, draw, random_stream
+from bark_onnx.session import Graph
+from bark_onnx_export.graph import fine_sampler_graph, sampler_graph
+from conftest import export
+from test_sampling import near_a_border
+from utterances import Alone, assert_as_alone, make_voice
+
+CHOICES, FIRST_ID = 24, 100
+GREEDY = GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temperature=0, max_seconds=0.7)
+ROWS = 3
+
+
+@pytest.fixture(scope="module")
+def resident(small: Bark) -> Bark:
+    """The same bundle on the same device, but sampled in graphs."""
+    return Bark(small.bundle, replace(small.device, resident=True))
+
+
+# The graphs
+
+
+@dataclass
+class One:
+    """A sequence of one token, sampled with a given number."""
+
+    rule: Rule
+    uniform: float
+    taken: list[int] = field(default_factory=list)
+    left = 1
+    last = 0
+
+    @property
+    def stream(self) -> Any:
+        return type("Stream", (), {"random": lambda _: self.uniform})()
+
+    def take(self, choice: int) -> None:
+        self.taken.append(choice)
+
+
+@cache
+def sampler(*, ranked: bool) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(sampler_graph(CHOICES, FIRST_ID, ranked=ranked))
+
+
+def sampled(logits: list[NDArray[np.float32]], sequences: list[One], *, ranked: bool) -> list[int]:
+    """The choices of the graph."""
+    rules = [sequence.rule for sequence in sequences]
+    columns: dict[str, list[Any]] = {
+        "uniforms": [sequence.uniform for sequence in sequences],
+        "firsts": [rule.turn * rule.width for rule in rules],
+        "widths": [rule.width for rule in rules],
+        "temperatures": [float(rule.temperature) for rule in rules],
+        "ends": [-1 if rule.end is None else rule.end for rule in rules],
+        "min_eos_ps": [np.inf if rule.min_eos_p is None else rule.min_eos_p for rule in rules],
+    }
+    if ranked:
+        columns["top_ks"] = [CHOICES if rule.top_k is None else min(rule.top_k, CHOICES) for rule in rules]
+        columns["top_ps"] = [np.inf if rule.top_p is None else rule.top_p for rule in rules]
+    inputs = {"logits": np.stack(logits)} | {name: np.array(column) for name, column in columns.items()}
+    (ids,) = sampler(ranked=ranked).run(None, inputs)
+    assert ids.shape == (len(sequences), 1)
+    return [int(n) - FIRST_ID for n in ids[:, 0]]
+
+
+LOGITS = st.one_of(
+    st.lists(st.integers(-4, 4).map(float), min_size=CHOICES, max_size=CHOICES),  # many tie
+    st.lists(st.one_of(st.just(-np.inf), st.floats(-30, 30, width=32)), min_size=CHOICES, max_size=CHOICES),
+).map(lambda values: np.array(values, np.float32))
+
+
+@st.composite
+def a_rule(draw: Any, *, ranked: bool) -> Rule:
+    sets = draw(st.integers(1, 2))
+    width = draw(st.integers(1, CHOICES // sets))
+    some = st.integers(1, 2 * CHOICES)
+    end = draw(st.none() | st.integers(0, width - 1)) if sets == 1 else None
+    return Rule(
+        width,
+        sets,
+        draw(st.integers(0, sets - 1)),
+        draw(st.sampled_from([0.0, 0.01, 0.7, 1.0, 3.0])),
+        draw(st.none() | some) if ranked else None,
+        draw(st.none() | st.floats(0.01, 1)) if ranked else None,
+        end,
+        None if end is None else draw(st.none() | st.floats(0.001, 1)),
+    )
+
+
+@given(st.data(), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_the_graphs_sample_what_the_host_does(data: st.DataObject, ranked: bool) -> None:
+    sequences, logits = [], []
+    for _ in range(data.draw(st.integers(1, ROWS))):
+        sequence = One(data.draw(a_rule(ranked=ranked)), data.draw(st.floats(0, 1, exclude_max=True)))
+        own, rule = data.draw(LOGITS), sequence.rule
+        allowed = own[rule.turn * rule.width :][: rule.width].astype(np.float64)
+        assume(allowed.max() > -np.inf)
+        assume(rule.top_p is None or not near_a_border(allowed, rule.top_p))
+        sequences.append(sequence)
+        logits.append(own)
+    for sequence, own in zip(sequences, logits, strict=True):
+        draw(own, sequence)
+    found = sampled(logits, sequences, ranked=ranked)
+    for sequence, choice in zip(sequences, found, strict=True):
+        if [choice] != sequence.taken:  # where rounding decides, either will do
+            assert _is_borderline(logits[sequences.index(sequence)], sequence, choice)
+
+
+def _is_borderline(logits: NDArray[np.float32], sequence: One, choice: int) -> bool:
+    """Whether a last digit more or less of the number drawn, or of the end's probability, makes this choice."""
+    rule = sequence.rule
+    for uniform in (sequence.uniform - 1e-12, sequence.uniform + 1e-12):
+        for scale in (1 - 1e-12, 1 + 1e-12):
+            least = None if rule.min_eos_p is None else rule.min_eos_p * scale
+            other = One(rule._replace(min_eos_p=least), min(max(uniform, 0.0), np.nextafter(1.0, 0.0)))
+            draw(logits, other)
+            if other.taken == [choice]:
+                return True
+    return False
+
+
+@pytest.mark.parametrize("spoilt", [np.nan, np.inf])
+@pytest.mark.parametrize("ranked", [False, True])
+def test_logits_that_are_not_numbers_are_told_and_concern_nobody_else(spoilt: float, ranked: bool) -> None:
+    logits = [np.arange(CHOICES, dtype=np.float32) for _ in range(3)]
+    logits[1][5] = spoilt
+    rule = Rule(CHOICES, 1, 0, 0.0, None, None)
+    assert sampled(logits, [One(rule, 0.5)] * 3, ranked=ranked) == [CHOICES - 1, -1 - FIRST_ID, CHOICES - 1]
+    # What cannot be sampled does not matter.
+    assert sampled(logits, [One(rule._replace(width=5), 0.5)] * 3, ranked=ranked) == [4, 4, 4]
+
+
+def test_no_operator_is_from_outside_the_standard() -> None:
+    import onnx
+
+    for graph in (sampler_graph(CHOICES, 0, ranked=True), fine_sampler_graph(8, 1024)):
+        model = onnx.load_from_string(graph)
+        onnx.checker.check_model(model, full_check=True)
+        assert {node.domain for node in model.graph.node} == {""}
+        assert not {"If", "Loop", "Scan"} & {node.op_type for node in model.graph.node}  # none can be recorded
+
+
+# The loops
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    for name in ("semantic", "coarse", "fine"):
+        assert np.array_equal(getattr(found.tokens, name), getattr(expected.tokens, name)), name
+    assert np.array_equal(found.waveform, expected.waveform)
+
+
+@pytest.mark.parametrize("voice_length", [0, 60, 500])
+@pytest.mark.parametrize(
+    "options",
+    [
+        GenerationOptions(max_seconds=0.7),
+        GREEDY,
+        GenerationOptions(max_seconds=0.7, top_k=9, allow_early_stop=False),
+        GenerationOptions(max_seconds=0.7, top_p=0.7, min_eos_p=None, sliding_window=33),
+    ],
+    ids=["default", "greedy", "top-k", "top-p"],
+)
+def test_an_utterance_is_the_host_s(small: Bark, resident: Bark, voice_length: int, options: GenerationOptions) -> None:
+    voice = make_voice(small.vocabulary, voice_length)
+    expected, found = (bark.generate("the world is music", voice, options, seed=3) for bark in (small, resident))
+    assert_same(found, expected)
+
+
+def test_it_is_these_classes_that_run(resident: Bark) -> None:
+    assert resident._networks is not None
+    networks = resident._networks
+    assert isinstance(networks.semantic, ResidentDecoder)
+    assert isinstance(networks.coarse, ResidentDecoder)
+    assert isinstance(networks.fine, ResidentFine)
+
+
+@pytest.mark.parametrize("slots", [1, 3, 9])
+def test_an_engine_s_utterances_are_those_alone_on_the_host(resident: Bark, alone: list[Alone], slots: int) -> None:
+    engine = resident.engine(slots)
+    jobs = [engine.submit(expected.request) for expected in alone]
+    while engine.step():
+        pass
+    for job, expected in zip(jobs, alone, strict=True):
+        assert_as_alone(job, expected)
+
+
+def test_windows_together(small: Bark, resident: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(engine_module.FINE_ROWS, "cpu", 8)
+    voices = [make_voice(small.vocabulary, length) for length in (0, 300, 0, 500)]
+    requests = [Request("hello", voice, seed, GREEDY) for seed, voice in enumerate(voices)]
+    for request, speech in zip(requests, resident.generate_batch(requests), strict=True):
+        expected = small.generate(request.text, request.voice, GREEDY, seed=request.seed)
+        assert np.array_equal(speech.tokens.fine, expected.tokens.fine)
+
+
+def test_low_memory(small: Bark) -> None:
+    bark = Bark(small.bundle, replace(small.device, resident=True), low_memory=True)
+    options = GenerationOptions(max_seconds=0.4)
+    assert_same(bark.generate("hello", None, options, seed=5), small.generate("hello", None, options, seed=5))
+
+
+@pytest.mark.parametrize("layout", ["static", "portable"])
+def test_in_half_precision(checkpoint: Path, tmp_path: Path, layout: str) -> None:
+    """What a GPU runs."""
+    bundle = Bundle.open(export(checkpoint, tmp_path / layout, "fp16", layout))
+    device = Device("cpu", 2)
+    options = GenerationOptions(max_seconds=0.3)
+    expected, found = (
+        Bark(bundle, replace(device, resident=on)).generate("hello", None, options, seed=2) for on in (False, True)
+    )
+    assert_same(found, expected)
+
+
+def test_a_block_goes_on_with_what_the_cache_holds(small: Bark, resident: Bark) -> None:
+    """After blocks, the cache knows its ids: the next window's prompt is prefilled no more than on the host."""
+    held = []
+    for bark in (small, resident):
+        assert bark._networks is not None
+        decoder = bark._networks.semantic
+        cache = decoder.new_cache()
+        sequence = Counting(2 * BLOCK + 3)
+        assert decoder.begin(cache, sequence, np.arange(40)) == {}
+        while sequence.left:
+            assert decoder.go_on(cache, {0: sequence}) == {}
+        held.append(_held(cache))
+    assert held[0] == held[1]
+    assert len(held[0]) == 40 + 2 * BLOCK + 2
+
+
+@dataclass
+class Counting:
+    """A sequence that takes a number of tokens, of whatever kind."""
+
+    left: int
+    tokens: list[int] = field(default_factory=list)
+    rule = Rule(50, 1, 0, 0.7, None, None)
+
+    def __post_init__(self) -> None:
+        self.stream = random_stream(1, "coarse")
+
+    @property
+    def last(self) -> int:
+        return self.tokens[-1]
+
+    def take(self, choice: int) -> None:
+        self.tokens.append(choice)
+        self.left -= 1
+
+
+def _held(cache: KVCache) -> list[int]:
+    ids: list[int] = cache.ids[0, 0, : cache.lengths[0]].tolist()
+    return ids
+
+
+# What goes wrong
+
+
+def test_broken_logits_are_one_line(small: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    bark = Bark(small.bundle, replace(small.device, resident=True))
+    assert bark._networks is not None
+    decoder = bark._networks.semantic
+    real = decoder._prefill_into
+
+    def spoilt(cache: KVCache, logits: Any, *arguments: Any) -> None:
+        real(cache, logits, *arguments)
+        logits.owner[:] = np.nan
+
+    monkeypatch.setattr(decoder, "_prefill_into", spoilt)
+    with pytest.raises(BarkError, match="logits that are not numbers"):
+        bark.generate("hello")
+
+
+def test_one_broken_window_of_several(resident: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resident._networks is not None
+    model = resident._networks.fine
+    assert isinstance(model, ResidentFine)
+    windows = [
+        FineWindow(np.zeros((8, 40), np.int64), 10, np.full((30, 8), 0.5), temperature) for temperature in (0.5, 0.0)
+    ]
+    real = Graph.run_bound
+
+    def spoilt(graph: Graph, binding: Any) -> None:
+        real(graph, binding)
+        if graph is model._graph:
+            binding.keeps[1]["logits"].owner[0, 20] = np.nan
+
+    before = windows[0].codes.copy()
+    monkeypatch.setattr(Graph, "run_bound", spoilt)
+    errors = model.fill(windows, 2)
+    assert list(errors) == [0]
+    assert "not numbers" in str(errors[0])
+    assert np.array_equal(windows[0].codes, before)
+    assert (windows[1].codes[2:, 10:] != 0).any()
+    assert (windows[1].codes[:, :10] == 0).all()
+
+
+def test_fewer_codebooks_given(small: Bark, resident: Bark) -> None:
+    for given_codebooks in (1, 3):
+        codes = np.zeros((given_codebooks, 90), np.int64)
+        assert np.array_equal(resident.fine(codes, seed=1), small.fine(codes, seed=1))
+
+
+# Recorded decode steps
+
+
+def test_only_steps_that_repeat_are_recorded(small: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the CUDA provider's `enable_cuda_graph`; here on the CPU, which takes the run's options and ignores them."""
+    monkeypatch.setattr(Device, "captures", True)
+    made: list[Any] = []
+    real = Graph._run_options
+
+    def kept(graph: Graph, *, repeated: bool) -> Any:
+        options = real(graph, repeated=repeated)
+        made.append((graph.name, repeated, None if options is None else options.get_run_config_entry("gpu_graph_id")))
+        return options
+
+    monkeypatch.setattr(Graph, "_run_options", kept)
+    bark = Bark(small.bundle, replace(small.device, resident=True))
+    options = GenerationOptions(max_seconds=0.6)
+    assert_same(bark.generate("hello", None, options, seed=1), small.generate("hello", None, options, seed=1))
+    steps = [(name, number) for name, repeated, number in made if repeated]
+    assert len(set(steps)) == len(steps) >= 4 * BLOCK  # every recording has a number of its own in its graph
+    assert {name for name, _ in steps} == {
+        "semantic.onnx",
+        "semantic.sampler.onnx",
+        "coarse.onnx",
+        "coarse.sampler.onnx",
+    }
+    assert {number for _, repeated, number in made if not repeated} == {"-1", None}
+
+
+def test_what_is_asked_of_cuda() -> None:
+    asked = Device("cuda", options={"enable_cuda_graph": "1"}, resident=True)
+    assert asked.captures
+    assert asked.providers(None, captures=True)[0][1]["enable_cuda_graph"] == "1"
+    assert "enable_cuda_graph" not in asked.providers(None)[0][1]
+    assert not Device("cuda", resident=True).captures
+    assert not replace(asked, resident=False).captures
+
+
+@pytest.mark.parametrize("provider", [CUDA, TENSORRT])
+def test_gpus_sample_for_themselves(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bark_onnx.device.ort.get_available_providers", lambda: [provider, "CPUExecutionProvider"])
+    monkeypatch.setattr("bark_onnx.device._gpu_answers", lambda *_: True)
+    assert Device.choose({CUDA: "cuda", TENSORRT: "tensorrt"}[provider]).resident
+    assert not Device.choose("cpu").resident
+
+
+def test_verify_finds_a_sampling_graph_that_is_wrong(small: Bark, tmp_path: Path) -> None:
+    """Right hashes, right inputs, wrong tokens."""
+    directory = shutil.copytree(small.bundle.directory, tmp_path / "bundle")
+    check_graphs(Bundle.open(directory))
+    space = small.vocabulary
+    wrong = sampler_graph(space.semantic_choices, 1, ranked=True)  # ids that begin with 1 instead of 0
+    (directory / "semantic.ranked.onnx").write_bytes(wrong)
+    manifest = replace(small.bundle.manifest, files=list_files(directory))
+    (directory / MANIFEST).write_text(manifest.to_json())
+    with pytest.raises(BarkError, match="the graphs that sample the semantic stage choose wrong tokens"):
+        check_graphs(Bundle.open(directory))
