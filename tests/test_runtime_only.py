@@ -14,6 +14,7 @@ import pytest
 import bark_onnx
 from bark_onnx.causal import CAUSAL_INPUTS, LOGITS
 from bark_onnx.models import CODEC_INPUTS, FINE_INPUTS, WAVEFORM
+from bark_onnx.resident import RANKED_INPUTS, SAMPLED, SAMPLER_INPUTS
 
 ROOT = Path(__file__).parents[1]
 RUNTIME = Path(bark_onnx.__file__).parent
@@ -78,15 +79,25 @@ def test_onnx_runtime_is_behind_two_files() -> None:
     assert users - {"__init__"} == {"device", "session"}
 
 
-def test_graph_inputs_and_outputs_are_named_in_one_file() -> None:
-    names = {*CAUSAL_INPUTS, *FINE_INPUTS, *CODEC_INPUTS, LOGITS, WAVEFORM, "past", "present"}
+@pytest.mark.parametrize(
+    ("owner", "names"),
+    [
+        ("causal", {*CAUSAL_INPUTS, LOGITS, "past", "present"}),
+        ("models", {*FINE_INPUTS, *CODEC_INPUTS, WAVEFORM, "past", "present"}),
+        ("resident", {*SAMPLER_INPUTS, *RANKED_INPUTS, SAMPLED}),
+    ],
+)
+def test_graph_inputs_and_outputs_are_named_in_the_file_of_their_network(owner: str, names: set[str]) -> None:
     naming = {
         source.stem
         for source in SOURCES
         for node in ast.walk(tree(source))
         if isinstance(node, ast.Constant) and node.value in names
     }
-    assert naming == {"models"}
+    assert naming <= {owner, "causal", "models"}
+    assert owner in naming
+    if owner == "resident":
+        assert naming == {owner}
 
 
 # Here, where everything is installed

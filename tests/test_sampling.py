@@ -1,7 +1,6 @@
 """From logits to tokens: the reference's rules, the right frequencies, and seeds that mean the same everywhere."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from bark_onnx import Bark, BarkError, GenerationOptions, Vocabulary, VoicePrese
 from bark_onnx.causal import CausalDecoder, KVCache
 from bark_onnx.coarse import CoarseSequence, coarse_windows
 from bark_onnx.fine import FineSequence, fine_codes
+from bark_onnx.models import FineModel
 from bark_onnx.sampling import probabilities, random_stream, sample
 from bark_onnx.semantic import SemanticSequence, semantic_tokens
 
@@ -180,9 +180,19 @@ def test_seeds_keep_their_meaning() -> None:
     assert first == pytest.approx(SEED_7, abs=1e-12)
 
 
+class FlatFine(FineModel):
+    """A fine model to which all codes are alike."""
+
+    def __init__(self) -> None:
+        """No graph."""
+
+    def logits(self, codes: NDArray[np.int64], codebook: int) -> NDArray[np.float32]:
+        return np.zeros((1, 1024, 1024), np.float32)
+
+
 def fine_codes_of_flat_logits(frames: int, voice: VoicePreset | None = None) -> list[NDArray[np.int64]]:
     """The codes [8, frames] after each window."""
-    model: Any = SimpleNamespace(logits=lambda codes, codebook: np.zeros((1, 1024, 1024), np.float32))
+    model = FlatFine()
     sequence = FineSequence(voice, GenerationOptions(), Vocabulary(), random_stream(7, "fine"))
     sequence.hear(np.zeros((2, frames), np.int64), ended=True)
     return [codes.copy() for codes in fine_codes(model, sequence)]

@@ -14,11 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bark_onnx import AudioChunk, Bark, BarkError, GenerationOptions, StreamOptions, VoicePreset
-from bark_onnx.arrays import FloatArray, IntArray
+from bark_onnx.arrays import IntArray
 from bark_onnx.coarse import CoarseSequence
 from bark_onnx.fine import FineSequence, fine_codes
 from bark_onnx.job import Request
-from bark_onnx.sampling import random_stream
+from bark_onnx.sampling import draw, random_stream
 from bark_onnx.semantic import SemanticSequence
 from bark_onnx.speech import Speech
 from bark_onnx.stream import ChunkedAudio, buffering
@@ -92,15 +92,15 @@ def test_an_end_right_behind_a_window(
     small: Bark, monkeypatch: pytest.MonkeyPatch, window: int, history: int, tokens: int
 ) -> None:
     """The end token comes when whole windows cover all that has been said: no window is left that could be the last."""
-    advance = SemanticSequence.advance
+    take = SemanticSequence.take
 
-    def ending(sequence: SemanticSequence, logits: FloatArray) -> None:
+    def ending(sequence: SemanticSequence, choice: int) -> None:
         if len(sequence.tokens) == tokens:
             sequence.ended = True
         else:
-            advance(sequence, logits)
+            take(sequence, choice)
 
-    monkeypatch.setattr(SemanticSequence, "advance", ending)
+    monkeypatch.setattr(SemanticSequence, "take", ending)
     options = lasting(400, sliding_window=window, max_coarse_history=history)
     voice = make_voice(small.vocabulary, FULL)
     assert small.vocabulary.coarse_length(tokens) % window == 0
@@ -147,7 +147,7 @@ def test_a_window_begins_as_soon_as_it_sees_its_tokens(small: Bark, voice_length
         for _ in windows:
             made.append(sequence.begin_window())
             while sequence.in_window:
-                sequence.advance(flat)
+                draw(flat, sequence)
         return made
 
     flat = np.zeros(128, np.float32)

@@ -27,7 +27,7 @@ SAMPLED = "sampled"
 SAMPLER_INPUTS = ("uniforms", "firsts", "widths", "temperatures", "ends", "min_eos_ps")
 RANKED_INPUTS = ("top_ks", "top_ps")  # beside them, with top-k and top-p
 SAMPLER_FLOATS = ("uniforms", "temperatures", "min_eos_ps", "top_ps")  # of these; the others are ids
-FINE_SAMPLER_INPUTS = ("codes", "codebook", "fills", "uniforms", "temperatures")
+FINE_SAMPLER_INPUTS = (*FINE_INPUTS, "fills", "uniforms", "temperatures")
 
 BLOCK = 8  # steps: an utterance that ends makes half of them in vain, on average
 _EACH_STEP = ("uniforms", "firsts")  # differ from step to step
