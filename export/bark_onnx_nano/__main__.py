@@ -27,7 +27,6 @@ PLANS = {
     "coarse": Plan(steps=14000, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
     "fine": Plan(steps=2500, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
     "codec": Plan(steps=4000, rate=1e-3, weight_decay=0.0, decay=0.5),
-    "adversarial": Plan(steps=600, rate=3e-4, weight_decay=0.0),
 }
 UNPADDED = 0.3  # of the semantic model's steps are done when padding begins
 
@@ -69,12 +68,12 @@ class Recipe:
         train(fine.task(tokens, self._codebooks(), SEED), PLANS["fine"], self.work / "fine.pt", seed=SEED)
 
     def step_codec(self) -> None:
-        train(codec.task(*self._excerpts(), SEED), PLANS["codec"], self.work / "codec.pt", seed=SEED)
-
-    def step_adversarial(self) -> None:
-        excerpts, held_out = self._excerpts()
-        task = codec.task(excerpts, held_out, SEED, codec.load(self.work / "codec.pt"))
-        train(task, PLANS["adversarial"], self.work / "adversarial.pt", seed=SEED)
+        codebooks = self._codebooks()
+        samples = codec.speech(self.work / "corpus", 0, CODEC_SHARDS)
+        made = codes.load(self.work / "codes.npz").codes
+        held_out = codec.Excerpts(samples[:200], made[:200], codebooks, SEED)
+        excerpts = codec.Excerpts(samples[200:], made[200 : len(samples)], codebooks, SEED)
+        train(codec.task(excerpts, held_out, SEED), PLANS["codec"], self.work / "codec.pt", seed=SEED)
 
     def step_checkpoint(self) -> None:
         tokens = codes.load(self.work / "codes.npz")
@@ -82,15 +81,6 @@ class Recipe:
 
     def _codebooks(self) -> Codebooks:
         return Codebooks.load(self.work / "codebooks.pt")
-
-    def _excerpts(self) -> tuple[codec.Excerpts, codec.Excerpts]:
-        codebooks = self._codebooks()
-        samples = codec.speech(self.work / "corpus", 0, CODEC_SHARDS)
-        made = codes.load(self.work / "codes.npz").codes
-        return (
-            codec.Excerpts(samples[200:], made[200 : len(samples)], codebooks, SEED),
-            codec.Excerpts(samples[:200], made[:200], codebooks, SEED),
-        )
 
 
 def presets(tokens: codes.Tokens) -> dict[str, int]:
@@ -106,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--work", type=Path, default=Path("out/nano"), help="where the steps are kept")
-    steps = ["corpus", "codebooks", "codes", "codec", "adversarial", "semantic", "coarse", "fine", "checkpoint"]
+    steps = ["corpus", "codebooks", "codes", "codec", "semantic", "coarse", "fine", "checkpoint"]
     parser.add_argument("--only", choices=steps, help="one step instead of all")
     arguments = parser.parse_args()
     recipe = Recipe(arguments.work, arguments.out)

@@ -1,6 +1,5 @@
 """The three transformers as they train: the exporter's blocks, whole sequences, all positions at once."""
 
-from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -101,7 +100,7 @@ def build(stage: str) -> Causal | Fine:
     return Fine(SIZES[stage]) if stage == "fine" else Causal(SIZES[stage])
 
 
-def checkpoint_tensors(module: Causal | Fine) -> Mapping[str, Tensor]:
+def checkpoint_tensors(module: Causal | Fine) -> dict[str, Tensor]:
     """The tensors by the exporter's names, `token_embeddings.{i}` one by one."""
     state = dict(module.state_dict())
     if isinstance(module, Fine):
