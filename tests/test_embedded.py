@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "export" / "bark_onnx_nano" / "bark-nano"
 GREEDY = GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temperature=0)
 UNITS_OF = {"en_female": "slt", "en_male": "rms"}
-WORD_ERRORS = {"en_female": 0.65, "en_male": 0.3}
+WORD_ERRORS = {"en_female": 0.6, "en_male": 0.25}
 MEGABYTES = {EMBEDDED: 16, CHECKPOINT: 32}
 
 
