@@ -1,5 +1,6 @@
 """On a GPU: the CPU's tokens. Skipped where none answers; `make gpu-report` runs it where one does."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from bark_onnx import Bark, GenerationOptions, Request
 from bark_onnx import device as device_module
+from bark_onnx.causal import CAUSAL_INPUTS, cache_names
 from conftest import export
 from utterances import make_voice
 
@@ -82,6 +84,26 @@ def test_tokens_sampled_on_the_gpu_are_those_sampled_here(
         found.append(gpu.generate("the world is music", None, options, seed=4).tokens)
     for tokens in ("semantic", "coarse", "fine"):
         assert np.array_equal(getattr(found[0], tokens), getattr(found[1], tokens))
+
+
+def test_the_fused_attention_runs_on_the_gpu(bundles: dict[str, Path], tmp_path: Path) -> None:
+    """As ONNX Runtime's own profile has it, for a prefill and for decode steps."""
+    gpu = Bark.load(bundles["fp16"], device="cuda")
+    options = device_module.ort.SessionOptions()
+    options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / "profile")
+    path = gpu.bundle.graph("coarse")
+    session = device_module.ort.InferenceSession(path, options, providers=gpu.device.providers(None))
+    size = gpu.bundle.manifest.sizes.coarse
+    cache = np.zeros((1, size.heads, size.context, size.head_size), np.float16)
+    for start, count in ((0, 20), (20, 1)):
+        ids = np.zeros((1, count), np.int64)
+        end = np.array(start + count, np.int32)
+        inputs = dict(zip(CAUSAL_INPUTS, (ids, ids, ids, end[None] - 1, end), strict=True))
+        session.run(None, inputs | dict.fromkeys(cache_names("past", size.layers), cache))
+    events = json.loads(Path(session.end_profiling()).read_text())
+    ran = {(own["op_name"], own["provider"]) for event in events if "provider" in (own := event.get("args", {}))}
+    assert ("GroupQueryAttention", device_module.CUDA) in ran
+    assert {provider for op, provider in ran if op in ("GroupQueryAttention", "MatMul")} == {device_module.CUDA}
 
 
 @pytest.mark.parametrize("name", ["fp16", "portable"])

@@ -80,6 +80,8 @@ def export_bundle(
         raise BarkError(f"the portable layout has no {options.precision}: {what}; use int8")
     tokenizer, voices = _assets(checkpoint, options)
     vocabulary, precision = checkpoint.vocabulary, options.precision
+    if precision in ("int8", "int4", "mixed"):
+        report(f"{precision} is for CPUs, and slow on a GPU: fp16 is for those")
     with new_directory(target, force=options.force) as directory:
         write_tokenizer(tokenizer, directory / TOKENIZER, vocabulary)
         if voices is not None:
