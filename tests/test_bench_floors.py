@@ -86,6 +86,8 @@ def test_bytes_of_a_matrix_with_its_scales() -> None:
     assert sizes["int8"] == weights + 5 * 3072
     assert sizes["int4"] == weights / 2 + 4 * 24 * 3072
     assert sizes["int4 head"] - sizes["int4"] == weights / 2
+    assert matrix_bytes((768, 3072), "bf16") == matrix_bytes((768, 3072), "w4a16 head") == sizes["fp16"]
+    assert matrix_bytes((768, 3072), "w8a16") == weights + 2 * 24 * 3072
     with pytest.raises(BarkError, match="no floor is known for matrices stored as int3"):
         matrix_bytes((768, 3072), "int3")
 

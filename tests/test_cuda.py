@@ -23,7 +23,8 @@ GREEDY = GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temper
 @pytest.fixture(scope="module")
 def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     directory = tmp_path_factory.mktemp("gpu")
-    wanted = {"fp32": ("fp32", "portable"), "fp16": ("fp16", "static"), "portable": ("fp16", "portable")}
+    wanted = {"fp32": ("fp32", "portable"), "portable": ("fp16", "portable")}
+    wanted |= {precision: (precision, "static") for precision in ("fp16", "bf16", "w8a16", "w4a16")}
     return {name: export(checkpoint, directory / name, *way) for name, way in wanted.items()}
 
 
@@ -37,9 +38,11 @@ def test_fp32_has_the_tokens_of_the_cpu(bark: Bark, bundles: dict[str, Path], le
     assert np.abs(speech.waveform - expected.waveform).max() < 1e-3
 
 
-@pytest.mark.parametrize("name", ["fp16", "portable"])
-def test_fp16_is_close(bark: Bark, bundles: dict[str, Path], name: str) -> None:
-    """Logits after the same prompt and tokens, within what half precision rounds."""
+@pytest.mark.parametrize(
+    ("name", "limit"), [("fp16", 2e-2), ("portable", 2e-2), ("bf16", 5e-2), ("w8a16", 0.1), ("w4a16", 0.4)]
+)
+def test_precisions_are_close(bark: Bark, bundles: dict[str, Path], name: str, limit: float) -> None:
+    """Logits after the same prompt and tokens, within what the precision rounds."""
     gpu, prompt = Bark.load(bundles[name], device="cuda"), np.arange(300)
     assert gpu._networks is not None
     assert bark._networks is not None
@@ -51,7 +54,7 @@ def test_fp16_is_close(bark: Bark, bundles: dict[str, Path], name: str) -> None:
         logits += [decoder.decode_step(cache, [token])[0].copy() for token in (5, 6, 7)]
         found.append(np.stack(logits))
     error = np.sqrt(((found[0] - found[1]) ** 2).mean() / (found[1] ** 2).mean())
-    assert error < 2e-2
+    assert error < limit
 
 
 def test_rows_together_have_the_tokens_of_each_alone(bundles: dict[str, Path]) -> None:
@@ -71,7 +74,7 @@ def test_a_stream_has_the_same_codes(bundles: dict[str, Path]) -> None:
     assert np.array_equal(stream.speech.tokens.coarse, gpu.generate("hello", options=GREEDY, seed=1).tokens.coarse)
 
 
-@pytest.mark.parametrize("name", ["fp32", "fp16", "portable"])
+@pytest.mark.parametrize("name", ["fp32", "fp16", "portable", "bf16", "w4a16"])
 @pytest.mark.parametrize("sampling", [{}, {"top_k": 9}, {"top_p": 0.7}])
 def test_tokens_sampled_on_the_gpu_are_those_sampled_here(
     bundles: dict[str, Path], name: str, sampling: dict[str, float]
@@ -106,7 +109,7 @@ def test_the_fused_attention_runs_on_the_gpu(bundles: dict[str, Path], tmp_path:
     assert {provider for op, provider in ran if op in ("GroupQueryAttention", "MatMul")} == {device_module.CUDA}
 
 
-@pytest.mark.parametrize("name", ["fp16", "portable"])
+@pytest.mark.parametrize("name", ["fp16", "portable", "bf16", "w8a16", "w4a16"])
 def test_recorded_steps_make_the_same_tokens(bundles: dict[str, Path], name: str) -> None:
     options = GenerationOptions(max_seconds=1)
     found = []

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from transformers import BarkModel
 
-from bark_onnx import Bark, BundleError, GenerationOptions, VoicePreset, __version__
+from bark_onnx import Bark, BundleError, DeviceError, GenerationOptions, VoicePreset, __version__
 from bark_onnx.bundle import MANIFEST, PRECISIONS, STAGES, TOKENIZER, Bundle, hash_file, list_files
 from bark_onnx.compare import GraphError, table
 from bark_onnx_bench.checkpoints import save_suno
@@ -70,14 +70,15 @@ def test_an_export_is_verified_and_says_so(exported: Export) -> None:
     assert table(exported.errors) in exported.report
     transformers = [error.relative for error in exported.errors[:3]]
     widest, narrowest = {"fp32": (1e-5, 0), "fp16": (1e-2, 1e-5), "int8": (0.1, 1e-3), "int4": (0.4, 1e-2),
-                        "mixed": (0.4, 1e-3)}[exported.precision]  # fmt: skip
+                        "mixed": (0.4, 1e-3), "bf16": (3e-2, 1e-3), "w8a16": (3e-2, 1e-3),
+                        "w4a16": (0.4, 1e-2)}[exported.precision]  # fmt: skip
     assert narrowest < min(transformers) <= max(transformers) < widest  # it is really that precision
     assert exported.errors[3].relative < 1e-5  # the codec is always fp32
 
 
 def test_the_manifest_says_what_was_made(exported: Export) -> None:
     manifest = Bundle.open(exported.directory).manifest
-    embeddings = "fp32" if exported.precision == "fp32" else "fp16"
+    embeddings = exported.precision if exported.precision in ("fp32", "bf16") else "fp16"
     form = "int8" if exported.precision == "mixed" else exported.precision
     assert (manifest.precision, manifest.model, manifest.revision) == (exported.precision, "bark-test", None)
     assert manifest.exporter == __version__
@@ -86,7 +87,8 @@ def test_the_manifest_says_what_was_made(exported: Export) -> None:
         assert (precision.weights, precision.embeddings) == (form, embeddings)
     for causal in (manifest.precisions.semantic, manifest.precisions.coarse):
         assert causal.step_weights == ("int4-128" if exported.precision == "mixed" else form)
-    kept = {"fp16": "fp16", "mixed": "int8"}.get(exported.precision, "fp32")
+    halves = {"fp16": "fp16", "bf16": "bf16", "w8a16": "fp16", "w4a16": "fp16"}
+    kept = {**halves, "mixed": "int8"}.get(exported.precision, "fp32")
     assert manifest.precisions.semantic.kv_cache == kept
     assert (manifest.precisions.codec.weights, manifest.precisions.codec.embeddings) == ("fp32", "fp32")
     assert manifest.files == list_files(exported.directory)
@@ -98,6 +100,10 @@ def test_nothing_is_left_of_the_bundle_that_was_there(exported: Export) -> None:
 
 
 def test_an_export_speaks(exported: Export) -> None:
+    if exported.precision == "bf16":
+        with pytest.raises(DeviceError, match="needs a GPU"):
+            Bark.load(exported.directory, device="cpu")
+        return
     bark = Bark.load(exported.directory, device="cpu", threads=2)
     speech = bark.generate("hello [laughs]", "v2/en_speaker_6", SHORT, seed=0)
     assert np.isfinite(speech.waveform).all()

@@ -48,7 +48,7 @@ def test_an_exported_bundle_says_of_every_file_what_it_is(bundle: Path) -> None:
         (["files", TOKENIZER], DELETED, [f"files lacks {TOKENIZER}"]),
         (["files", "codec.onnx", "bytes"], 1.0, ["codec.onnx", "bytes", "1.0", "int"]),
         (["files", "codec.onnx", "sha256"], DELETED, ["codec.onnx", "sha256 is missing"]),
-        (["precision"], "int3", ["'int3'", "fp32, fp16, int8, int4"]),
+        (["precision"], "int3", ["'int3'", "fp32, fp16, bf16, int8, int4"]),
         (["kv_layout"], "paged", ["'paged'", "static"]),
         (["precisions", "coarse", "kv_cache"], "int2", ["precisions.coarse.kv_cache", "'int2'"]),
         (["precisions", "fine", "kv_cache"], "fp32", ["precisions.fine.kv_cache is unknown"]),

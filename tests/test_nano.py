@@ -78,7 +78,7 @@ def test_sentences_are_a_function_of_the_seed_and_in_reach_of_the_tokenizer() ->
 @pytest.mark.skipif(not text.WORDNET.exists(), reason="needs the package wordnet-base")
 def test_held_out_sentences_occur_in_no_training_text() -> None:
     forbidden = [" ".join(text.spelled(sentence)) for sentence in text.held_out()]
-    said = "\n".join(" ".join(text.spelled(spoken)) for _, spoken in text.training_texts(3000, 5))
+    said = "\n".join(" ".join(text.spelled(spoken)) for _, spoken in text.training_texts(3000, 5, text.SPOKEN))
     assert not [sentence for sentence in forbidden if sentence in said]
 
 

@@ -87,10 +87,12 @@ def test_low_memory(small: Bark) -> None:
     assert_same(bark.generate("hello", None, options, seed=5), small.generate("hello", None, options, seed=5))
 
 
-@pytest.mark.parametrize("layout", ["static", "portable"])
-def test_in_half_precision(checkpoint: Path, tmp_path: Path, layout: str) -> None:
+@pytest.mark.parametrize(
+    ("precision", "layout"), [("fp16", "static"), ("fp16", "portable"), ("w8a16", "static"), ("w4a16", "static")]
+)
+def test_in_half_precision(checkpoint: Path, tmp_path: Path, precision: str, layout: str) -> None:
     """What a GPU runs."""
-    bundle = Bundle.open(export(checkpoint, tmp_path / layout, "fp16", layout))
+    bundle = Bundle.open(export(checkpoint, tmp_path / "bundle", precision, layout))
     device = Device("cpu", 2)
     options = GenerationOptions(max_seconds=0.3)
     expected, found = (

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
@@ -11,10 +12,11 @@ from bark_onnx import device as device_module
 from bark_onnx.bundle import Bundle
 from bark_onnx.causal import CAUSAL_INPUTS, cache_names
 from bark_onnx.device import Device
-from bark_onnx.session import Feed, Memory
+from bark_onnx.session import BFLOAT16, Feed, Graph, Memory
 from bark_onnx.sizes import TransformerSize
 from bark_onnx.tensorrt import ROWS, causal_profile, engine_directory, fine_profile
 from command import SAY, assert_fails, run
+from conftest import export
 
 CUDA = ["CUDAExecutionProvider", "CPUExecutionProvider"]
 ALL = ["TensorrtExecutionProvider", *CUDA]
@@ -229,3 +231,27 @@ def test_a_provider_that_copies_is_bound_for_every_step(bark: Bark, monkeypatch:
     bark._caches.clear()
     assert np.array_equal(bark.generate("hello", options=options, seed=1).tokens.semantic, expected)
     assert len(binds) >= len(expected)
+
+
+def test_bfloat16_is_bound_as_what_it_is(tmp_path: Path) -> None:
+    """A CPU does hardly more than convert it; that is enough to see whose bits they are."""
+    info, kinds = onnx.helper.make_tensor_value_info, onnx.TensorProto
+    node = onnx.helper.make_node("Cast", ["narrow"], ["wide"], to=kinds.FLOAT)
+    values = [info("narrow", kinds.BFLOAT16, ["n"])], [info("wide", kinds.FLOAT, ["n"])]
+    opset = [onnx.helper.make_opsetid("", 20)]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", *values), opset_imports=opset, ir_version=9),
+              tmp_path / "cast.onnx")  # fmt: skip
+    inputs, outputs = {"narrow": (BFLOAT16, (None,))}, {"wide": (np.float32, (None,))}
+    graph = Graph(tmp_path / "cast.onnx", Device("cpu"), inputs, outputs)
+    exact = np.array([1.0, -2.5, 3.0e38], np.float32).view(np.uint32) >> 16 << 16
+    narrow, wide = (exact >> 16).astype(np.uint16), np.zeros(3, np.float32)
+    graph.run_bound(graph.bind({"narrow": Memory.of(narrow)}, {"wide": Memory.of(wide)}))
+    assert np.array_equal(wide, exact.view(np.float32))
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")  # ONNX Runtime's own
+@pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU")
+def test_a_bundle_for_gpus_is_taken_by_auto(checkpoint: Path, tmp_path: Path, gpus: None) -> None:
+    bundle = export(checkpoint, tmp_path / "w4a16", "w4a16")
+    with pytest.raises(DeviceError, match="did not start"):  # for there is none, but it was tried, without a warning
+        Bark.load(bundle)

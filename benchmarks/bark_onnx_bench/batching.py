@@ -56,7 +56,7 @@ def measure_batch(
         together_seconds.append(perf_counter() - middle)
     pairs = list(zip(alone, together, strict=True))
     size = bark.bundle.manifest.sizes
-    widest = {"fp32": 4, "fp16": 2, "int8": 1}[bark.bundle.manifest.precisions.coarse.kv_cache]
+    widest = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}[bark.bundle.manifest.precisions.coarse.kv_cache]
     return BatchMeasurement(
         voice=name,
         utterances=utterances,

@@ -17,10 +17,18 @@ from bark_onnx.sizes import CodecSize, TransformerSize
 Matrix = tuple[int, int]  # inputs, outputs
 
 # The format in which matrices stored so are multiplied: int4's products are of 8 bits by 8 bits too (accuracy level 4).
-ARITHMETIC = {"fp32": "fp32", "fp16": "fp16", "int8": "int8", "int4": "int8", "int4-128": "int8"}
-_FLOAT_BYTES = {"fp32": 4, "fp16": 2}
+# bfloat16, which a CPU does not multiply here, runs on a GPU at fp16's rate.
+ARITHMETIC = {"fp32": "fp32", "fp16": "fp16", "bf16": "fp16", "int8": "int8", "int4": "int8", "int4-128": "int8",
+              "w8a16": "fp16", "w4a16": "fp16"}  # fmt: skip
+_FLOAT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 _CACHE_BYTES = {**_FLOAT_BYTES, "int8": 1}
-_BLOCKS = {"int4": 32, "int4-128": 128}  # inputs that share a scale
+# Bytes of a weight and of a scale, inputs that share one; and the same of the head.
+_BLOCKS = {
+    "int4": ((0.5, 4, 32), (1, 4, 32)),
+    "int4-128": ((0.5, 4, 128), (1, 4, 128)),
+    "w8a16": ((1, 2, 32), (2, 0, 32)),
+    "w4a16": ((0.5, 2, 32), (2, 0, 32)),
+}
 
 
 @dataclass(frozen=True)
@@ -66,21 +74,20 @@ def layer_matrices(width: int) -> list[Matrix]:
 def matrix_bytes(matrix: Matrix, stored: str) -> float:
     """Bytes of a weight matrix with its scales.
 
-    int8 has a scale of 4 bytes and a zero point of 1 byte for each output; int4 has a scale of 4 bytes for each block
-    of 32 inputs of an output, or of 128; so has its head (`int4 head`), which is in 8 bits.
+    int8 has a scale of 4 bytes and a zero point of 1 byte for each output. int4 has a scale of 4 bytes for each block
+    of 32 inputs of an output, or of 128; so has its head (`int4 head`), which is in 8 bits. Weight-only formats have
+    scales of 2 bytes, and a head of fp16.
     """
     inputs, outputs = matrix
-    form = stored.removesuffix(" head")
-    blocks = -(-inputs // _BLOCKS.get(form, 32)) * outputs
-    forms: dict[str, float] = {
-        **{form: size * inputs * outputs for form, size in _FLOAT_BYTES.items()},
-        "int8": inputs * outputs + 5 * outputs,
-        **dict.fromkeys(_BLOCKS, inputs * outputs / 2 + 4 * blocks),
-        **{f"{blocked} head": inputs * outputs + 4 * blocks for blocked in _BLOCKS},
-    }
-    if stored not in forms:
-        raise BarkError(f"no floor is known for matrices stored as {stored}")
-    return forms[stored]
+    weights, form = inputs * outputs, stored.removesuffix(" head")
+    if form in _BLOCKS:
+        weight, scale, block = _BLOCKS[form][stored != form]
+        return weight * weights + scale * -(-inputs // block) * outputs
+    if stored == "int8":
+        return weights + 5 * outputs
+    if stored in _FLOAT_BYTES:
+        return _FLOAT_BYTES[stored] * weights
+    raise BarkError(f"no floor is known for matrices stored as {stored}")
 
 
 def decode_work(size: TransformerSize, precision: CausalPrecision, choices: int, context: int, rows: int = 1) -> Work:
@@ -119,7 +126,7 @@ def fine_work(size: TransformerSize, precision: GraphPrecision, codebook_size: i
 
     Attention is not causal: every frame sees every frame. The head is an embedding table, which no quantizer touches.
     """
-    floating = precision.weights if precision.weights in _FLOAT_BYTES else "fp32"
+    floating = "fp16" if ARITHMETIC[precision.weights] == "fp16" else "fp32"
     products = size.layers * 12 * size.width**2 * frames
     attention = 2 * size.layers * frames**2 * size.width
     head = size.width * codebook_size

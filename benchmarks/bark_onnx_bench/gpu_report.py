@@ -2,8 +2,8 @@
 
     python -m bark_onnx_bench.gpu_report DIRECTORY [--device cuda] [--sizes small large] [--results benchmarks/results]
 
-Checkpoints of the published sizes with random weights are made in DIRECTORY and exported as fp16 (`static` and
-`portable`) and fp32 (`portable`). A step that fails is a line of the report, and the steps after it are still done.
+Checkpoints of the published sizes with random weights are made in DIRECTORY and exported in every way that a GPU runs.
+A step that fails is a line of the report, and the steps after it are still done.
 """
 
 import argparse
@@ -26,7 +26,13 @@ from bark_onnx.files import replacing
 
 from .machine import machine
 
-BUNDLES = {"fp16": ("fp16", "static"), "fp16-portable": ("fp16", "portable"), "fp32-portable": ("fp32", "portable")}
+BUNDLES = {
+    "fp16": ("fp16", "static"),
+    "fp16-portable": ("fp16", "portable"),
+    "fp32-portable": ("fp32", "portable"),
+    **{precision: (precision, "static") for precision in ("bf16", "w8a16", "w4a16")},
+}
+REFERENCE = "fp32-portable"
 FULL_VOICE = 500  # semantic tokens: more than any stage looks back
 TIMEOUT = 1800  # seconds of a step
 POLL = 0.25  # seconds between two looks at it
@@ -129,20 +135,13 @@ def measure_size(steps: Steps, size: str, directory: Path, device: str, voice: P
         choose = ("-m", "bark_onnx_bench.choices", bundle, "--device", device, "--json", out)
         steps.run(f"{size} {name}: choices", *choose)
         figures[name]["choices"] = read(out)
-    if "fp16" in exported and "fp32-portable" in exported:
-        out = directory / f"bark-{size}-verify.json"
-        against: list[str | Path] = [
-            "--against",
-            exported["fp32-portable"],
-            "--voice",
-            voice,
-            "--device",
-            device,
-            "--json",
-            out,
-        ]
-        steps.run(f"{size}: verify fp16 against fp32", *_CLI, "verify", exported["fp16"], *against)
-        figures["verify_fp16"] = read(out)
+    for name, bundle in exported.items() if REFERENCE in exported else ():
+        if name == REFERENCE:
+            continue
+        out = directory / f"{bundle.name}-verify.json"
+        against: list[str | Path] = ["--against", exported[REFERENCE], "--voice", voice, "--device", device]
+        steps.run(f"{size} {name}: verify against fp32", *_CLI, "verify", bundle, *against, "--json", out)
+        figures[name]["verify"] = read(out)
     out = directory / f"bark-{size}-peers.json"
     last = ("--device", device, "--repeats", "3", "--json", out)
     steps.run(f"{size}: peers", "-m", "bark_onnx_bench.peers", checkpoint, *list(exported.values())[:1], *last)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bark_onnx.bundle import (
     FORMAT_REVISION,
+    GPU_PRECISIONS,
     MANIFEST,
     STAGES,
     TOKENIZER,
@@ -42,13 +43,15 @@ from .verify import verify_stage
 from .weights import Weights
 from .write import new_directory, refuse_to_overwrite
 
+PORTABLE_PRECISIONS = ("fp32", "fp16", "int8")  # what standard operators multiply, and TensorRT takes
+
 
 @dataclass(frozen=True)
 class ExportOptions:
     """How to export.
 
     Args:
-        precision: fp32, fp16, int8, int4 or mixed.
+        precision: fp32, fp16, bf16, int8, int4, mixed, w8a16 or w4a16.
         layout: `static`, whose attention is ONNX Runtime's own and fastest there, or `portable`, of standard operators.
         tokenizer: tokenizer.json or vocab.txt; None for the checkpoint's own.
         voices: directory of voice presets; None for the checkpoint's own, if it has any.
@@ -75,13 +78,16 @@ def export_bundle(
     Raises BarkError, and then leaves nothing behind.
     """
     refuse_to_overwrite(target, force=options.force)
-    if options.layout == "portable" and options.precision in ("int4", "mixed"):
-        what = "no standard operator multiplies with 4-bit blocks"
-        raise BarkError(f"the portable layout has no {options.precision}: {what}; use int8")
+    if options.layout == "portable" and options.precision not in PORTABLE_PRECISIONS:
+        raise BarkError(f"the portable layout comes in {', '.join(PORTABLE_PRECISIONS)}, not in {options.precision}")
     tokenizer, voices = _assets(checkpoint, options)
     vocabulary, precision = checkpoint.vocabulary, options.precision
     if precision in ("int8", "int4", "mixed"):
         report(f"{precision} is for CPUs, and slow on a GPU: fp16 is for those")
+    elif precision == "bf16":
+        report("bf16 is for GPUs, and does not run on a CPU: it is verified as fp32, with its weights")
+    elif precision in GPU_PRECISIONS:
+        report(f"{precision} is for GPUs, and slow on a CPU: int8 is for those")
     with new_directory(target, force=options.force) as directory:
         write_tokenizer(tokenizer, directory / TOKENIZER, vocabulary)
         if voices is not None:

@@ -2,16 +2,20 @@
 
     fp32   everything
     fp16   transformers: weights, activations and KV cache
+    bf16   the same in bfloat16: fp16's size and speed with fp32's range, and three bits less of each number
     int8   transformers: matrices per channel, activations quantised as they come (8 bits by 8 bits, VNNI or AMX)
     int4   transformers: matrices in blocks of 32, symmetric; the head, where errors go straight into the logits, 8 bits
     mixed  int8, but the decode steps of semantic and coarse model read matrices of 4 bits, in blocks of 128, and a KV
            cache of 8 bits, each channel with a scale of its own
+    w8a16, w4a16  for GPUs, weight-only: fp16, but matrices in blocks of 32 of 8 or 4 bits, symmetric; the head is fp16
 
 A decode step is bound by the bytes that it reads, a prefill and a fine pass by multiply-adds, which are fastest in 8
 bits: `mixed` has for each what it wants, and both sets of matrices in memory. With int8, int4 and mixed the embeddings
 are fp16: half the file, and an error a thousand times below the matrices'. The codec, 2 % of the work, is always fp32.
+On a GPU, where activations in 8 bits are slow to make, a decode step gains from narrow matrices alone.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -25,15 +29,39 @@ from bark_onnx.bundle import CausalPrecision, GraphPrecision, Precisions
 
 from .graph import quiet, save_model
 
-BLOCKS = {"int4": 32, "int4-128": 128}
+
+@dataclass(frozen=True)
+class Blocks:
+    """A format of matrices in blocks that share a scale.
+
+    Args:
+        bits: of a weight.
+        size: weights of a block.
+        head: bits of the head; None leaves it as it is.
+        accuracy: what activations are multiplied in, ONNX Runtime's `accuracy_level`: 4 is 8 bits, 0 what they are in.
+    """
+
+    bits: int
+    size: int
+    head: int | None
+    accuracy: int
+
+
 STEP_FORM = "int4-128"
-INT4_ACCURACY = 4  # activations in 8 bits: the fast kernels
+BLOCKS = {
+    "int4": Blocks(4, 32, head=8, accuracy=4),
+    STEP_FORM: Blocks(4, 128, head=8, accuracy=4),
+    "w8a16": Blocks(8, 32, head=None, accuracy=0),
+    "w4a16": Blocks(4, 32, head=None, accuracy=0),
+}
+_HALF = {"fp16": torch.float16, "bf16": torch.bfloat16, "w8a16": torch.float16, "w4a16": torch.float16}
+"""What the weights of a precision are before any quantizer, and activations and KV cache remain."""
 
 
 def precisions(precision: str) -> Precisions:
     """What the manifest says of each graph."""
-    embeddings = "fp32" if precision == "fp32" else "fp16"
-    kv_cache = {"fp16": "fp16", "mixed": "int8"}.get(precision, "fp32")
+    embeddings = precision if precision in ("fp32", "bf16") else "fp16"
+    kv_cache = "int8" if precision == "mixed" else embeddings if precision in _HALF else "fp32"
     matrices, steps = ("int8", STEP_FORM) if precision == "mixed" else (precision, precision)
     causal = CausalPrecision(matrices, embeddings, kv_cache, steps)
     return Precisions(causal, causal, GraphPrecision(matrices, embeddings), GraphPrecision("fp32", "fp32"))
@@ -43,8 +71,9 @@ def cast_tensors(tensors: dict[str, Tensor], precision: str) -> dict[str, Tensor
     """A transformer's tensors as they are stored, before any quantizer."""
     if precision == "fp32":
         return tensors
+    half = _HALF.get(precision)
     return {
-        name: tensor.to(torch.float16) if precision == "fp16" or "embedding" in name else tensor
+        name: tensor.to(half or torch.float16) if half or "embedding" in name else tensor
         for name, tensor in tensors.items()
     }
 
@@ -102,14 +131,16 @@ def _quantized(source: Path, form: str) -> onnx.ModelProto:
     else:
         model = onnx.load(source)
     if form in BLOCKS:
-        head = _head(model)
-        for bits, excluded in ((4, [head]), (8, [])):
+        blocks, head = BLOCKS[form], _head(model)
+        for bits, excluded in ((blocks.bits, [head]), (blocks.head, [])):
+            if bits is None:
+                continue
             quantizer = MatMulNBitsQuantizer(
                 model,
                 bits=bits,
-                block_size=BLOCKS[form],
+                block_size=blocks.size,
                 is_symmetric=True,
-                accuracy_level=INT4_ACCURACY,
+                accuracy_level=blocks.accuracy,
                 nodes_to_exclude=excluded,
             )
             quantizer.process()

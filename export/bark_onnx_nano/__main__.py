@@ -19,7 +19,7 @@ from .codebooks import train as train_codebooks
 from .training import Plan, train
 
 SEED = 11
-SPOKEN, TIMED = 48, 16  # shards of 500 utterances
+SPOKEN, TIMED = 48, 160  # shards of 500 utterances
 CODEC_SHARDS = 12
 
 PLANS = {

@@ -36,7 +36,9 @@ def make(directory: Path, *, spoken: int, timed: int, seed: int, processes: int)
     missing = [n for n in range(spoken + timed) if not (directory / f"{n:04}.npz").exists()]
     if not missing:
         return
-    texts = list(text.training_texts(SHARD * (spoken + timed), seed))
+    texts = list(text.training_texts(SHARD * spoken, seed, text.SPOKEN))
+    unseen = [said for _, said in texts[:SHARD]]  # what the networks are validated on
+    texts += text.training_texts(SHARD * timed, seed + 1, text.TIMED, unseen)
     tasks = [(directory / f"{n:04}.npz", texts[SHARD * n : SHARD * (n + 1)], n < spoken, seed + n) for n in missing]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         pool.starmap(_make_shard, tasks, chunksize=1)

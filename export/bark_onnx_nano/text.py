@@ -7,7 +7,9 @@ is a function of a seed. Sentences that are held out for the evaluation occur in
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 
@@ -82,12 +84,33 @@ def held_out() -> list[str]:
     return HELD_OUT.read_text(encoding="utf-8").splitlines()
 
 
-def training_texts(count: int, seed: int) -> Iterator[tuple[str, str]]:
-    """Pairs of what the model reads and what is spoken; the two differ only by marks such as `[laughs]`."""
+@dataclass(frozen=True)
+class Mixture:
+    """How often an utterance is made of examples, a definition, a list of words, words in a row, an everyday phrase;
+    the rest comes from templates."""
+
+    examples: float
+    definitions: float
+    lists: float
+    rows: float
+    everyday: float = 0.04
+
+
+SPOKEN = Mixture(0.58, 0.12, 0.06, 0.04)
+TIMED = Mixture(0.24, 0.48, 0.08, 0.06)  # much to read: most of the language's words are in the definitions
+
+
+def training_texts(count: int, seed: int, mixture: Mixture, without: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
+    """Pairs of what the model reads and what is spoken; the two differ only by marks such as `[laughs]`.
+
+    Args:
+        without: texts that no pair repeats, beside the sentences that are held out.
+    """
     random = Random(seed)
     forbidden = {" ".join(spelled(text)) for text in held_out()}
     sources = [examples(), definitions(), words()]
-    sources[0] = [text for text in sources[0] if " ".join(spelled(text)) not in forbidden]
+    kept_out = forbidden | {" ".join(spelled(part)) for text in without for part in re.split(r"[.?!] ", text)}
+    sources[0] = [text for text in sources[0] if " ".join(spelled(text)) not in kept_out]
     decks: list[list[str]] = [[], [], []]
 
     def draw(kind: int) -> str:
@@ -98,26 +121,27 @@ def training_texts(count: int, seed: int) -> Iterator[tuple[str, str]]:
 
     made = 0
     while made < count:
-        text = _utterance(draw, random)
+        text = _utterance(draw, random, mixture)
         if len(text) <= LONGEST and not any(part in " ".join(spelled(text)) for part in forbidden):
             made += 1
             yield _with_marks(text, random), text
 
 
-def _utterance(draw: Callable[[int], str], random: Random) -> str:
+def _utterance(draw: Callable[[int], str], random: Random, mixture: Mixture) -> str:
     kind = random.random()
-    if kind < 0.58:
+    limits = list(accumulate((mixture.examples, mixture.definitions, mixture.lists, mixture.rows, mixture.everyday)))
+    if kind < limits[0]:
         parts = [_sentence(draw(0), random)]
         while len(" ".join(parts)) < 45 and random.random() < 0.75:
             parts.append(_sentence(draw(0), random))
         return " ".join(parts)
-    if kind < 0.70:
+    if kind < limits[1]:
         return _sentence(draw(1), random)
-    if kind < 0.76:
+    if kind < limits[2]:
         return _sentence(", ".join(draw(2) for _ in range(random.randint(2, 5))), random)
-    if kind < 0.80:
+    if kind < limits[3]:
         return _sentence(" ".join(draw(2) for _ in range(random.randint(2, 6))), random)
-    if kind < 0.84:
+    if kind < limits[4]:
         return random.choice(EVERYDAY)
     return " ".join(phrase(random) for _ in range(random.choice((1, 1, 1, 2))))
 

@@ -30,7 +30,8 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 VOICES = "voices"
 EMBEDDED = Path(__file__).with_name("nano")  # the bundle that comes with the package
-PRECISIONS = ("fp32", "fp16", "int8", "int4", "mixed")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4", "mixed", "w8a16", "w4a16")
+GPU_PRECISIONS = ("fp16", "bf16", "w8a16", "w4a16")  # the CUDA kernel of the static layout's attention takes these
 KV_LAYOUTS = ("static", "portable")
 STAGES = ("semantic", "coarse", "fine", "codec")
 SAMPLERS = ("semantic.sampler", "semantic.ranked", "coarse.sampler", "coarse.ranked", "fine.sampler")
@@ -221,8 +222,8 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
     if manifest.kv_layout not in KV_LAYOUTS:
         yield f"kv_layout is {manifest.kv_layout!r}, not one of {', '.join(KV_LAYOUTS)}"
     for stage, causal in (("semantic", manifest.precisions.semantic), ("coarse", manifest.precisions.coarse)):
-        if causal.kv_cache not in ("fp32", "fp16", "int8"):
-            yield f"precisions.{stage}.kv_cache is {causal.kv_cache!r}, not fp32, fp16 or int8"
+        if causal.kv_cache not in ("fp32", "fp16", "bf16", "int8"):
+            yield f"precisions.{stage}.kv_cache is {causal.kv_cache!r}, not fp32, fp16, bf16 or int8"
         if (causal.kv_cache == "int8") != (causal.step_weights != causal.weights):
             yield f"precisions.{stage}: decode steps with weights of their own, and they alone, have a cache of int8"
         if causal.step_weights != causal.weights and f"{stage}.step.onnx" not in manifest.files:

@@ -15,13 +15,18 @@ from .arrays import FloatArray, IntArray
 from .device import Device
 from .errors import BarkError, DeviceError
 from .sampling import TokenSequence, draw
-from .session import Binding, Feed, Graph, Memory, Shapes
+from .session import BFLOAT16, Binding, Feed, Graph, Memory, Shapes
 from .sizes import TransformerSize
 from .tensorrt import ROWS, causal_profile
 
 LOGITS = "logits"
 
-KV_CACHE_DTYPES: dict[str, type[np.generic]] = {"fp32": np.float32, "fp16": np.float16, "int8": np.int8}
+KV_CACHE_DTYPES: dict[str, type[np.generic]] = {
+    "fp32": np.float32,
+    "fp16": np.float16,
+    "bf16": BFLOAT16,
+    "int8": np.int8,
+}
 
 # Positions of one prefill run on the CPU. Its attention computes the scores of every query with every key and masks
 # them afterwards: runs of this size skip most of what lies above the diagonal, and their scores stay in the cache.

@@ -23,7 +23,9 @@ from .sampling import Rule, random_stream
 from .vocabulary import Vocabulary
 
 # Relative error (rms of the difference over rms of the reference) that a precision may have on any graph.
-LIMITS = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.2, "int4": 0.4, "mixed": 0.4}
+LIMITS = {
+    "fp32": 1e-4, "fp16": 2e-2, "bf16": 5e-2, "int8": 0.2, "int4": 0.4, "mixed": 0.4, "w8a16": 0.1, "w4a16": 0.4,
+}  # fmt: skip
 CPU = Device("cpu")
 PROMPT = 160  # more than one prefill run of the runtime
 STEPS = 8

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from . import tuning
 from .arrays import IntArray, Waveform, check_tokens
-from .bundle import Bundle, CausalStage
+from .bundle import GPU_PRECISIONS, Bundle, CausalStage
 from .causal import CausalDecoder, KVCache
 from .coarse import CoarseSequence, coarse_windows
 from .codec import waveform
@@ -93,9 +93,11 @@ class Bark:
         """
         opened = Bundle.open(bundle)
         precision, layout = opened.manifest.precision, opened.manifest.kv_layout
-        # The static layout's attention has a CUDA kernel for fp16 only, and quantised matrices have slow ones.
-        for_gpu = precision == "fp16" or (precision == "fp32" and layout == "portable")
+        # The static layout's attention has CUDA kernels for 16 bits only, and 8-bit activations are slow to make there.
+        for_gpu = precision in GPU_PRECISIONS or (precision == "fp32" and layout == "portable")
         chosen = Device.choose(device, threads, auto_gpu=for_gpu, options=provider_options)
+        if chosen.name == "cpu" and precision == "bf16":
+            raise DeviceError("a bf16 bundle needs a GPU (ONNX Runtime multiplies no bfloat16 on CPUs): export int8")
         if chosen.name == "cpu" and threads is None:
             chosen = replace(chosen, tuned=tuning.load(opened))
         if chosen.name == "tensorrt" and layout != "portable":

@@ -14,8 +14,13 @@ from .device import Device, allocate
 from .errors import BundleError, DeviceError, reason
 from .tensorrt import EngineProfile
 
+BFLOAT16 = np.uint16
+"""Stands for bfloat16, which numpy lacks: two bytes either way, and no graph here has tensors of the other."""
+
 Shapes: TypeAlias = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """Of each input or output of a graph: its type and its axes, None where an axis is free."""
+
+_ONNX_BFLOAT16 = 16  # TensorProto.BFLOAT16
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,11 @@ class Memory:
         value = allocate(shape, dtype, device.index)
         value.update_inplace(zeros)
         return cls(value.data_ptr(), shape, dtype, device.memory, value, device.index)
+
+    @property
+    def element(self) -> type[np.generic] | int:
+        """The type of a number in ONNX Runtime's eyes: numpy's, or ONNX's own number for it."""
+        return _ONNX_BFLOAT16 if self.dtype is BFLOAT16 else self.dtype
 
     def __getitem__(self, place: tuple[int, range]) -> "Memory":
         """`self[n, rows]`: some rows of the nth part, which lie together."""
@@ -133,9 +143,9 @@ class Graph:
         """Inputs and outputs to be run with; `repeated` if with the same shapes each time, and often."""
         binding = self._session.io_binding()
         for name, value in inputs.items():
-            binding.bind_input(name, value.memory, value.index, value.dtype, value.shape, value.pointer)
+            binding.bind_input(name, value.memory, value.index, value.element, value.shape, value.pointer)
         for name, value in outputs.items():
-            binding.bind_output(name, value.memory, value.index, value.dtype, value.shape, value.pointer)
+            binding.bind_output(name, value.memory, value.index, value.element, value.shape, value.pointer)
         return Binding(binding, self._run_options(repeated=repeated), [inputs, outputs])
 
     def _run_options(self, *, repeated: bool) -> ort.RunOptions | None:
@@ -175,6 +185,7 @@ _ONNX_TYPES: dict[type[np.generic], str] = {
     np.int8: "tensor(int8)",
     np.int32: "tensor(int32)",
     np.int64: "tensor(int64)",
+    BFLOAT16: "tensor(bfloat16)",
     np.float16: "tensor(float16)",
     np.float32: "tensor(float)",
     np.float64: "tensor(double)",
