@@ -25,16 +25,11 @@ class CausalDecoder(nn.Module):
         sampled: the output ids that can be sampled; the head keeps only these rows.
         bias: whether linear layers and LayerNorms have biases (the published checkpoints have none).
         layout: the KV layout that is exported.
-
-    `cache_scales` [2 * layers, width], if they are set, have it return the new keys and values in 8 bits too.
     """
-
-    cache_scales: Tensor | None
 
     def __init__(self, size: TransformerSize, sampled: Sequence[int], *, bias: bool, layout: str) -> None:
         super().__init__()
         self.heads, self.layout = size.heads, layout
-        self.register_buffer("cache_scales", None, persistent=False)
         # One row more than the vocabulary, all zero, so that "no history here" is an id like any other.
         self.token_embedding = nn.Embedding(size.input_vocabulary + 1, size.width)
         self.position_embedding = nn.Embedding(size.context, size.width)
@@ -75,28 +70,43 @@ class CausalDecoder(nn.Module):
             past: each layer's key and value in turn, [B, heads, context, head_size].
 
         Returns:
-            Logits [B, len(sampled)], then each layer's key and value as in `past`; with `cache_scales`, then those of
-            the new positions alone, int8 [B, S, width].
+            Logits [B, len(sampled)], then each layer's key and value as in `past`.
         """
         dtype = self.norm.weight.dtype  # embeddings may be stored narrower
         x = self.token_embedding(input_ids).to(dtype) + self.token_embedding(history_ids).to(dtype)
         x = x + self.position_embedding(position_ids).to(dtype)
         present: list[Tensor] = []
-        narrow: list[Tensor] = []
         for block, key, value in zip(cast(list[Block], self.blocks), past[::2], past[1::2], strict=True):
-            qkv = block.qkv(x)
-            attended, cache = causal_attention(qkv, KVCache(key, value), lengths, total, self.heads, self.layout)
-            if self.cache_scales is not None:
-                halves, scales = qkv.chunk(3, dim=-1)[1:], self.cache_scales[len(present) : len(present) + 2]
-                narrow += [to_int8(half, scale) for half, scale in zip(halves, scales, strict=True)]
+            attended, cache = causal_attention(
+                block.qkv(x), KVCache(key, value), lengths, total, self.heads, self.layout
+            )
             present += cache
             if block is self.blocks[-1]:  # of the last block, only the last position's output is read
                 x, attended = x[:, -1:], attended[:, -1:]
             x = block.finish(x, attended)
         logits = self.head(self.norm(x))  # three dimensions keep it a MatMul, which the quantizers know
-        return logits.squeeze(1).float(), *present, *narrow
+        return logits.squeeze(1).float(), *present
 
 
-def to_int8(x: Tensor, scales: Tensor) -> Tensor:
-    """x [..., width] over scales [width], rounded and bounded as the attention's operator does it."""
-    return (x / scales).round().clamp(-128, 127).to(torch.int8)
+class CacheQuantizer(nn.Module):
+    """A KV cache of fp32 to one of 8 bits, rounded and bounded as the attention's operator does it.
+
+    Args:
+        scales: [2 * layers, heads * head_size], of each layer's keys and then its values.
+    """
+
+    def __init__(self, scales: Tensor, heads: int) -> None:
+        super().__init__()
+        self.register_buffer("scales", scales.view(len(scales), heads, 1, -1), persistent=False)
+
+    def forward(self, *past: Tensor) -> tuple[Tensor, ...]:
+        """Each layer's key and value in turn, [B, heads, context, head_size], to the same in int8."""
+        scales = cast(Tensor, self.scales)
+        return tuple(_to_int8(x / scale) for x, scale in zip(past, scales, strict=True))
+
+
+def _to_int8(x: Tensor) -> Tensor:
+    if not torch.compiler.is_exporting():
+        return x.round().clamp(-128, 127).to(torch.int8)
+    one, zero = torch.tensor(1.0), torch.tensor(0, dtype=torch.int8)
+    return torch.onnx.ops.symbolic("QuantizeLinear", [x, one, zero], dtype=torch.int8, shape=x.shape, version=19)

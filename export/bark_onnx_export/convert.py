@@ -20,15 +20,17 @@ from bark_onnx.bundle import (
 )
 from bark_onnx.compare import GraphError, table
 from bark_onnx.errors import BarkError
+from bark_onnx.sizes import TransformerSize
 from bark_onnx.vocabulary import Vocabulary
 from bark_onnx.voice import VoicePreset
 
 from .assets import read_voices, write_tokenizer, write_voices
 from .calibrate import cache_scales
-from .causal import CausalDecoder
+from .causal import CacheQuantizer, CausalDecoder
 from .checkpoint import Checkpoint
 from .fine import FineModel
 from .graph import (
+    cache_quantizer_graph,
     causal_graph,
     check_portable,
     codec_graph,
@@ -154,16 +156,14 @@ def _export_stage(
     scratch, target = directory / "scratch", directory / f"{stage}.onnx"
     scratch.mkdir()
     try:
-        if isinstance(module, CausalDecoder) and own.kv_cache == "int8":
-            # The step's graph first: with scales, the module returns more.
-            export_graph(graph, scratch / "step.onnx")
-            module.cache_scales = cache_scales(module, stage, voices, vocabulary)  # type: ignore[arg-type]
-            graph = causal_graph(module, weights.size)  # type: ignore[arg-type]
         export_graph(graph, scratch / target.name)
         quantize(scratch / target.name, target, own.weights)
-        if isinstance(module, CausalDecoder) and own.step_weights != own.weights:
-            step = directory / f"{stage}.step.onnx"
-            quantize(scratch / "step.onnx", step, own.step_weights, target, module.cache_scales)
+        if isinstance(module, CausalDecoder) and own.kv_cache == "int8":
+            assert isinstance(weights.size, TransformerSize)
+            scales = cache_scales(module, stage, voices, vocabulary)  # type: ignore[arg-type]
+            step, narrow = directory / f"{stage}.step.onnx", directory / f"{stage}.narrow.onnx"
+            quantize(scratch / target.name, step, own.step_weights, target, scales)
+            narrow.write_bytes(cache_quantizer_graph(CacheQuantizer(scales, weights.size.heads), weights.size))
     finally:
         shutil.rmtree(scratch)
     if options.layout == "portable":

@@ -21,7 +21,7 @@ from bark_onnx.models import CODEC_INPUTS, FINE_INPUTS, WAVEFORM, codec_state_na
 from bark_onnx.resident import FINE_SAMPLER_INPUTS, RANKED_INPUTS, SAMPLED, SAMPLER_FLOATS, SAMPLER_INPUTS
 from bark_onnx.sizes import TransformerSize
 
-from .causal import CausalDecoder
+from .causal import CacheQuantizer, CausalDecoder
 from .codec import CodecDecoder
 from .fine import FineModel
 from .sampler import FineSampler, Sampler
@@ -56,12 +56,16 @@ def causal_graph(module: CausalDecoder, size: TransformerSize) -> Graph:
         arguments=(*ids, torch.zeros(2, dtype=torch.int32), torch.tensor(3, dtype=torch.int32), *cache),
         free_axes=(rows, rows, rows, {0: batch}, {}, tuple({0: batch} for _ in cache)),
         input_names=[*CAUSAL_INPUTS, *cache_names("past", size.layers)],
-        output_names=[
-            LOGITS,
-            *cache_names("present", size.layers),
-            *(cache_names("narrow", size.layers) if module.cache_scales is not None else []),
-        ],
+        output_names=[LOGITS, *cache_names("present", size.layers)],
     )
+
+
+def cache_quantizer_graph(module: CacheQuantizer, size: TransformerSize) -> bytes:
+    """A finished graph: the KV cache of a prefill to that of decode steps."""
+    past = tuple(torch.zeros(2, size.heads, size.context, size.head_size) for _ in range(2 * size.layers))
+    rows = (tuple({0: Dim("batch")} for _ in past),)
+    names = (cache_names(prefix, size.layers) for prefix in ("past", "present"))
+    return _whole(Graph(module, past, rows, *names))
 
 
 def fine_graph(module: FineModel) -> Graph:

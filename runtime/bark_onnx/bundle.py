@@ -2,7 +2,8 @@
 
     manifest.json       what this file reads and writes
     semantic.onnx coarse.onnx fine.onnx codec.onnx   (NAME.onnx.data beside them where the weights are large)
-    semantic.step.onnx coarse.step.onnx              where a decode step has weights of its own
+    semantic.step.onnx coarse.step.onnx              where a decode step has weights and a KV cache of its own
+    semantic.narrow.onnx coarse.narrow.onnx          beside them: a prefill's KV cache to that of decode steps
     semantic.sampler.onnx ...                        sampling, for devices where tokens stay (SAMPLERS)
     tokenizer.json
     voices/v2/en_speaker_6.npz ...
@@ -25,7 +26,7 @@ from .errors import BarkError, BundleError, reason
 from .sizes import CodecSize, TransformerSize, misfits
 from .vocabulary import Vocabulary
 
-FORMAT_REVISION = 4
+FORMAT_REVISION = 5
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 VOICES = "voices"
@@ -185,10 +186,12 @@ class Bundle:
         """The graph that samples a stage's logits; `ranked` with top-k and top-p."""
         return self.directory / f"{stage}.{'ranked' if ranked else 'sampler'}.onnx"
 
-    def step_graph(self, stage: CausalStage) -> Path | None:
-        """The graph of a decode step, where it is not the prefill's."""
+    def step_graphs(self, stage: CausalStage) -> tuple[Path, Path] | None:
+        """The graph of a decode step, and that of a prefill's KV cache to its own, where it is not the prefill's."""
         precision: CausalPrecision = getattr(self.manifest.precisions, stage)
-        return None if precision.step_weights == precision.weights else self.directory / f"{stage}.step.onnx"
+        if precision.step_weights == precision.weights:
+            return None
+        return self.directory / f"{stage}.step.onnx", self.directory / f"{stage}.narrow.onnx"
 
     @property
     def tokenizer(self) -> Path:
@@ -226,8 +229,9 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
             yield f"precisions.{stage}.kv_cache is {causal.kv_cache!r}, not fp32, fp16, bf16 or int8"
         if (causal.kv_cache == "int8") != (causal.step_weights != causal.weights):
             yield f"precisions.{stage}: decode steps with weights of their own, and they alone, have a cache of int8"
-        if causal.step_weights != causal.weights and f"{stage}.step.onnx" not in manifest.files:
-            yield f"files lacks {stage}.step.onnx"
+        for name in (f"{stage}.step.onnx", f"{stage}.narrow.onnx"):
+            if causal.step_weights != causal.weights and name not in manifest.files:
+                yield f"files lacks {name}"
     for name in [f"{graph}.onnx" for graph in STAGES + SAMPLERS] + [TOKENIZER]:
         if name not in manifest.files:
             yield f"files lacks {name}"

@@ -93,13 +93,26 @@ class KVCache:
 class WideCache:
     """Where a sequence is prefilled in fp32, if it is kept in 8 bits afterwards. Pages are taken when they are used."""
 
-    def __init__(self, size: TransformerSize) -> None:
+    def __init__(self, narrow: Path, size: TransformerSize, device: Device) -> None:
+        """`narrow` is the graph that makes one of the other, [rows, heads, context, head_size] each."""
+        self._names = cache_names("past", size.layers), cache_names("present", size.layers)
         self._shape = (2 * size.layers, 1, size.heads, size.context, size.head_size)
+        wide, kept = ((dtype, (None, *self._shape[2:])) for dtype in (np.float32, np.int8))
+        self._graph = Graph(narrow, device, dict.fromkeys(self._names[0], wide), dict.fromkeys(self._names[1], kept))
         self._memory: Memory | None = None
 
     def take(self) -> Memory:
         self._memory = self._memory or Memory.of(np.zeros(self._shape, np.float32))
         return self._memory
+
+    def keep(self, cache: Memory, row: int) -> None:
+        """Write what was prefilled to a row of the cache."""
+        places = range(1), range(row, row + 1)
+        wide, kept = (
+            {name: memory[n, rows] for n, name in enumerate(names)}
+            for memory, rows, names in zip((self.take(), cache), places, self._names, strict=True)
+        )
+        self._graph.run_bound(self._graph.bind(wide, kept))
 
 
 @dataclass(frozen=True)
@@ -122,23 +135,23 @@ class CausalDecoder:
 
     def __init__(
         self, path: Path, size: TransformerSize, choices: int, kv_cache: str, device: Device,
-        step: Path | None = None, engines: Path | None = None,
+        steps: tuple[Path, Path] | None = None, engines: Path | None = None,
     ) -> None:  # fmt: skip
         """`choices` is the number of ids that can be sampled, `kv_cache` the cache's precision.
 
-        `step` is the graph of a decode step, if it is not the same; TensorRT keeps what it builds in `engines`.
+        `steps` are the graph of a decode step, if it is not the same, and that of its cache from a prefill's; TensorRT
+        keeps what it builds in `engines`.
         """
-        if step is not None and device.memory != "cpu":
+        if steps is not None and device.memory != "cpu":
             raise DeviceError("a bundle of mixed precision is for the CPU: export with --precision fp16 for GPUs")
         self.size = size
         self.device = device
         self.nothing = size.input_vocabulary  # the all-zero embedding row: "no history here"
         self._choices = choices
         self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
-        self._narrow = cache_names("narrow", size.layers)
-        self._wide = None if step is None else WideCache(size)
+        self._wide = None if steps is None else WideCache(steps[1], size, device)
         ids, shape = (np.int64, (None, None)), (None, size.heads, size.context, size.head_size)
-        cache = (self._kv_dtype if step is None else np.float32, shape)
+        cache = (self._kv_dtype if steps is None else np.float32, shape)
         inputs: Shapes = dict(zip(CAUSAL_INPUTS, (ids, ids, ids, (np.int32, (None,)), (np.int32, ())), strict=True))
         inputs = {**inputs, **dict.fromkeys(cache_names("past", size.layers), cache)}
         logits = (np.float32, (None, choices))
@@ -152,12 +165,10 @@ class CausalDecoder:
                 for phase, span in (("prefill", (1, size.context - 1, size.context)), ("step", (1, 1, 1)))
             )  # fmt: skip
         else:
-            narrow = {} if step is None else dict.fromkeys(self._narrow, (np.int8, (None, None, size.width)))
-            self._prefill = Graph(path, device, inputs, {**outputs, **narrow}, repeated=True)
-            self._step = self._prefill
-            if step is not None:
+            self._step = self._prefill = Graph(path, device, inputs, outputs, repeated=True)
+            if steps is not None:
                 caches = [dict.fromkeys(cache_names(n, size.layers), (np.int8, shape)) for n in ("past", "present")]
-                self._step = Graph(step, device, {**inputs, **caches[0]}, {**outputs, **caches[1]})
+                self._step = Graph(steps[0], device, {**inputs, **caches[0]}, {**outputs, **caches[1]})
 
     def new_cache(self, rows: int = 1) -> KVCache:
         if self.device.name == "tensorrt" and rows > ROWS:
@@ -195,6 +206,7 @@ class CausalDecoder:
         # Where decode steps have a cache of their own, a few positions more are theirs, and a prompt is the prefill's.
         graph = self._step if self._wide is not None and count - held <= SHORT else self._prefill
         wide = self._wide if graph is not self._step else None
+        memory, place = (cache.memory, row) if wide is None else (wide.take(), 0)
         run = PREFILL_CHUNK if self.device.memory == "cpu" else self.size.context
         for start in range(held if wide is None else 0, count, run):
             chunk = ids[:, start : start + run]
@@ -203,16 +215,15 @@ class CausalDecoder:
             inputs.input_ids[0], inputs.history_ids[0] = chunk
             inputs.position_ids[0] = np.arange(start, end)
             inputs.lengths[0], inputs.total[...] = end - 1, end
-            cache.lengths[row] = start  # what lies behind is being written over
+            cache.lengths[row] = start if wide is None else 0  # what lies behind is being written over
             feeds = [Memory.of(array) for array in inputs]  # elsewhere than on the CPU, it is binding that copies them
+            graph.run_bound(self._bind(graph, memory, range(place, place + 1), feeds, logits))
             if wide is None:
-                graph.run_bound(self._bind(graph, cache.memory, range(row, row + 1), feeds, logits))
-            else:
-                narrow = np.empty((2 * self.size.layers, 1, chunk.shape[1], self.size.width), np.int8)
-                graph.run_bound(self._bind(graph, wide.take(), range(1), feeds, logits, narrow))
-                heads = narrow.reshape(*narrow.shape[:1], -1, self.size.heads, self.size.head_size)
-                cache.memory.owner[:, row, :, start:end] = heads.transpose(0, 2, 1, 3)
-            cache.lengths[row], cache.ids[row, :, start:end] = end, chunk
+                cache.lengths[row] = end
+            cache.ids[row, :, start:end] = chunk
+        if wide is not None:
+            wide.keep(cache.memory, row)
+            cache.lengths[row] = count
 
     def begin(
         self,
@@ -264,12 +275,12 @@ class CausalDecoder:
         return step.logits if len(places) == len(span) else step.logits[places]
 
     def _bind(
-        self, graph: Graph, cache: Memory, rows: range, inputs: Iterable[Memory], logits: Memory,
-        narrow: Iterable[NDArray[np.int8]] = (), *, repeated: bool = False,
+        self, graph: Graph, cache: Memory, rows: range, inputs: Iterable[Memory], logits: Memory, *,
+        repeated: bool = False,
     ) -> Binding:  # fmt: skip
         """A binding of these rows of a cache, which lie together in memory."""
         values: dict[str, Memory] = {}
-        outputs = {LOGITS: logits, **dict(zip(self._narrow, map(Memory.of, narrow), strict=False))}
+        outputs = {LOGITS: logits}
         for prefix, bound in (("past", values), ("present", outputs)):
             for n, name in enumerate(cache_names(prefix, self.size.layers)):
                 bound[name] = cache[n, rows]

@@ -38,8 +38,8 @@ def open_causal(bundle: Bundle, stage: CausalStage, device: Device) -> CausalDec
         "coarse": (sizes.coarse, precisions.coarse, space.coarse_choices),
     }[stage]
     engines = engine_directory(bundle, stage) if device.name == "tensorrt" else None
-    step = bundle.step_graph(stage)
-    arguments = (bundle.graph(stage), size, choices, precision.kv_cache, device.at(stage), step, engines)
+    steps = bundle.step_graphs(stage)
+    arguments = (bundle.graph(stage), size, choices, precision.kv_cache, device.at(stage), steps, engines)
     if not device.resident:
         return CausalDecoder(*arguments)
     samplers = bundle.sampler(stage), bundle.sampler(stage, ranked=True)
