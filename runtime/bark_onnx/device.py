@@ -33,6 +33,7 @@ class Device:
         options: the provider's own options, in its own words; they go before ours.
         tuned: threads of single stages, which go before `threads`.
         resident: sample on the device, so that tokens stay there; else on the host.
+        one_arena: sessions that stay loaded share an arena on the CPU; one that goes takes its own with it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Device:
     options: Mapping[str, str] = field(default_factory=dict)
     tuned: Mapping[str, int] = field(default_factory=dict)
     resident: bool = False
+    one_arena: bool = True
 
     @classmethod
     def choose(

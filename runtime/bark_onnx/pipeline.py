@@ -57,12 +57,12 @@ class Bark:
 
     def __init__(self, bundle: Bundle, device: Device, *, low_memory: bool = False, progress: bool = False) -> None:
         self.bundle = bundle
-        self.device = device
+        self.device = replace(device, one_arena=not low_memory)
         self.progress = progress
         self.vocabulary = bundle.manifest.vocabulary
         self.sample_rate = self.vocabulary.sample_rate
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
-        self._networks = None if low_memory else open_networks(bundle, device)
+        self._networks = None if low_memory else open_networks(bundle, self.device)
         self._caches: dict[CausalStage, KVCache] = {}
         self._idle_engines: list[Engine] = []  # of one slot, for streams
 
@@ -311,11 +311,17 @@ class Bark:
         return waveform(self._networks.codec if self._networks else open_codec(self.bundle, self.device), codes)
 
     def _causal(self, stage: CausalStage) -> tuple[CausalDecoder, KVCache]:
-        """A stage's decoder and its KV cache; with low memory they are the caller's alone, and go with it."""
+        """A stage's decoder and its KV cache; with low memory they are the caller's alone, and go with it.
+
+        So does any cache on the CPU, whose pages the next stage can use. On a GPU what was bound and recorded with it
+        is worth keeping.
+        """
         if self._networks is None:
             decoder = open_causal(self.bundle, stage, self.device)
+        else:
+            decoder = self._networks.semantic if stage == "semantic" else self._networks.coarse
+        if self._networks is None or self.device.memory == "cpu":
             return decoder, decoder.new_cache()
-        decoder = self._networks.semantic if stage == "semantic" else self._networks.coarse
         if stage not in self._caches:
             self._caches[stage] = decoder.new_cache()
         return decoder, self._caches[stage]

@@ -1,8 +1,10 @@
 """Sessions of ONNX Runtime: graphs that are loaded and checked, and the memory that they read and write in place."""
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -123,6 +125,9 @@ class Graph:
         options.intra_op_num_threads = device.threads or 0
         options.log_severity_level = 4  # what goes wrong is raised; nothing is printed beside it
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN))
+        if device.one_arena:
+            _register_arena()
+            options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             self._session = ort.InferenceSession(path, options, providers=providers)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -170,6 +175,14 @@ class Graph:
 
     def _failure(self, error: Exception) -> BundleError:
         return BundleError(f"{self.name} failed while it ran: {reason(error)}")
+
+
+@cache
+def _register_arena() -> None:
+    """Have ONNX Runtime keep one arena for this process, where sessions that run in turn use the same memory."""
+    info = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    with contextlib.suppress(Exception):  # there is one already: of whoever has loaded us
+        ort.create_and_register_allocator(info, None)
 
 
 def _differences(nodes: list[ort.NodeArg], expected: Shapes) -> list[str]:
