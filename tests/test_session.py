@@ -1,5 +1,7 @@
 """The choice of a device, on machines that this one is not: tests set which providers ONNX Runtime lists."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -255,3 +257,37 @@ def test_a_bundle_for_gpus_is_taken_by_auto(checkpoint: Path, tmp_path: Path, gp
     bundle = export(checkpoint, tmp_path / "w4a16", "w4a16")
     with pytest.raises(DeviceError, match="did not start"):  # for there is none, but it was tried, without a warning
         Bark.load(bundle)
+
+
+@pytest.mark.parametrize("low_memory", [False, True])
+def test_sessions_share_their_scratch_memory_unless_they_go(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, low_memory: bool
+) -> None:
+    seen: list[ort.SessionOptions] = []
+    real = ort.InferenceSession
+
+    def session(path: Path, options: ort.SessionOptions, providers: object) -> object:
+        seen.append(options)
+        return real(path, options, providers=providers)
+
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    bark = Bark.load(bundle, device="cpu", threads=1, low_memory=low_memory)
+    bark.generate("hello", options=GenerationOptions(max_seconds=0.1), seed=1)
+    assert len(seen) == 4
+    for options in seen:
+        assert 0 < int(options.get_session_config_entry("session.intra_op.spin_duration_us")) <= 5000
+        if low_memory:
+            with pytest.raises(RuntimeError):
+                options.get_session_config_entry("session.use_env_allocators")
+        else:
+            assert options.get_session_config_entry("session.use_env_allocators") == "1"
+
+
+def test_on_a_cpu_no_kv_cache_outlives_its_stage(bark: Bark) -> None:
+    caches = []
+    real = bark._networks.semantic.new_cache
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bark._networks.semantic, "new_cache", lambda: caches.append(weakref.ref(made := real())) or made)
+        bark.semantic("hello", options=GenerationOptions(max_seconds=0.1), seed=1)
+    gc.collect()
+    assert [cache() for cache in caches] == [None]
