@@ -51,9 +51,9 @@ def test_the_comparison_is_written_with_versions_and_machine(
 ) -> None:
     monkeypatch.setattr(peers, "gather", lambda arguments, threads: [peer("a", 1.0, []), peer("b", 0.5, [])])
     file = tmp_path / "peers.json"
-    peers.main(["some/ckpt", "some/int8", "--bf16", "--repeats", "1", "--json", str(file)])
+    peers.main(["some/ckpt", "some/int8", "--bf16", "--static", "--repeats", "1", "--json", str(file)])
     figures = json.loads(file.read_text())
-    assert figures["command"] == "python -m bark_onnx_bench.peers ckpt int8 --bf16 --repeats 1"
+    assert figures["command"] == "python -m bark_onnx_bench.peers ckpt int8 --bf16 --static --repeats 1"
     assert figures["machine"]["cores"] >= 1
     assert [(found["name"], found["version"], found["note"]) for found in figures["peers"]] == [
         ("a", "version of a", None),
@@ -86,8 +86,9 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_transformers_runs_every_stage_of_the_workload(checkpoint: Path) -> None:
-    found = transformers_peer(checkpoint, torch.float32).run(1)
+@pytest.mark.parametrize("static", [False, True])
+def test_transformers_runs_every_stage_of_the_workload(checkpoint: Path, static: bool) -> None:
+    found = transformers_peer(checkpoint, torch.float32, static=static).run(1)
     assert list(found.seconds) == ["semantic", "coarse", "fine", "codec"]
     assert min(found.seconds.values()) > 0
     assert found.audio_seconds == 5.12

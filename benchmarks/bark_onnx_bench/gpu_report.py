@@ -143,7 +143,7 @@ def measure_size(steps: Steps, size: str, directory: Path, device: str, voice: P
         steps.run(f"{size} {name}: verify against fp32", *_CLI, "verify", bundle, *against, "--json", out)
         figures[name]["verify"] = read(out)
     out = directory / f"bark-{size}-peers.json"
-    last = ("--device", device, "--repeats", "3", "--json", out)
+    last = ("--device", device, "--static", "--repeats", "3", "--json", out)
     steps.run(f"{size}: peers", "-m", "bark_onnx_bench.peers", checkpoint, *list(exported.values())[:1], *last)
     figures["peers"] = read(out)
     return figures

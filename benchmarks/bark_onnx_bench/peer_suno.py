@@ -43,29 +43,32 @@ def is_importable() -> bool:
     return any((Path(folder) / "generation.py").is_file() for folder in folders or [])
 
 
-def suno_peer(checkpoint: Path, checkout: Path | None = None) -> Peer:
-    """On the CPU in fp32, the only format it has there.
+def suno_peer(checkpoint: Path, checkout: Path | None = None, device: str = "cpu") -> Peer:
+    """On the CPU in fp32, the only format it has there; on a GPU it runs in bf16 by itself, where the GPU has that.
 
     Args:
         checkpoint: in Hugging Face's layout.
         checkout: a clone of suno-ai/bark; None for the installed package.
+        device: of torch's.
     """
     generation = _import(checkout)
-    model = BarkModel.from_pretrained(checkpoint).eval()
+    model = BarkModel.from_pretrained(checkpoint).eval().to(device)
     networks = {
         "text": (model.semantic, generation.GPT, generation.GPTConfig),
         "coarse": (model.coarse_acoustics, generation.GPT, generation.GPTConfig),
         "fine": (model.fine_acoustics, generation.FineGPT, generation.FineGPTConfig),
     }
     for name, (network, kind, config) in networks.items():
-        own = kind(config(**suno_arguments(network.config))).eval()
+        own = kind(config(**suno_arguments(network.config))).eval().to(device)
         missing, unexpected = own.load_state_dict(suno_tensors(network), strict=False)
         wrong = [key for key in (*missing, *unexpected) if not key.endswith(".attn.bias")]  # a causal mask
         if wrong:
             raise BarkError(f"suno-ai/bark's {name} model does not take this checkpoint: {', '.join(wrong[:3])}")
         generation.models[name] = {"model": own, "tokenizer": _Tokenizer()} if name == "text" else own
     generation.models["codec"] = model.codec_model
-    return Peer("suno-ai/bark fp32", _version(generation), _runner(generation), NOTE)
+    return Peer(
+        "suno-ai/bark fp32" if device == "cpu" else "suno-ai/bark", _version(generation), _runner(generation), NOTE
+    )
 
 
 def _import(checkout: Path | None) -> Any:

@@ -18,21 +18,22 @@ from .comparison import Peer, PeerRun, Seconds
 from .workload import SEMANTIC_TOKENS
 
 
-def transformers_peer(checkpoint: Path, dtype: torch.dtype, device: str = "cpu") -> Peer:
-    """On a device of torch's, in this number format."""
+def transformers_peer(checkpoint: Path, dtype: torch.dtype, device: str = "cpu", *, static: bool = False) -> Peer:
+    """On a device of torch's, in this number format; with a `static` KV cache it compiles on GPUs."""
     name = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
     model = BarkModel.from_pretrained(checkpoint).eval().to(device, dtype)
     version = f"transformers {transformers.__version__}, torch {torch.__version__}"
-    return Peer(f"transformers {name}", version, _runner(model))
+    return Peer(f"transformers {name}{', static cache' if static else ''}", version, _runner(model, static))
 
 
-def _runner(model: BarkModel) -> Callable[[int], PeerRun]:
+def _runner(model: BarkModel, static: bool) -> Callable[[int], PeerRun]:
     config: Any = model.generation_config
     semantic = BarkSemanticGenerationConfig(**config.semantic_config)
     coarse = BarkCoarseGenerationConfig(**config.coarse_acoustics_config)
     fine = BarkFineGenerationConfig(**config.fine_acoustics_config)
     configs: dict[str, Any] = {"semantic_generation_config": semantic, "coarse_generation_config": coarse}
     sampled: dict[str, Any] = {"do_sample": True, "temperature": 0.7}
+    sampled |= {"cache_implementation": "static"} if static else {}
     # It would let the second codebook be any id from its first one on, pads included.
     pads = list(
         range(semantic.semantic_vocab_size + 2 * config.codebook_size, model.coarse_acoustics.config.input_vocab_size)

@@ -1,11 +1,12 @@
 """The workload on this runtime and on the other ways to run Bark, in turn, from the same checkpoint.
 
-    python -m bark_onnx_bench.peers CHECKPOINT BUNDLE [BUNDLE ...] [--bf16] [--suno DIR]
+    python -m bark_onnx_bench.peers CHECKPOINT BUNDLE [BUNDLE ...] [--bf16] [--static] [--suno DIR]
         [--bark-cpp BINARY --bark-cpp-model FILE] [--device cpu] [--repeats 3] [--json FILE]
 
-transformers fp32 always runs, in bf16 too if asked to; suno-ai/bark where its package is installed or a checkout is
-given; bark.cpp where a built binary is given, with a model file that its own tools made from the same checkpoint. Turn
-about, since these machines drift: every round runs each of them once, and only ratios within the run are compared.
+transformers fp32 (on a GPU fp16) always runs, in bf16 or with a static cache too if asked to; suno-ai/bark where its
+package is installed or a checkout is given; bark.cpp where a built binary is given, with a model file that its own
+tools made from the same checkpoint. Turn about, since these machines drift: every round runs each of them once, and
+only ratios within the run are compared.
 """
 
 import argparse
@@ -38,20 +39,19 @@ def this_runtime(bundle: Path, device: str = "cpu") -> Peer:
 
 
 def gather(arguments: argparse.Namespace, threads: int) -> list[Peer]:
-    """All that were asked for and all that are here. On a GPU, transformers in fp16 and this runtime."""
-    if arguments.device != "cpu":
-        return [
-            transformers_peer(arguments.checkpoint, torch.float16, arguments.device),
-            *(this_runtime(bundle, arguments.device) for bundle in arguments.bundles),
-        ]
-    peers = [transformers_peer(arguments.checkpoint, torch.float32)]
+    """All that were asked for and all that are here: transformers in fp32, on a GPU in fp16."""
+    checkpoint, device = arguments.checkpoint, arguments.device
+    widest = torch.float32 if device == "cpu" else torch.float16
+    peers = [transformers_peer(checkpoint, widest, device)]
+    if arguments.static:
+        peers.append(transformers_peer(checkpoint, widest, device, static=True))
     if arguments.bf16:
-        peers.append(transformers_peer(arguments.checkpoint, torch.bfloat16))
+        peers.append(transformers_peer(checkpoint, torch.bfloat16, device))
     if arguments.suno is not None or is_importable():
-        peers.append(suno_peer(arguments.checkpoint, arguments.suno))
+        peers.append(suno_peer(checkpoint, arguments.suno, device))
     if arguments.bark_cpp is not None:
         peers.append(bark_cpp_peer(arguments.bark_cpp, arguments.bark_cpp_model, threads))
-    return peers + [this_runtime(bundle) for bundle in arguments.bundles]
+    return peers + [this_runtime(bundle, device) for bundle in arguments.bundles]
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
@@ -60,6 +60,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda or cuda:1 for what runs there")
     parser.add_argument("--bf16", action="store_true", help="transformers in bfloat16 too")
+    parser.add_argument("--static", action="store_true", help="transformers with a static cache too")
     parser.add_argument("--suno", type=Path, metavar="DIR", help="a checkout of suno-ai/bark")
     parser.add_argument("--bark-cpp", type=Path, metavar="BINARY", help="bark.cpp's built examples/main")
     parser.add_argument("--bark-cpp-model", type=Path, metavar="FILE", help="ggml weights for it")
@@ -78,6 +79,7 @@ def command(arguments: argparse.Namespace) -> str:
     words = [arguments.checkpoint.name, *(bundle.name for bundle in arguments.bundles)]
     words += ["--device", arguments.device] if arguments.device != "cpu" else []
     words += ["--bf16"] if arguments.bf16 else []
+    words += ["--static"] if arguments.static else []
     words += ["--suno", "DIR"] if arguments.suno else []
     words += ["--bark-cpp", "BINARY", "--bark-cpp-model", arguments.bark_cpp_model.name] if arguments.bark_cpp else []
     return " ".join(["python -m bark_onnx_bench.peers", *words, f"--repeats {arguments.repeats}"])
