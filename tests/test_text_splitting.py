@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bark_onnx.punctuation import WIDE_STOPS
 from bark_onnx.text import Passage, estimate_seconds, passages, split_sentences, unwrap
 
 # " | " is where a sentence ends; "|" alone where no space follows.
@@ -178,7 +179,8 @@ def test_passages_lose_nothing_and_fit(text: str, limit: int) -> None:
 def test_words_are_not_cut_while_they_fit(text: str) -> None:
     limit = max(map(len, text.split()), default=1)
     found = passages(text, lambda part: len(part) <= limit)
-    if not any(character >= "\u2e80" for character in text):  # wrapped CJK is joined, and then cut
+    # Wrapped CJK is joined, and then cut; behind a danda a sentence ends even within a word.
+    if not any(character >= "\u2e80" or character in WIDE_STOPS for character in text):
         assert [word for passage in found for word in passage.text.split()] == text.split()
 
 
