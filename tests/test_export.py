@@ -16,7 +16,7 @@ from transformers import BarkModel
 
 from bark_onnx import Bark, BundleError, DeviceError, GenerationOptions, VoicePreset, __version__
 from bark_onnx.bundle import MANIFEST, PRECISIONS, STAGES, TOKENIZER, Bundle, hash_file, list_files
-from bark_onnx.compare import GraphError, table
+from bark_onnx.compare import GraphError, open_network, table
 from bark_onnx_bench.checkpoints import save_suno
 from bark_onnx_bench.checkpoints import write_tokenizer as write_test_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
@@ -103,6 +103,8 @@ def test_an_export_speaks(exported: Export) -> None:
     if exported.precision == "bf16":
         with pytest.raises(DeviceError, match="needs a GPU"):
             Bark.load(exported.directory, device="cpu")
+        with pytest.raises(DeviceError, match="needs a GPU"):
+            open_network(Bundle.open(exported.directory), "semantic")  # as `verify` does
         return
     bark = Bark.load(exported.directory, device="cpu", threads=2)
     speech = bark.generate("hello [laughs]", "v2/en_speaker_6", SHORT, seed=0)

@@ -144,6 +144,8 @@ class CausalDecoder:
         """
         if steps is not None and device.memory != "cpu":
             raise DeviceError("a bundle of mixed precision is for the CPU: export with --precision fp16 for GPUs")
+        if kv_cache == "bf16" and device.name == "cpu":
+            raise DeviceError("a bf16 bundle needs a GPU (ONNX Runtime multiplies no bfloat16 on CPUs): export int8")
         self.size = size
         self.device = device
         self.nothing = size.input_vocabulary  # the all-zero embedding row: "no history here"

@@ -96,8 +96,6 @@ class Bark:
         # The static layout's attention has CUDA kernels for 16 bits only, and 8-bit activations are slow to make there.
         for_gpu = precision in GPU_PRECISIONS or (precision == "fp32" and layout == "portable")
         chosen = Device.choose(device, threads, auto_gpu=for_gpu, options=provider_options)
-        if chosen.name == "cpu" and precision == "bf16":
-            raise DeviceError("a bf16 bundle needs a GPU (ONNX Runtime multiplies no bfloat16 on CPUs): export int8")
         if chosen.name == "cpu" and threads is None:
             chosen = replace(chosen, tuned=tuning.load(opened))
         if chosen.name == "tensorrt" and layout != "portable":

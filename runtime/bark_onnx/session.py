@@ -125,7 +125,7 @@ class Graph:
         options.intra_op_num_threads = device.threads or 0
         options.log_severity_level = 4  # what goes wrong is raised; nothing is printed beside it
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN))
-        if device.one_arena:
+        if device.one_arena and device.memory == "cpu":
             _register_arena()
             options.add_session_config_entry("session.use_env_allocators", "1")
         try:
