@@ -22,8 +22,8 @@ from transformers import BarkModel
 
 from bark_onnx.errors import BarkError
 
-from .checkpoints import suno_arguments, suno_tensors
 from .comparison import Peer, PeerRun
+from .suno_checkpoints import suno_arguments, suno_tensors
 from .workload import SEMANTIC_TOKENS
 
 NOTE = "its codec_decode on transformers' EnCodec, since the encodec package does not load beside current torch"
