@@ -13,7 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import checkpoint, coarse, codec, codes, corpus, fine, mel, semantic, spelling, units
+from bark_onnx_export.checkpoint import open_checkpoint
+from bark_onnx_export.convert import ExportOptions, export_bundle
+
+from . import checkpoint, coarse, codec, codes, corpus, fine, mel, presets, semantic, spelling
 from .codebooks import Codebooks
 from .codebooks import train as train_codebooks
 from .training import Plan, train
@@ -23,8 +26,8 @@ SPOKEN, TIMED = 48, 160  # shards of 500 utterances
 CODEC_SHARDS = 12
 
 PLANS = {
-    "semantic": Plan(steps=29500, rate=3e-3, matrix_rate=3e-3, decay=0.65),
-    "coarse": Plan(steps=24500, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
+    "semantic": Plan(steps=27500, rate=3e-3, matrix_rate=3e-3, decay=0.65),
+    "coarse": Plan(steps=23500, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
     "fine": Plan(steps=5000, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
     "codec": Plan(steps=13000, rate=1e-3, weight_decay=0.0, decay=0.5),
 }
@@ -77,26 +80,23 @@ class Recipe:
 
     def step_checkpoint(self) -> None:
         tokens = codes.load(self.work / "codes.npz")
-        checkpoint.write(self.work, self.out, tokens, presets(tokens))
+        checkpoint.write(self.work, self.out, tokens, presets.first(tokens))
+
+    def step_presets(self) -> None:
+        bundle = self.work / "bundle"
+        export_bundle(open_checkpoint(str(self.out)), bundle, ExportOptions("int8", force=True))
+        chosen = presets.choose(bundle, self.work)
+        checkpoint.write(self.work, self.out, codes.load(self.work / "codes.npz"), chosen)
 
     def _codebooks(self) -> Codebooks:
         return Codebooks.load(self.work / "codebooks.pt")
-
-
-def presets(tokens: codes.Tokens) -> dict[str, int]:
-    """An utterance for each voice's preset: not trained on, and long enough to fill the coarse history."""
-    unseen = min(semantic.VALIDATION, codes.VALIDATION)
-    return {
-        voice: next(int(n) for n in indices if n < unseen and 256 <= len(tokens.semantic[n]) <= 340)
-        for voice, indices in zip(units.VOICES, tokens.of_voice(), strict=True)
-    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--work", type=Path, default=Path("out/nano"), help="where the steps are kept")
-    steps = ["corpus", "codebooks", "codes", "codec", "semantic", "coarse", "fine", "checkpoint"]
+    steps = ["corpus", "codebooks", "codes", "codec", "semantic", "coarse", "fine", "checkpoint", "presets"]
     parser.add_argument("--only", choices=steps, help="one step instead of all")
     arguments = parser.parse_args()
     recipe = Recipe(arguments.work, arguments.out)
