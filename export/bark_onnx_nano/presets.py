@@ -1,6 +1,6 @@
 """Which utterance is a voice's preset: one that no network was trained on, and with which the voice is understood best.
 
-It matters: with one utterance as its history a model this small makes twice the wrong phones it makes with another.
+It matters: with one utterance as its history a model this small makes half as many wrong phones again as with another.
 What speaks is judged, a bundle; by sentences that no network was trained on either, and that are not the evaluation's.
 """
 
