@@ -281,6 +281,13 @@ def test_word_errors() -> None:
     assert 0.05 < low < 0.125 < high < 0.2
 
 
+def test_sentences_said_again_are_no_more_sentences() -> None:
+    """Saying the same once more tells nothing new of other sentences: the interval stays as wide."""
+    once = WordErrors([0, 1, 0, 1] * 30, [4] * 120)
+    twice = once + once
+    assert (twice.rate, twice.interval(), sum(twice.words)) == (once.rate, once.interval(), 960)
+
+
 def test_a_checkpoint_of_the_recipe_is_one_for_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {
         "semantic": TransformerSize(1, 2, 16, 1024, V.semantic_infer + 1, V.text_offset),

@@ -24,6 +24,13 @@ class WordErrors:
     def rate(self) -> float:
         return sum(self.errors) / max(1, sum(self.words))
 
+    def __add__(self, again: "WordErrors") -> "WordErrors":
+        """With those of the same sentences said once more: still one figure a sentence, as the bootstrap draws them."""
+        return WordErrors(
+            [a + b for a, b in zip(self.errors, again.errors, strict=True)],
+            [a + b for a, b in zip(self.words, again.words, strict=True)],
+        )
+
     def interval(self, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
         """The 95 % confidence interval of the rate, by bootstrap over sentences."""
         errors, words = np.array(self.errors), np.array(self.words)
