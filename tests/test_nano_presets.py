@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, VoicePreset
-from bark_onnx_nano import presets, speech
+from bark_onnx_nano import checkpoint, codes, presets, speech
+from bark_onnx_nano.__main__ import Recipe
 from bark_onnx_nano.codes import VALIDATION, Tokens
 from bark_onnx_nano.evaluate import spoken_tokens
 from bark_onnx_nano.units import UNITS, VOICES
@@ -37,7 +38,10 @@ def test_of_those_with_few_wrong_phones_the_one_that_is_understood_best_wins(
     nano: Bark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = utterances([300] * 12)
-    number = lambda preset: int(preset.fine[0, 0])  # noqa: E731
+
+    def number(preset: VoicePreset) -> int:
+        return int(preset.fine[0, 0])
+
     monkeypatch.setattr(presets, "phone_errors", lambda bark, voice, preset, said: 1 / (1 + number(preset)))
     asked = []
 
@@ -50,9 +54,16 @@ def test_of_those_with_few_wrong_phones_the_one_that_is_understood_best_wins(
     assert asked == [11, 9, 7, 5]
 
 
-def test_what_was_measured_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "presets.json").write_text(json.dumps({"slt": 4, "rms": 5}))
-    assert presets.choose(tmp_path / "no bundle", tmp_path) == {"slt": 4, "rms": 5}
+def test_the_recipe_writes_the_presets_that_were_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the first candidates; once some are chosen, those, whenever the checkpoint is written."""
+    tokens, written, recipe = utterances([300] * 6), [], Recipe(tmp_path, tmp_path / "out")
+    monkeypatch.setattr(codes, "load", lambda path: tokens)
+    monkeypatch.setattr(checkpoint, "write", lambda work, out, tokens, presets: written.append(presets))
+    recipe.step_checkpoint()
+    (tmp_path / presets.CHOSEN).write_text(json.dumps({"slt": 4, "rms": 5}))
+    recipe.step_checkpoint()
+    recipe.step_presets()  # which has nothing left to do
+    assert written == [{"slt": 0, "rms": 1}, {"slt": 4, "rms": 5}]
 
 
 @pytest.mark.skipif(not speech.available(), reason="needs flite's shared libraries")

@@ -80,13 +80,15 @@ class Recipe:
 
     def step_checkpoint(self) -> None:
         tokens = codes.load(self.work / "codes.npz")
-        checkpoint.write(self.work, self.out, tokens, presets.first(tokens))
+        chosen = presets.chosen(self.work) or presets.first(tokens)
+        checkpoint.write(self.work, self.out, tokens, chosen)
 
     def step_presets(self) -> None:
-        bundle = self.work / "bundle"
-        export_bundle(open_checkpoint(str(self.out)), bundle, ExportOptions("int8", force=True))
-        chosen = presets.choose(bundle, self.work)
-        checkpoint.write(self.work, self.out, codes.load(self.work / "codes.npz"), chosen)
+        if presets.chosen(self.work) is None:
+            bundle = self.work / "bundle"
+            export_bundle(open_checkpoint(str(self.out)), bundle, ExportOptions("int8", force=True))
+            presets.choose(bundle, self.work)
+            self.step_checkpoint()
 
     def _codebooks(self) -> Codebooks:
         return Codebooks.load(self.work / "codebooks.pt")

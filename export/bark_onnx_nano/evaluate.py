@@ -110,13 +110,11 @@ def _figures(
     waves = [speech.waveform for speech in said]
     ratios = np.array([len(wave) / len(own[n % count]) for n, wave in enumerate(waves)])
     named = [classifiers[n % count >= count // 2].name(wave) == voice for n, wave in enumerate(waves)]
-    units = [
-        (" ".join(phones(spoken_tokens(sentence, voice))), " ".join(phones(speech.tokens.semantic)))
-        for speech, sentence in zip(said, list(sentences) * times, strict=True)
-    ]
+    wanted = [" ".join(phones(spoken_tokens(sentence, voice))) for sentence in sentences] * times
+    made = [" ".join(phones(speech.tokens.semantic)) for speech in said]
     return {
         **heard(sentences, *(waves[turn * count : (turn + 1) * count] for turn in range(times))),
-        "phone_error_rate": round(word_errors([a for a, _ in units], [b for _, b in units]).rate, 4),
+        "phone_error_rate": round(word_errors(wanted, made).rate, 4),
         "right_voice": round(float(np.mean(named)), 4),
         "right_units": round(float(np.mean([voice_of(speech.tokens.semantic) == voice for speech in said])), 4),
         "within_25_percent": round(float(np.mean(np.abs(ratios - 1) <= 0.25)), 4),

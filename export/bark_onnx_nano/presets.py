@@ -19,6 +19,7 @@ from .recognise import recognise, word_errors
 from .speech import SAMPLE_RATE
 from .units import phones
 
+CHOSEN = "presets.json"
 FINALISTS = 4
 _SECONDS = (4.3, 8.0)  # long enough to fill the coarse history
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z',.;:?! ]+")
@@ -43,15 +44,18 @@ def sentences(directory: Path) -> list[str]:
     return [u.text for u in unseen if _PLAIN.fullmatch(u.text) and 4 <= len(text.spelled(u.text)) <= 20]
 
 
-def choose(bundle: Path, work: Path) -> dict[str, int]:
-    """The best preset of each voice, voices side by side; kept in `work`, and measured once."""
-    kept = work / "presets.json"
-    if not kept.exists():
-        with multiprocessing.get_context("spawn").Pool(len(units.VOICES)) as pool:
-            found = pool.map(partial(_best, bundle, work), units.VOICES)
-        kept.write_text(json.dumps(dict(zip(units.VOICES, found, strict=True))) + "\n", encoding="utf-8")
-    chosen: dict[str, int] = json.loads(kept.read_text(encoding="utf-8"))
-    return chosen
+def chosen(work: Path) -> dict[str, int] | None:
+    """The preset of each voice, if they have been chosen."""
+    path = work / CHOSEN
+    found: dict[str, int] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return found
+
+
+def choose(bundle: Path, work: Path) -> None:
+    """Measure which is the best preset of each voice, voices side by side, and keep the choice in `work`."""
+    with multiprocessing.get_context("spawn").Pool(len(units.VOICES)) as pool:
+        found = pool.map(partial(_best, bundle, work), units.VOICES)
+    (work / CHOSEN).write_text(json.dumps(dict(zip(units.VOICES, found, strict=True))) + "\n", encoding="utf-8")
 
 
 def _best(bundle: Path, work: Path, voice: str) -> int:
