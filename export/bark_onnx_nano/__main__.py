@@ -39,7 +39,7 @@ class Recipe:
 
     def __init__(self, work: Path, out: Path) -> None:
         self.work, self.out = work, out
-        self.tokenizer = work / "tokenizer.json"
+        self.tokenizer, self.codes = work / "tokenizer.json", work / "codes"
 
     def step_corpus(self) -> None:
         spelling.write(self.tokenizer)
@@ -52,9 +52,7 @@ class Recipe:
             train_codebooks(frames, SEED).save(self.work / "codebooks.pt")
 
     def step_codes(self) -> None:
-        if not (self.work / "codes.npz").exists():
-            codebooks = self._codebooks()
-            codes.encode(self.work / "corpus", SPOKEN, codebooks, self.work / "codes.npz")
+        codes.encode(self.work / "corpus", SPOKEN, self._codebooks(), self.codes, os.cpu_count() or 1)
 
     def step_semantic(self) -> None:
         sentences = semantic.Sentences(self.work / "corpus", self.tokenizer)
@@ -63,23 +61,23 @@ class Recipe:
         train(task, plan, self.work / "semantic.pt", seed=SEED)
 
     def step_coarse(self) -> None:
-        tokens = codes.load(self.work / "codes.npz")
+        tokens = codes.load(self.codes)
         train(coarse.task(tokens, self._codebooks(), SEED), PLANS["coarse"], self.work / "coarse.pt", seed=SEED)
 
     def step_fine(self) -> None:
-        tokens = codes.load(self.work / "codes.npz")
+        tokens = codes.load(self.codes)
         train(fine.task(tokens, self._codebooks(), SEED), PLANS["fine"], self.work / "fine.pt", seed=SEED)
 
     def step_codec(self) -> None:
         codebooks = self._codebooks()
         samples = codec.speech(self.work / "corpus", 0, CODEC_SHARDS)
-        made = codes.load(self.work / "codes.npz").codes
+        made = codes.load(self.codes).codes
         held_out = codec.Excerpts(samples[:200], made[:200], codebooks, SEED)
         excerpts = codec.Excerpts(samples[200:], made[200 : len(samples)], codebooks, SEED)
         train(codec.task(excerpts, held_out, SEED), PLANS["codec"], self.work / "codec.pt", seed=SEED)
 
     def step_checkpoint(self) -> None:
-        tokens = codes.load(self.work / "codes.npz")
+        tokens = codes.load(self.codes)
         chosen = presets.chosen(self.work) or presets.first(tokens)
         checkpoint.write(self.work, self.out, tokens, chosen)
 

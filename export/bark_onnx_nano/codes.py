@@ -1,5 +1,11 @@
-"""The spoken part of the corpus as tokens: what coarse and fine model learn from, and voices are made of."""
+"""The spoken part of the corpus as tokens: what coarse and fine model learn from, and voices are made of.
 
+The synthesizer's excitation is noise, another one every time it says a sentence: of two takes' first codes a quarter
+differ, of the second ones more than half, and no model can know which it will be. So an utterance is said several
+times, and its codes are those of the mean of its frames.
+"""
+
+import multiprocessing
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +16,15 @@ from numpy.typing import NDArray
 
 from bark_onnx.voice import VoicePreset
 
-from . import corpus, mel
+from . import corpus, mel, text
 from .codebooks import Codebooks
+from .speech import speak
 from .training import Batch
 from .units import UNITS, VOCABULARY, VOICES
 
 VALIDATION = 100  # utterances at the beginning that the coarse and the fine model are not trained on
 ROWS = 4
+_TAKES = 4  # of an utterance, the one in the corpus among them
 
 
 @dataclass(frozen=True)
@@ -56,32 +64,53 @@ class TokenBatches(ABC):
         """A batch of these utterances."""
 
 
-def samples_of(codebooks: Codebooks, samples: NDArray[np.int16]) -> NDArray[np.int64]:
-    """The codes [8, T] of speech."""
-    codes: NDArray[np.int64] = codebooks.encode(mel.frames(torch.from_numpy(samples) / 32768.0)).numpy()
+def samples_of(codebooks: Codebooks, *takes: NDArray[np.int16]) -> NDArray[np.int64]:
+    """The codes [8, T] of speech; of the mean of the takes, which are of one length."""
+    frames = torch.stack([mel.frames(torch.from_numpy(samples) / 32768.0) for samples in takes]).mean(0)
+    codes: NDArray[np.int64] = codebooks.encode(frames).numpy()
     return codes
 
 
-def encode(directory: Path, last: int, codebooks: Codebooks, path: Path) -> None:
-    """Encode the first shards and keep the result."""
+def encode(directory: Path, last: int, codebooks: Codebooks, out: Path, processes: int) -> None:
+    """Encode the first shards of the corpus in `directory`, each to a file in `out`; those that are there are kept."""
+    out.mkdir(parents=True, exist_ok=True)
+    missing = [n for n in range(last) if not _shard(out, n).exists()]
+    if missing:
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            pool.starmap(_encode_shard, [(directory, n, codebooks, _shard(out, n)) for n in missing], chunksize=1)
+
+
+def _shard(out: Path, number: int) -> Path:
+    return out / f"{number:04}.npz"
+
+
+def _encode_shard(directory: Path, number: int, codebooks: Codebooks, path: Path) -> None:
+    torch.set_num_threads(1)
     semantic, codes = [], []
-    for utterance in corpus.read(directory, 0, last):
-        found = samples_of(codebooks, utterance.samples)
+    for utterance in corpus.read(directory, number, number + 1):
+        said = text.without_marks(utterance.text)
+        again = [speak(said, utterance.voice).samples for _ in range(_TAKES - 1)]
+        found = samples_of(codebooks, utterance.samples, *again)
         frames = VOCABULARY.coarse_length(len(utterance.semantic)) // VOCABULARY.coarse_codebooks
         frames = min(frames, found.shape[1])
         semantic.append(utterance.semantic)
         codes.append(found[:, :frames].astype(np.int16))
+    temporary = path.with_suffix(".partial.npz")
     np.savez(
-        path,
+        temporary,
         semantic=np.concatenate(semantic),
         semantic_ends=np.cumsum([len(s) for s in semantic]),
         codes=np.concatenate(codes, axis=1),
         codes_ends=np.cumsum([c.shape[1] for c in codes]),
     )
+    temporary.replace(path)
 
 
-def load(path: Path) -> Tokens:
-    with np.load(path) as file:
-        semantic = np.split(file["semantic"].astype(np.int64), file["semantic_ends"][:-1])
-        codes = np.split(file["codes"].astype(np.int64), file["codes_ends"][:-1], axis=1)
-    return Tokens(semantic, codes)
+def load(out: Path) -> Tokens:
+    """The tokens of all shards in `out`."""
+    tokens = Tokens([], [])
+    for path in sorted(out.glob("[0-9]*[0-9].npz")):
+        with np.load(path) as file:
+            tokens.semantic.extend(np.split(file["semantic"].astype(np.int64), file["semantic_ends"][:-1]))
+            tokens.codes.extend(np.split(file["codes"].astype(np.int64), file["codes_ends"][:-1], axis=1))
+    return tokens

@@ -59,7 +59,7 @@ def choose(bundle: Path, work: Path) -> None:
 
 
 def _best(bundle: Path, work: Path, voice: str) -> int:
-    return best(Bark.load(bundle, threads=1), codes.load(work / "codes.npz"), sentences(work / "corpus"), voice)
+    return best(Bark.load(bundle, threads=1), codes.load(work / "codes"), sentences(work / "corpus"), voice)
 
 
 def best(bark: Bark, tokens: codes.Tokens, said: list[str], voice: str) -> int:

@@ -164,3 +164,10 @@ def _with_marks(text: str, random: Random) -> str:
     parts = text.split(" ")
     parts.insert(random.choice((0, len(parts), len(parts), random.randrange(len(parts) + 1))), random.choice(MARKS))
     return " ".join(parts)
+
+
+def without_marks(text: str) -> str:
+    """What is spoken of a text that is read."""
+    for mark in MARKS:
+        text = text.replace(f"{mark} ", "").replace(f" {mark}", "")
+    return text
