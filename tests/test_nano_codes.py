@@ -75,5 +75,6 @@ def test_a_corpus_is_encoded_shard_by_shard_and_goes_on(
         assert np.array_equal(tokens.semantic[n], utterance.semantic)
         assert tokens.codes[n].shape == (8, V.coarse_length(len(utterance.semantic)) // 2)
         frames = tokens.codes[n].shape[1]
-        assert agreement(tokens.codes[n], samples_of(books, utterance.samples)[:, :frames]) > 0.4
+        # Those of the corpus's own take in the main, but of other takes too.
+        assert 0.4 < agreement(tokens.codes[n], samples_of(books, utterance.samples)[:, :frames]) < 0.95
     assert tokens.preset(0).fine.shape == tokens.codes[0].shape

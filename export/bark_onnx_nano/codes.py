@@ -74,14 +74,10 @@ def samples_of(codebooks: Codebooks, *takes: NDArray[np.int16]) -> NDArray[np.in
 def encode(directory: Path, last: int, codebooks: Codebooks, out: Path, processes: int) -> None:
     """Encode the first shards of the corpus in `directory`, each to a file in `out`; those that are there are kept."""
     out.mkdir(parents=True, exist_ok=True)
-    missing = [n for n in range(last) if not _shard(out, n).exists()]
+    missing = [n for n in range(last) if not corpus.shard(out, n).exists()]
     if missing:
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            pool.starmap(_encode_shard, [(directory, n, codebooks, _shard(out, n)) for n in missing], chunksize=1)
-
-
-def _shard(out: Path, number: int) -> Path:
-    return out / f"{number:04}.npz"
+            pool.starmap(_encode_shard, [(directory, n, codebooks, corpus.shard(out, n)) for n in missing], chunksize=1)
 
 
 def _encode_shard(directory: Path, number: int, codebooks: Codebooks, path: Path) -> None:
@@ -109,7 +105,7 @@ def _encode_shard(directory: Path, number: int, codebooks: Codebooks, path: Path
 def load(out: Path) -> Tokens:
     """The tokens of all shards in `out`."""
     tokens = Tokens([], [])
-    for path in sorted(out.glob("[0-9]*[0-9].npz")):
+    for path in corpus.shards(out):
         with np.load(path) as file:
             tokens.semantic.extend(np.split(file["semantic"].astype(np.int64), file["semantic_ends"][:-1]))
             tokens.codes.extend(np.split(file["codes"].astype(np.int64), file["codes_ends"][:-1], axis=1))

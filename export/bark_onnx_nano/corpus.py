@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import text, units
-from .speech import SAMPLE_RATE, speak
+from .speech import speak
 
 SHARD = 500  # utterances
 LONGEST = 11.0  # seconds
@@ -33,15 +33,25 @@ class Utterance:
 def make(directory: Path, *, spoken: int, timed: int, seed: int, processes: int) -> None:
     """Make the shards that are missing: `spoken` with speech, then `timed` with semantic tokens only."""
     directory.mkdir(parents=True, exist_ok=True)
-    missing = [n for n in range(spoken + timed) if not (directory / f"{n:04}.npz").exists()]
+    missing = [n for n in range(spoken + timed) if not shard(directory, n).exists()]
     if not missing:
         return
     texts = list(text.training_texts(SHARD * spoken, seed, text.SPOKEN))
     unseen = [said for _, said in texts[:SHARD]]  # what the networks are validated on
     texts += text.training_texts(SHARD * timed, seed + 1, text.TIMED, unseen)
-    tasks = [(directory / f"{n:04}.npz", texts[SHARD * n : SHARD * (n + 1)], n < spoken, seed + n) for n in missing]
+    tasks = [(shard(directory, n), texts[SHARD * n : SHARD * (n + 1)], n < spoken, seed + n) for n in missing]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         pool.starmap(_make_shard, tasks, chunksize=1)
+
+
+def shard(directory: Path, number: int) -> Path:
+    """Where a shard is kept, of the corpus or of what is made of it."""
+    return directory / f"{number:04}.npz"
+
+
+def shards(directory: Path) -> list[Path]:
+    """All whole shards, in order."""
+    return sorted(directory.glob("[0-9]*[0-9].npz"))
 
 
 def _make_shard(path: Path, texts: list[tuple[str, str]], aloud: bool, seed: int) -> None:
@@ -70,7 +80,7 @@ def _speak(shown: str, said: str, voice: str, aloud: bool) -> Utterance | None:
 
 def read(directory: Path, first: int = 0, last: int | None = None, *, samples: bool = True) -> Iterator[Utterance]:
     """The utterances of shards [first, last), without their samples if these are not wanted."""
-    for path in sorted(directory.glob("[0-9]*[0-9].npz"))[first:last]:
+    for path in shards(directory)[first:last]:
         with np.load(path) as shard:
             arrays = {name: shard[name] for name in shard.files if samples or name != "samples"}
         semantic = np.split(arrays["semantic"], arrays["semantic_ends"][:-1])
@@ -81,7 +91,3 @@ def read(directory: Path, first: int = 0, last: int | None = None, *, samples: b
         )
         for words, voice, s, x in zip(arrays["texts"], arrays["voices"], semantic, waves, strict=True):
             yield Utterance(str(words), str(voice), s, x)
-
-
-def seconds(samples: NDArray[np.int16]) -> float:
-    return len(samples) / SAMPLE_RATE
