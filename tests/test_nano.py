@@ -7,30 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from bark_onnx.coarse import coarse_context, coarse_history, flatten_codes
-from bark_onnx.semantic import semantic_prompt
-from bark_onnx.sizes import TransformerSize, misfits
-from bark_onnx.voice import VoicePreset
-from bark_onnx_export.checkpoint import open_checkpoint
-from bark_onnx_nano import checkpoint, coarse, codebooks, codec, fine, phrases, semantic, speech, spelling, text, units
-from bark_onnx_nano.alignment import align
-from bark_onnx_nano.codes import VALIDATION, Tokens
+from bark_onnx.sizes import misfits
+from bark_onnx_nano import codebooks, codec, phrases, speech, spelling, text, units
 from bark_onnx_nano.recognise import WordErrors, distance, word_errors
 from bark_onnx_nano.training import Plan, Task, optimizers, train
-from bark_onnx_nano.transformer import Causal, build
 from bark_onnx_nano.units import UNITS, Segment
 
 V = units.VOCABULARY
-
-
-def some_tokens(count: int, seed: int = 0) -> Tokens:
-    """Utterances of 1 to 7 s in alternate voices, of random units and codes."""
-    random = np.random.default_rng(seed)
-    lengths = random.integers(50, 350, count)
-    return Tokens(
-        [random.integers(0, UNITS, n) + UNITS * (i % 2) for i, n in enumerate(lengths)],
-        [random.integers(0, V.codebook_size, (8, V.coarse_length(int(n)) // 2)) for n in lengths],
-    )
 
 
 def test_units_follow_the_timings() -> None:
@@ -104,137 +87,6 @@ def test_residual_codebooks_come_closer_with_every_codebook() -> None:
     assert torch.equal(codebooks.train(frames, seed=3).tables, books.tables)
 
 
-def test_semantic_examples_are_the_runtime_s_prompts() -> None:
-    tokens = some_tokens(6)
-    sentences = object.__new__(semantic.Sentences)
-    sentences.texts = [np.arange(5, 30) + V.text_offset] * 6
-    sentences.semantic = tokens.semantic
-    sentences.of_voice = tokens.of_voice()
-    sentences.voices = np.array([0, 1] * 3)
-    text_ids = np.full(V.text_window, V.text_pad)
-    text_ids[:25] = np.arange(5, 30) + V.text_offset
-    with_history = 0
-    for n in range(12):
-        ids, history, after = sentences.example(2, np.random.default_rng(n))
-        batch = semantic.collate([(ids, history, after)], np.arange(V.text_window))
-        assert (after[-1], *after[:-1]) == (V.semantic_pad, *tokens.semantic[2])
-        candidates = [semantic_prompt(text_ids, None, V.semantic_pad, V)]
-        for index in tokens.of_voice()[0]:
-            candidates.append(semantic_prompt(text_ids, tokens.preset(int(index)), V.semantic_pad, V))
-        assert any(np.array_equal(ids, i) and np.array_equal(history, h) for i, h in candidates)
-        with_history += bool((history[:5] != V.semantic_pad).any())
-        assert batch["ids"][0].tolist() == [*ids, *tokens.semantic[2]]
-        assert torch.equal(batch["positions"], torch.arange(257 + len(tokens.semantic[2])))
-        assert "bias" not in batch
-        few = np.array([*range(30), 77, 200])
-        short = semantic.collate([(ids, history, after)], few, weight=113.0)
-        assert short["positions"].tolist() == [*few, *range(256, 257 + len(tokens.semantic[2]))]
-        assert torch.equal(short["targets"], batch["targets"])
-        assert short["bias"].nonzero().flatten().tolist() == [30, 31]
-    assert 6 <= with_history < 12
-
-
-def test_coarse_windows_are_the_runtime_s_contexts() -> None:
-    tokens = some_tokens(4)
-    random = np.random.default_rng(1)
-    for index, history in ((0, None), (0, 2), (1, 3), (3, 1)) * 4:
-        context, after = coarse.window(tokens, index, history, random)
-        voice = tokens.preset(history) if history is not None else None
-        before = coarse_history(voice, V.max_coarse_history, V)
-        said = np.concatenate([before.semantic, tokens.semantic[index]])
-        codes = np.concatenate([before.coarse, flatten_codes(tokens.codes[index][:2], V)])
-        starts = range(0, len(codes) - len(before.coarse), 60)
-        expected = {}
-        for start in starts:
-            known = len(before.coarse) + start
-            position = len(before.semantic) + round(start / V.coarse_per_semantic)
-            made = coarse_context(said, position, codes[:known], V.max_coarse_history, V)
-            expected[tuple(made)] = codes[known : known + 60]
-        assert np.array_equal(expected[tuple(context)], after)
-
-
-def some_codebooks() -> codebooks.Codebooks:
-    tables = torch.randn(8, V.codebook_size, 64, generator=torch.Generator().manual_seed(1))
-    return codebooks.Codebooks(torch.zeros(64), 1.0, tables)
-
-
-def test_a_coarse_batch_asks_for_every_code_in_its_codebook() -> None:
-    """And shows some of them as others that sound alike, but asks for what was said."""
-    tokens, books = some_tokens(VALIDATION + 20), some_codebooks()
-    made = coarse.Batches(tokens, books, seed=1)
-    batch, again = made(0), coarse.Batches(tokens, books, seed=1)(0)
-    assert all(torch.equal(batch[name], again[name]) for name in batch)
-    random = np.random.default_rng((1, 0))
-    plain = made.make(random.integers(VALIDATION, len(tokens), len(batch["ids"])), random)
-    assert torch.equal(plain["targets"], batch["targets"])
-    seen, said = batch["ids"], plain["ids"]
-    after = said[:, V.coarse_semantic_window + 1 :]
-    known = after < V.coarse_semantic_pad
-    assert torch.equal((after - V.semantic_size)[known], batch["targets"][:, :-1][known])
-    assert (batch["targets"] < V.coarse_choices).all()
-    confused = seen != said
-    codes = (said >= V.semantic_size) & (said < V.semantic_size + V.coarse_choices)
-    assert not confused[~codes].any()
-    assert 0 < confused.sum() < 0.2 * codes.sum()
-    for one, other in zip(
-        (said[confused] - V.semantic_size).tolist(), (seen[confused] - V.semantic_size).tolist(), strict=True
-    ):
-        book = one // V.codebook_size
-        assert other // V.codebook_size == book
-        near = books.alike(book, 12)[one % V.codebook_size]
-        assert other % V.codebook_size in near.tolist()
-
-
-def test_alike_codes_are_the_nearest() -> None:
-    books = some_codebooks()
-    distances = (books.tables[1] - books.tables[1][7]).norm(dim=1)
-    distances[7] = torch.inf
-    assert set(books.alike(1, 5)[7].tolist()) == set(distances.argsort()[:5].tolist())
-
-
-def test_a_fine_batch_hides_what_it_asks_for() -> None:
-    tokens = some_tokens(VALIDATION + 20)
-    for step in range(5):
-        batch = fine.Batches(tokens, seed=1)(step)
-        codes, targets, codebook = batch["codes"], batch["targets"], int(batch["codebook"])
-        own = codes[..., codebook]
-        asked = targets >= 0
-        assert ((own == V.codebook_size) | (own == targets))[asked].all()
-        assert (codes[..., 0][asked] < V.codebook_size).all()
-
-
-@pytest.mark.parametrize("stage", ["semantic", "coarse"])
-def test_aligned_heads_look_along_the_diagonal(stage: str) -> None:
-    torch.manual_seed(0)
-    module = build(stage)
-    assert isinstance(module, Causal)
-    align(module, stage)
-    size = module.size
-    ids = torch.randint(0, V.semantic_size, (1, 700))
-    x = module.token_embedding(ids) + module.position_embedding(torch.arange(700))
-    block = module.blocks[0]
-    q, k, _ = block.qkv(x).view(700, 3, size.heads, -1).unbind(1)
-    place = 500
-    scores = q[place, 0] @ k[:256, 0].T
-    rate = 3.6 if stage == "semantic" else V.coarse_per_semantic
-    pause = 8 if stage == "semantic" else 0
-    assert int(scores.argmax()) == pytest.approx((place - 256 - pause) / rate, abs=3)
-
-
-def test_a_few_paddings_stand_for_all() -> None:
-    """Where all paddings are alike, those that count for several give exactly what all give."""
-    torch.manual_seed(0)
-    module = Causal(TransformerSize(2, 2, 16, 1024, V.semantic_infer + 1, V.text_offset)).eval()
-    module.position_embedding.weight.data[20:256] = module.position_embedding.weight.data[20]
-    history = np.full(V.text_window, V.semantic_pad)
-    prompt = np.array([*range(V.text_offset, V.text_offset + 20), *[V.text_pad] * 236, V.semantic_infer])
-    after = np.array([1, 2, 3, V.semantic_pad])
-    whole = semantic.collate([(prompt, history, after)], np.arange(256))
-    few = semantic.collate([(prompt, history, after)], np.array([*range(20), 50, 100, 150, 200]), weight=236 / 4)
-    with torch.no_grad():
-        torch.testing.assert_close(semantic.loss(module, few), semantic.loss(module, whole), atol=2e-2, rtol=2e-2)
-
-
 class Tiny(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -286,53 +138,3 @@ def test_sentences_said_again_are_no_more_sentences() -> None:
     once = WordErrors([0, 1, 0, 1] * 30, [4] * 120)
     twice = once + once
     assert (twice.rate, twice.interval(), sum(twice.words)) == (once.rate, once.interval(), 960)
-
-
-def test_a_checkpoint_of_the_recipe_is_one_for_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {
-        "semantic": TransformerSize(1, 2, 16, 1024, V.semantic_infer + 1, V.text_offset),
-        "coarse": TransformerSize(1, 2, 16, 1024, V.coarse_infer + 1, V.coarse_infer + 1),
-        "fine": TransformerSize(1, 2, 16, 1024, 1056, 1056),
-    }
-    monkeypatch.setattr(checkpoint, "SIZES", small)
-    monkeypatch.setattr("bark_onnx_nano.transformer.SIZES", small)
-    torch.manual_seed(0)
-    built = {stage: build(stage) for stage in small}
-    for stage, module in built.items():
-        torch.save({"module": module.state_dict()}, tmp_path / f"{stage}.pt")
-    decoder = codec.CodecDecoder(codec.SIZE)
-    torch.nn.init.normal_(decoder.codebooks)
-    torch.save({"module": decoder.state_dict()}, tmp_path / "codec.pt")
-    tokens = some_tokens(2)
-    checkpoint.write(tmp_path, tmp_path / "out", tokens, {"slt": 0, "rms": 1})
-
-    opened = open_checkpoint(str(tmp_path / "out"))
-    assert opened.vocabulary == V
-    for stage, module in built.items():
-        weights = opened.load(stage)
-        assert weights.size == small[stage]
-        for block in ("blocks.0.mlp.up.weight", "position_embedding.weight"):
-            assert torch.equal(weights.tensors[block], module.state_dict()[block].half().float())
-        if stage in checkpoint.SHARPER:
-            head = module.state_dict()["head.weight"] * checkpoint.SHARPER[stage]
-            assert torch.equal(weights.tensors["head.weight"], head.half().float())
-    weights = opened.load("codec")
-    assert weights.size == codec.SIZE
-    for name, tensor in decoder.state_dict().items():
-        torch.testing.assert_close(weights.tensors[name], tensor, atol=2e-3, rtol=2e-3)
-    voice = VoicePreset.load(tmp_path / "out" / "speaker_embeddings" / "en_female.npz")
-    voice.check(V)
-    assert np.array_equal(voice.fine, tokens.codes[0])
-
-
-def test_the_vocoder_is_trained_on_what_the_exporter_decodes() -> None:
-    torch.manual_seed(0)
-    decoder = codec.CodecDecoder(codec.SIZE)
-    torch.nn.init.normal_(decoder.codebooks)
-    codes = torch.randint(0, V.codebook_size, (2, 8, 12))
-    latents = torch.stack([decoder.codebooks[n][codes[:, n]] for n in range(8)]).sum(dim=0)
-    expected = decoder(codes, torch.ones(2, dtype=torch.bool), *decoder.new_state(2))[0].detach()
-    made = codec.decode(decoder, latents)
-    torch.testing.assert_close(made, expected, rtol=0, atol=0.02 * float(expected.abs().max()))
-    made.square().mean().backward()  # type: ignore[no-untyped-call]
-    assert all(parameter.grad is not None for name, parameter in decoder.named_parameters())

@@ -9,6 +9,7 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from bark_onnx_export.convert import ExportOptions, export_bundle
 from . import checkpoint, coarse, codec, codes, corpus, fine, mel, presets, semantic, spelling
 from .codebooks import Codebooks
 from .codebooks import train as train_codebooks
-from .training import Plan, train
+from .training import Plan, load, train
+from .transformer import Fine, build
 
 SEED = 11
 SPOKEN, TIMED = 48, 160  # shards of 500 utterances
@@ -69,12 +71,24 @@ class Recipe:
         train(fine.task(tokens, self._codebooks(), SEED), PLANS["fine"], self.work / "fine.pt", seed=SEED)
 
     def step_codec(self) -> None:
-        codebooks = self._codebooks()
+        codebooks, tokens = self._codebooks(), codes.load(self.codes)
         samples = codec.speech(self.work / "corpus", 0, CODEC_SHARDS)
-        made = codes.load(self.codes).codes
-        held_out = codec.Excerpts(samples[:200], made[:200], codebooks, SEED)
-        excerpts = codec.Excerpts(samples[200:], made[200 : len(samples)], codebooks, SEED)
+        guessed = self._guesses(tokens, len(samples))
+        held_out, excerpts = (
+            codec.Excerpts(samples[part], tokens.codes[part], guessed.codes[part], codebooks, SEED)
+            for part in (slice(200), slice(200, len(samples)))
+        )
         train(codec.task(excerpts, held_out, SEED), PLANS["codec"], self.work / "codec.pt", seed=SEED)
+
+    def _guesses(self, tokens: codes.Tokens, count: int) -> codes.Tokens:
+        """The first utterances with the fine model's codes, made once."""
+        directory = self.work / "guesses"
+        path = corpus.shard(directory, 0)
+        if not path.exists():
+            directory.mkdir(exist_ok=True)
+            model = cast(Fine, load(build("fine"), self.work / "fine.pt"))
+            codes.save(fine.guesses(model, tokens, count, SEED), path)
+        return codes.load(directory)
 
     def step_checkpoint(self) -> None:
         tokens = codes.load(self.codes)
@@ -96,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--work", type=Path, default=Path("out/nano"), help="where the steps are kept")
-    steps = ["corpus", "codebooks", "codes", "codec", "semantic", "coarse", "fine", "checkpoint", "presets"]
+    steps = ["corpus", "codebooks", "codes", "semantic", "coarse", "fine", "codec", "checkpoint", "presets"]
     parser.add_argument("--only", choices=steps, help="one step instead of all")
     arguments = parser.parse_args()
     recipe = Recipe(arguments.work, arguments.out)

@@ -1,7 +1,7 @@
 """Training the codec's decoder as a vocoder: codes in, speech out.
 
-On spectral losses alone, which converge fast, and leave a little buzz that a discriminator would take out. The later
-codebooks are left out now and then, or replaced by random codes: the fine model's codes are guesses too.
+On spectral losses alone, which converge fast, and leave a little buzz that a discriminator would take out. It hears
+the true codes, and more often those that the fine model gives for the first two codebooks, since in use it hears these.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ SIZE = CodecSize(codebooks=8, codebook_size=1024, width=mel.BANDS, filters=16, r
 FRAMES = 72  # of a training excerpt
 ROWS = 16
 SKIPPED = 6  # frames at an excerpt's beginning, which lack their past
+_GUESSED = 0.75  # of the excerpts have the fine model's codes
 _RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (240, 60))
 
 
@@ -35,17 +36,18 @@ def decode(decoder: CodecDecoder, latents: Tensor) -> Tensor:
 
 
 class Excerpts:
-    """Speech of a corpus in memory, with its codes."""
+    """Speech of a corpus in memory, with its true codes and with those that the fine model guesses."""
 
     def __init__(
         self,
         samples: Sequence[NDArray[np.int16]],
         codes: Sequence[NDArray[np.int64]],
+        guesses: Sequence[NDArray[np.int64]],
         codebooks: Codebooks,
         seed: int,
     ) -> None:
         long = [n for n, c in enumerate(codes) if c.shape[1] > FRAMES]
-        self.codes = [torch.from_numpy(codes[n]) for n in long]
+        self.codes = [(torch.from_numpy(codes[n]), torch.from_numpy(guesses[n])) for n in long]
         self.samples = [torch.from_numpy(samples[n][: codes[n].shape[1] * mel.HOP]) for n in long]
         self.codebooks, self.seed = codebooks, seed
 
@@ -53,23 +55,12 @@ class Excerpts:
         random = np.random.default_rng((self.seed, step))
         latents, wanted = [], []
         for index in random.integers(0, len(self.samples), ROWS):
-            codes, samples = self.codes[index], self.samples[index]
+            codes = self.codes[index][int(random.random() < _GUESSED)]
+            samples = self.samples[index]
             start = int(random.integers(0, codes.shape[1] - FRAMES + 1))
-            part = self.spoil(codes[:, start : start + FRAMES], random)
-            latents.append(self.codebooks.latents(part))
+            latents.append(self.codebooks.latents(codes[:, start : start + FRAMES]))
             wanted.append(samples[start * mel.HOP : (start + FRAMES) * mel.HOP] / 32768.0)
         return {"latents": torch.stack(latents), "samples": torch.stack(wanted)}
-
-    def spoil(self, codes: Tensor, random: np.random.Generator) -> Tensor:
-        """Half of the time, codebooks from some place on are missing; or a few of their codes are wrong."""
-        kind, first = random.random(), int(random.integers(2, 8))
-        if kind < 0.3:
-            return codes[:first]
-        if kind < 0.6:
-            wrong = torch.from_numpy(random.random((8 - first, codes.shape[1])) < 0.3)
-            other = torch.from_numpy(random.integers(0, SIZE.codebook_size, wrong.shape))
-            return torch.cat([codes[:first], torch.where(wrong, other, codes[first:])])
-        return codes
 
 
 def spectral_loss(made: Tensor, wanted: Tensor) -> Tensor:

@@ -82,22 +82,27 @@ def encode(directory: Path, last: int, codebooks: Codebooks, out: Path, processe
 
 def _encode_shard(directory: Path, number: int, codebooks: Codebooks, path: Path) -> None:
     torch.set_num_threads(1)
-    semantic, codes = [], []
+    tokens = Tokens([], [])
     for utterance in corpus.read(directory, number, number + 1):
         said = text.without_marks(utterance.text)
         again = [speak(said, utterance.voice).samples for _ in range(_TAKES - 1)]
         found = samples_of(codebooks, utterance.samples, *again)
         frames = VOCABULARY.coarse_length(len(utterance.semantic)) // VOCABULARY.coarse_codebooks
         frames = min(frames, found.shape[1])
-        semantic.append(utterance.semantic)
-        codes.append(found[:, :frames].astype(np.int16))
+        tokens.semantic.append(utterance.semantic.astype(np.int64))
+        tokens.codes.append(found[:, :frames])
+    save(tokens, path)
+
+
+def save(tokens: Tokens, path: Path) -> None:
+    """Write a shard; whole or not at all."""
     temporary = path.with_suffix(".partial.npz")
     np.savez(
         temporary,
-        semantic=np.concatenate(semantic),
-        semantic_ends=np.cumsum([len(s) for s in semantic]),
-        codes=np.concatenate(codes, axis=1),
-        codes_ends=np.cumsum([c.shape[1] for c in codes]),
+        semantic=np.concatenate(tokens.semantic).astype(np.int16),
+        semantic_ends=np.cumsum([len(s) for s in tokens.semantic]),
+        codes=np.concatenate(tokens.codes, axis=1).astype(np.int16),
+        codes_ends=np.cumsum([c.shape[1] for c in tokens.codes]),
     )
     temporary.replace(path)
 

@@ -6,6 +6,7 @@ are known already, and the model is to confirm them.
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,7 +14,7 @@ from .codebooks import Codebooks
 from .codes import ROWS, VALIDATION, TokenBatches, Tokens
 from .training import Batch, Task
 from .transformer import Fine, build
-from .units import VOCABULARY
+from .units import UNITS, VOCABULARY
 
 _V = VOCABULARY
 _WITH_HISTORY = 0.85
@@ -23,7 +24,7 @@ _NONE = -100
 class Batches(TokenBatches):
     """Windows filled with one utterance or several, and one codebook of them asked for."""
 
-    def make(self, indices: np.typing.NDArray[np.int64], random: np.random.Generator) -> Batch:
+    def make(self, indices: NDArray[np.int64], random: np.random.Generator) -> Batch:
         codebook = int(random.integers(_V.coarse_codebooks, _V.fine_codebooks))
         codes = np.full((len(indices), _V.fine_window, _V.fine_codebooks), _V.codebook_size)
         targets = np.full(codes.shape[:2], _NONE)
@@ -50,6 +51,36 @@ def loss(module: Fine, batch: Batch) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         logits = module(batch["codes"], int(batch["codebook"]))
     return F.cross_entropy(logits.float().flatten(0, 1), batch["targets"].flatten(), ignore_index=_NONE)
+
+
+@torch.no_grad()
+def guesses(module: Fine, tokens: Tokens, count: int, seed: int) -> Tokens:
+    """The first utterances as the runtime would have them: the codes that it is given, and the model's for the rest.
+
+    Each follows another utterance of its voice, as speech follows a voice preset.
+    """
+    given, of_voice = _V.coarse_codebooks, tokens.of_voice()
+    made = Tokens(tokens.semantic[:count], [])
+    for first in range(0, count, ROWS):
+        own = tokens.codes[first : min(first + ROWS, count)]
+        window = np.full((len(own), _V.fine_window, _V.fine_codebooks), _V.codebook_size)
+        places = []
+        for row, codes in enumerate(own):
+            random = np.random.default_rng((seed, first + row))
+            voice = of_voice[int(tokens.semantic[first + row][0]) // UNITS]
+            room = min(_V.fine_history, _V.fine_window - codes.shape[1])
+            before = tokens.codes[int(random.choice(voice))][:, -room:].T
+            places.append((row, slice(len(before), len(before) + codes.shape[1])))
+            window[row, : len(before)] = before
+            window[*places[row], :given] = codes[:given].T
+        ids = torch.from_numpy(window)  # of the same memory
+        for codebook in range(given, _V.fine_codebooks):
+            with torch.autocast("cpu", torch.bfloat16):
+                best = module(ids, codebook).argmax(-1).numpy()
+            for place in places:
+                window[*place, codebook] = best[place]
+        made.codes.extend(window[place].T.copy() for place in places)
+    return made
 
 
 def task(tokens: Tokens, codebooks: Codebooks, seed: int) -> Task:

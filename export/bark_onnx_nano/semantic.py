@@ -20,13 +20,14 @@ from . import corpus, spelling
 from .alignment import align
 from .training import Batch, Task
 from .transformer import Causal, build
-from .units import UNITS, VOCABULARY, VOICES
+from .units import STATES, UNITS, VOCABULARY, VOICES
 
 _V = VOCABULARY
 VALIDATION = 200  # utterances at the beginning of the corpus
 ROWS = 12
 _WITH_HISTORY = 0.85
 _NONE = -100
+PHONE_WEIGHT = 8.0
 PADDING = 24  # positions of padding that stand for all
 
 
@@ -107,14 +108,44 @@ class Batches:
         return collate(examples, kept, len(rest) / max(1, len(sampled)))
 
 
-def loss(module: Causal, batch: Batch) -> Tensor:
-    """Cross entropy of the tokens after the prompt."""
+def loss(module: Causal, batch: Batch, phone_weight: float = 0.0) -> Tensor:
+    """Cross entropy of the tokens after the prompt; that of which phone comes next counts so many times more."""
     with torch.autocast("cpu", torch.bfloat16):
         hidden = module(batch["ids"], batch["positions"], batch["history"], batch.get("bias"))
-        targets = batch["targets"]
-        after = hidden[:, -targets.shape[1] :]
-        logits = module.head(after[targets != _NONE])
-    return F.cross_entropy(logits.float(), targets[targets != _NONE])
+        asked = batch["targets"] != _NONE
+        after = hidden[:, -asked.shape[1] :]
+        logits = module.head(after[asked]).float()
+    targets = batch["targets"][asked]
+    total = F.cross_entropy(logits, targets)
+    if phone_weight:
+        total = total + phone_weight * phone_loss(logits, batch["ids"][:, -asked.shape[1] :][asked], targets)
+    return total
+
+
+def phone_loss(logits: Tensor, before: Tensor, targets: Tensor) -> Tensor:
+    """Of the cross entropy, what is due to the phones: where one ends, which is next, in whatever state.
+
+    Args:
+        logits: [N, V].
+        before: the tokens [N] that the targets follow.
+        targets: [N].
+
+    Returns:
+        The sum over the ends of phones, divided by N.
+    """
+    last = _last_state(before)
+    ends = ((targets < before) | (targets > last)) & (before < UNITS * len(VOICES))
+    logits, before, last, targets = logits[ends], before[ends, None], last[ends, None], targets[ends]
+    tokens = torch.arange(logits.shape[1])
+    others = logits.masked_fill((tokens >= before) & (tokens <= last), -torch.inf)
+    phone = _last_state(targets)[:, None]
+    said = others.masked_fill((tokens <= phone - STATES) | (tokens > phone), -torch.inf)
+    return (others.logsumexp(1) - said.logsumexp(1)).sum() / len(ends)
+
+
+def _last_state(tokens: Tensor) -> Tensor:
+    """The last unit of the phone of each token."""
+    return tokens // STATES * STATES + STATES - 1
 
 
 def task(sentences: Sentences, seed: int, padding_from: int) -> Task:
@@ -139,4 +170,4 @@ def task(sentences: Sentences, seed: int, padding_from: int) -> Task:
         rows = order.reshape(-1, VALIDATION // 10)[::3]
         return float(np.mean([float(loss(module, batches.make(row, random, _V.text_window))) for row in rows]))
 
-    return Task(module, batches, lambda batch: loss(module, batch), validate)
+    return Task(module, batches, lambda batch: loss(module, batch, PHONE_WEIGHT), validate)
