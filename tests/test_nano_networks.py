@@ -230,7 +230,7 @@ def test_phones_weigh_what_is_said_and_not_when() -> None:
     assert float(voice) == 0  # which voice speaks is not asked
 
 
-def test_phones_that_weigh_more_are_learnt_first() -> None:
+def test_which_phone_comes_next_counts_by_its_weight() -> None:
     torch.manual_seed(0)
     module = Causal(TransformerSize(1, 2, 16, 1024, V.semantic_infer + 1, V.text_offset))
     prompt = np.array([*range(V.text_offset, V.text_offset + 20), *[V.text_pad] * 236, V.semantic_infer])
