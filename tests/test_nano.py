@@ -1,5 +1,6 @@
 """The recipe of the nano voice: its parts, on data made here. The synthesizer is needed for one test only."""
 
+from collections import Counter
 from pathlib import Path
 from random import Random
 
@@ -63,6 +64,20 @@ def test_held_out_sentences_occur_in_no_training_text() -> None:
     forbidden = [" ".join(text.spelled(sentence)) for sentence in text.held_out()]
     said = "\n".join(" ".join(text.spelled(spoken)) for _, spoken in text.training_texts(3000, 5, text.SPOKEN))
     assert not [sentence for sentence in forbidden if sentence in said]
+
+
+@pytest.mark.skipif(not text.WORDNET.exists(), reason="needs the package wordnet-base")
+def test_words_put_into_examples_are_met_more_often() -> None:
+    """Words that the examples themselves have only once."""
+    examples = Counter(word for sentence in text.examples() for word in text.spelled(sentence))
+    rare = [word for word in text.vocabulary() if examples[word] == 1]
+    met = []
+    for mixture in (text.Mixture(1, 0, 0, 0, 0), text.Mixture(0, 0, 0, 0, 0, exchanged=1)):
+        said = [spoken for _, spoken in text.training_texts(4000, 5, mixture)]
+        assert said == [spoken for _, spoken in text.training_texts(4000, 5, mixture)]
+        words = {word for sentence in said for word in text.spelled(sentence)}
+        met.append(np.mean([word in words for word in rare]))
+    assert met[1] > 3 * met[0] > 0
 
 
 @pytest.mark.skipif(not speech.available(), reason="needs flite's shared libraries")

@@ -35,7 +35,7 @@ def some_tokens(count: int, seed: int = 0) -> Tokens:
 
 def some_codebooks() -> codebooks.Codebooks:
     tables = torch.randn(8, V.codebook_size, 64, generator=torch.Generator().manual_seed(1))
-    return codebooks.Codebooks(torch.zeros(64), 1.0, tables)
+    return codebooks.Codebooks(torch.zeros(64), 1.0, tables.half().float())
 
 
 def test_semantic_examples_are_the_runtime_s_prompts() -> None:
@@ -179,9 +179,12 @@ def test_a_checkpoint_of_the_recipe_is_one_for_export(tmp_path: Path, monkeypatc
     decoder = codec.CodecDecoder(codec.SIZE)
     torch.nn.init.normal_(decoder.codebooks)
     torch.save({"module": decoder.state_dict()}, tmp_path / "codec.pt")
+    books = some_codebooks()
+    books.save(tmp_path / codebooks.FILE)
     tokens = some_tokens(2)
     checkpoint.write(tmp_path, tmp_path / "out", tokens, {"slt": 0, "rms": 1})
 
+    assert torch.equal(codebooks.Codebooks.load(tmp_path / "out" / codebooks.FILE).tables, books.tables)
     opened = open_checkpoint(str(tmp_path / "out"))
     assert opened.vocabulary == V
     for stage, module in built.items():
@@ -206,9 +209,8 @@ def test_the_vocoder_is_trained_on_what_the_exporter_decodes() -> None:
     decoder = codec.CodecDecoder(codec.SIZE)
     torch.nn.init.normal_(decoder.codebooks)
     codes = torch.randint(0, V.codebook_size, (2, 8, 12))
-    latents = torch.stack([decoder.codebooks[n][codes[:, n]] for n in range(8)]).sum(dim=0)
     expected = decoder(codes, torch.ones(2, dtype=torch.bool), *decoder.new_state(2))[0].detach()
-    made = codec.decode(decoder, latents)
+    made = codec.decode(decoder, codes)
     torch.testing.assert_close(made, expected, rtol=0, atol=0.02 * float(expected.abs().max()))
     made.square().mean().backward()  # type: ignore[no-untyped-call]
     assert all(parameter.grad is not None for name, parameter in decoder.named_parameters())
@@ -264,13 +266,11 @@ def test_guesses_are_what_the_runtime_s_fine_stage_says() -> None:
 
 def test_the_codec_hears_true_codes_and_more_often_guesses() -> None:
     tokens = some_tokens(4)
-    books = codebooks.Codebooks(torch.zeros(64), 1.0, torch.zeros(8, V.codebook_size, 64))
-    books.tables[7, :, 0] = 1.0  # the last codebook tells which were heard
-    books.tables[7, 5, 0] = -1.0
-    guessed = [np.concatenate([c[:7], np.full((1, c.shape[1]), 5)]) for c in tokens.codes]
+    none = V.codebook_size  # the last codebook tells which were heard
+    guessed = [np.concatenate([c[:7], np.full((1, c.shape[1]), none)]) for c in tokens.codes]
     samples = [np.full(c.shape[1] * 320, n, np.int16) for n, c in enumerate(tokens.codes)]
-    excerpts = codec.Excerpts(samples, tokens.codes, guessed, books, seed=1)
-    share = [float((excerpts(step)["latents"][..., 0] < 0).float().mean()) for step in range(20)]
+    excerpts = codec.Excerpts(samples, tokens.codes, guessed, seed=1)
+    share = [float((excerpts(step)["codes"][:, 7] == none).float().mean()) for step in range(20)]
     assert 0.6 < np.mean(share) < 0.9
     assert all(0 < one <= 1 for one in share)
     batch = excerpts(0)

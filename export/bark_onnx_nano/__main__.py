@@ -17,9 +17,7 @@ import torch
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 
-from . import checkpoint, coarse, codec, codes, corpus, fine, mel, presets, semantic, spelling
-from .codebooks import Codebooks
-from .codebooks import train as train_codebooks
+from . import checkpoint, coarse, codebooks, codec, codes, corpus, fine, mel, presets, semantic, spelling
 from .training import Plan, load, train
 from .transformer import Fine, build
 
@@ -48,10 +46,10 @@ class Recipe:
         corpus.make(self.work / "corpus", spoken=SPOKEN, timed=TIMED, seed=SEED, processes=os.cpu_count() or 1)
 
     def step_codebooks(self) -> None:
-        if not (self.work / "codebooks.pt").exists():
+        if not (self.work / codebooks.FILE).exists():
             samples = codec.speech(self.work / "corpus", 0, CODEC_SHARDS)[::14]
             frames = torch.cat([mel.frames(torch.from_numpy(s) / 32768.0) for s in samples])
-            train_codebooks(frames, SEED).save(self.work / "codebooks.pt")
+            codebooks.train(frames, SEED).save(self.work / codebooks.FILE)
 
     def step_codes(self) -> None:
         codes.encode(self.work / "corpus", SPOKEN, self._codebooks(), self.codes, os.cpu_count() or 1)
@@ -71,14 +69,15 @@ class Recipe:
         train(fine.task(tokens, self._codebooks(), SEED), PLANS["fine"], self.work / "fine.pt", seed=SEED)
 
     def step_codec(self) -> None:
-        codebooks, tokens = self._codebooks(), codes.load(self.codes)
+        tokens = codes.load(self.codes)
         samples = codec.speech(self.work / "corpus", 0, CODEC_SHARDS)
         guessed = self._guesses(tokens, len(samples))
         held_out, excerpts = (
-            codec.Excerpts(samples[part], tokens.codes[part], guessed.codes[part], codebooks, SEED)
+            codec.Excerpts(samples[part], tokens.codes[part], guessed.codes[part], SEED)
             for part in (slice(200), slice(200, len(samples)))
         )
-        train(codec.task(excerpts, held_out, SEED), PLANS["codec"], self.work / "codec.pt", seed=SEED)
+        task = codec.task(excerpts, held_out, self._codebooks(), SEED)
+        train(task, PLANS["codec"], self.work / "codec.pt", seed=SEED)
 
     def _guesses(self, tokens: codes.Tokens, count: int) -> codes.Tokens:
         """The first utterances with the fine model's codes, made once."""
@@ -102,8 +101,8 @@ class Recipe:
             presets.choose(bundle, self.work)
             self.step_checkpoint()
 
-    def _codebooks(self) -> Codebooks:
-        return Codebooks.load(self.work / "codebooks.pt")
+    def _codebooks(self) -> codebooks.Codebooks:
+        return codebooks.Codebooks.load(self.work / codebooks.FILE)
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
 """The trained networks as a checkpoint in Hugging Face's layout: fp16 safetensors, configurations, tokenizer, voices.
 
 It holds what speaking needs: EnCodec's decoder and codebooks, and no encoder, since the codes were never made by one.
+The codebooks that did make them, out of log-mel frames, are in a file of their own.
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -16,7 +18,7 @@ from bark_onnx.sizes import TransformerSize
 from bark_onnx_export.codec import CodecDecoder, Residual, Stage
 from bark_onnx_export.transformer import HUGGING_FACE
 
-from . import codec, spelling
+from . import codebooks, codec, spelling
 from .codes import Tokens
 from .training import load
 from .transformer import SIZES, Causal, Fine, build, checkpoint_tensors
@@ -47,6 +49,7 @@ def write(work: Path, out: Path, tokens: Tokens, presets: dict[str, int]) -> Non
     _write_json(out / "config.json", configuration())
     _write_json(out / "generation_config.json", generation_configuration())
     spelling.write(out / "tokenizer.json")
+    shutil.copyfile(work / codebooks.FILE, out / codebooks.FILE)
     for voice in VOICES:
         target = out / "speaker_embeddings" / f"{VOICE_NAMES[voice]}.npz"
         target.parent.mkdir(exist_ok=True)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .units import VOCABULARY
 
+FILE = "codebooks.safetensors"
 CODEBOOKS, SIZE = VOCABULARY.fine_codebooks, VOCABULARY.codebook_size
 _ROUNDS = 16
 
@@ -53,11 +55,13 @@ class Codebooks:
         return torch.cdist(table, table).fill_diagonal_(torch.inf).topk(count, largest=False).indices
 
     def save(self, path: Path) -> None:
-        torch.save({"mean": self.mean, "scale": self.scale, "tables": self.tables}, path)
+        """Write a safetensors file; the tables in fp16, which holds them exactly."""
+        save_file({"mean": self.mean, "scale": torch.tensor(self.scale), "tables": self.tables.half()}, path)
 
     @classmethod
     def load(cls, path: Path) -> "Codebooks":
-        return cls(**torch.load(path, weights_only=True))
+        found = load_file(path)
+        return cls(found["mean"], float(found["scale"]), found["tables"].float())
 
 
 def train(frames: Tensor, seed: int) -> Codebooks:

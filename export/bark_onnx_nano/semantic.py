@@ -27,7 +27,7 @@ VALIDATION = 200  # utterances at the beginning of the corpus
 ROWS = 12
 _WITH_HISTORY = 0.85
 _NONE = -100
-PHONE_WEIGHT = 8.0
+PHONE_WEIGHT = 20.0
 PADDING = 24  # positions of padding that stand for all
 
 

@@ -2,7 +2,7 @@
 
     python -m bark_onnx_nano.stages BUNDLE CODEBOOKS OUT.json [--sentences N] [--figures DIRECTORY]
 
-CODEBOOKS is `codebooks.pt` of the recipe's working directory. Spectrograms of a few sentences, the synthesizer's above
+CODEBOOKS is the checkpoint's `codebooks.safetensors`. Spectrograms of a few sentences, the synthesizer's above
 ours, go to DIRECTORY.
 """
 

@@ -1,14 +1,15 @@
 """The sentences that are spoken: WordNet's examples and definitions, and templates for what those lack.
 
 WordNet's examples are ordinary English, and short; its definitions bring rare words; the templates bring numbers,
-times, dates, names, questions and greetings. Word lists teach spelling to sound beyond what sentences reach. All of it
-is a function of a seed. Sentences that are held out for the evaluation occur in none of it.
+times, dates, names, questions and greetings. Word lists teach spelling to sound beyond what sentences reach, and
+examples with other words put in teach those words that are common enough to be met, and too rare to be learnt. All of
+it is a function of a seed. Sentences that are held out for the evaluation occur in none of it.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -20,6 +21,8 @@ HELD_OUT = Path(__file__).with_name("held_out.txt")
 MARKS = ("[laughs]", "[laughter]", "[sighs]", "[music]", "[gasps]", "[clears throat]")
 
 LONGEST = 150  # characters of one utterance: about ten seconds
+_SEVERAL = 5  # times that the glosses use a word for it to be one of the vocabulary
+_EXCHANGED = 0.6  # of an example's words of four letters and more, where words are exchanged
 _PLAIN = re.compile(r"[A-Za-z0-9 ,.;:?!'$%&()-]+")
 _ORDINARY = re.compile(r"[A-Za-z][A-Za-z' ]+")
 
@@ -40,6 +43,12 @@ def words(directory: Path = WORDNET) -> list[str]:
     """WordNet's words of one part, sorted, each once."""
     lines = [line for name in ("noun", "verb", "adj", "adv") for line in _lines(directory / f"index.{name}")]
     return sorted({line.split()[0] for line in lines if re.match(r"[a-z]{3,12} ", line)})
+
+
+def vocabulary(directory: Path = WORDNET) -> list[str]:
+    """The words that the glosses use several times, sorted, each once."""
+    times = Counter(word for text in examples(directory) + definitions(directory) for word in spelled(text))
+    return sorted(word for word, count in times.items() if count >= _SEVERAL and re.fullmatch("[a-z]{4,}", word))
 
 
 def _glosses(directory: Path) -> Iterator[str]:
@@ -86,18 +95,21 @@ def held_out() -> list[str]:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How often an utterance is made of examples, a definition, a list of words, words in a row, an everyday phrase;
-    the rest comes from templates."""
+    """How often an utterance is made of examples, a definition, a list of words, words in a row, an everyday phrase, an
+    example with other words put in; the rest comes from templates."""
 
     examples: float
     definitions: float
     lists: float
     rows: float
     everyday: float = 0.04
+    exchanged: float = 0.0
 
 
 SPOKEN = Mixture(0.58, 0.12, 0.06, 0.04)
-TIMED = Mixture(0.24, 0.48, 0.08, 0.06)  # much to read: most of the language's words are in the definitions
+# Much to read: most of the language's words are in the definitions, and all that are used a few times come equally
+# often in the exchanged examples.
+TIMED = Mixture(0.22, 0.22, 0.05, 0.05, 0.02, 0.38)
 
 
 def training_texts(count: int, seed: int, mixture: Mixture, without: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
@@ -108,10 +120,10 @@ def training_texts(count: int, seed: int, mixture: Mixture, without: Iterable[st
     """
     random = Random(seed)
     forbidden = {" ".join(spelled(text)) for text in held_out()}
-    sources = [examples(), definitions(), words()]
+    sources = [examples(), definitions(), words(), vocabulary()]
     kept_out = forbidden | {" ".join(spelled(part)) for text in without for part in re.split(r"[.?!] ", text)}
     sources[0] = [text for text in sources[0] if " ".join(spelled(text)) not in kept_out]
-    decks: list[list[str]] = [[], [], []]
+    decks: list[list[str]] = [[] for _ in sources]
 
     def draw(kind: int) -> str:
         """The next text of a source; each comes once before any comes again."""
@@ -129,7 +141,7 @@ def training_texts(count: int, seed: int, mixture: Mixture, without: Iterable[st
 
 def _utterance(draw: Callable[[int], str], random: Random, mixture: Mixture) -> str:
     kind = random.random()
-    limits = list(accumulate((mixture.examples, mixture.definitions, mixture.lists, mixture.rows, mixture.everyday)))
+    limits = list(accumulate(astuple(mixture)))
     if kind < limits[0]:
         parts = [_sentence(draw(0), random)]
         while len(" ".join(parts)) < 45 and random.random() < 0.75:
@@ -143,7 +155,14 @@ def _utterance(draw: Callable[[int], str], random: Random, mixture: Mixture) -> 
         return _sentence(" ".join(draw(2) for _ in range(random.randint(2, 6))), random)
     if kind < limits[4]:
         return random.choice(EVERYDAY)
+    if kind < limits[5]:
+        return _sentence(_exchanged(draw(0), lambda: draw(3), random), random)
     return " ".join(phrase(random) for _ in range(random.choice((1, 1, 1, 2))))
+
+
+def _exchanged(text: str, draw: Callable[[], str], random: Random) -> str:
+    """An example with some of its longer words exchanged for others of the vocabulary."""
+    return re.sub(r"[A-Za-z]{4,}", lambda found: draw() if random.random() < _EXCHANGED else found[0], text)
 
 
 def _sentence(text: str, random: Random) -> str:
