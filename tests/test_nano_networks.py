@@ -269,9 +269,11 @@ def test_the_codec_hears_true_codes_and_more_often_guesses() -> None:
     none = V.codebook_size  # the last codebook tells which were heard
     guessed = [np.concatenate([c[:7], np.full((1, c.shape[1]), none)]) for c in tokens.codes]
     samples = [np.full(c.shape[1] * 320, n, np.int16) for n, c in enumerate(tokens.codes)]
-    excerpts = codec.Excerpts(samples, tokens.codes, guessed, seed=1)
+    excerpts = codec.Excerpts(samples, tokens.codes, guessed, ["slt", "rms"] * 2, seed=1)
     share = [float((excerpts(step)["codes"][:, 7] == none).float().mean()) for step in range(20)]
     assert 0.6 < np.mean(share) < 0.9
     assert all(0 < one <= 1 for one in share)
     batch = excerpts(0)
     assert batch["samples"].shape == (codec.ROWS, codec.FRAMES * 320)
+    said = torch.cat([excerpts(step)["samples"][:, 0] for step in range(40)]) * 32768  # by which utterance
+    assert 0.6 < float((said % 2 == 0).float().mean()) < 0.73  # the female voice, twice as often

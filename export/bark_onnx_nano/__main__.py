@@ -17,7 +17,7 @@ import torch
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 
-from . import checkpoint, coarse, codebooks, codec, codes, corpus, fine, mel, presets, semantic, spelling
+from . import checkpoint, coarse, codebooks, codec, codes, corpus, fine, mel, presets, semantic, spelling, units
 from .training import Plan, load, train
 from .transformer import Fine, build
 
@@ -72,8 +72,9 @@ class Recipe:
         tokens = codes.load(self.codes)
         samples = codec.speech(self.work / "corpus", 0, CODEC_SHARDS)
         guessed = self._guesses(tokens, len(samples))
+        voices = [units.voice_of(semantic) for semantic in tokens.semantic]
         held_out, excerpts = (
-            codec.Excerpts(samples[part], tokens.codes[part], guessed.codes[part], SEED)
+            codec.Excerpts(samples[part], tokens.codes[part], guessed.codes[part], voices[part], SEED)
             for part in (slice(200), slice(200, len(samples)))
         )
         task = codec.task(excerpts, held_out, self._codebooks(), SEED)

@@ -25,6 +25,9 @@ FRAMES = 72  # of a training excerpt
 ROWS = 16
 SKIPPED = 6  # frames at an excerpt's beginning, which lack their past
 _GUESSED = 0.75  # of the excerpts have the fine model's codes
+# How often an excerpt is of a voice: the codec loses words of the female one, whose harmonics lie as wide as the mel
+# bands, and none of the male one.
+_OFTEN = {"slt": 2.0, "rms": 1.0}
 _RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (240, 60))
 
 
@@ -44,9 +47,12 @@ class Excerpts:
         samples: Sequence[NDArray[np.int16]],
         codes: Sequence[NDArray[np.int64]],
         guesses: Sequence[NDArray[np.int64]],
+        voices: Sequence[str],
         seed: int,
     ) -> None:
         long = [n for n, c in enumerate(codes) if c.shape[1] > FRAMES]
+        often = np.array([_OFTEN[voices[n]] for n in long])
+        self.chances = often / often.sum()
         self.codes = [(torch.from_numpy(codes[n]), torch.from_numpy(guesses[n])) for n in long]
         self.samples = [torch.from_numpy(samples[n][: codes[n].shape[1] * mel.HOP]) for n in long]
         self.seed = seed
@@ -54,7 +60,7 @@ class Excerpts:
     def __call__(self, step: int) -> Batch:
         random = np.random.default_rng((self.seed, step))
         heard, wanted = [], []
-        for index in random.integers(0, len(self.samples), ROWS):
+        for index in random.choice(len(self.samples), ROWS, p=self.chances):
             codes = self.codes[index][int(random.random() < _GUESSED)]
             samples = self.samples[index]
             start = int(random.integers(0, codes.shape[1] - FRAMES + 1))
