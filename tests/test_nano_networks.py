@@ -192,9 +192,9 @@ def test_a_checkpoint_of_the_recipe_is_one_for_export(tmp_path: Path, monkeypatc
         assert weights.size == small[stage]
         for block in ("blocks.0.mlp.up.weight", "position_embedding.weight"):
             assert torch.equal(weights.tensors[block], module.state_dict()[block].half().float())
-        if stage in checkpoint.SHARPER:
-            head = module.state_dict()["head.weight"] * checkpoint.SHARPER[stage]
-            assert torch.equal(weights.tensors["head.weight"], head.half().float())
+        sharpened = "norm.bias" if stage == "fine" else "head.weight"
+        made = module.state_dict()[sharpened] * checkpoint.SHARPER[stage]
+        assert torch.equal(weights.tensors[sharpened], made.half().float())
     weights = opened.load("codec")
     assert weights.size == codec.SIZE
     for name, tensor in decoder.state_dict().items():

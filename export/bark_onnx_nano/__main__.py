@@ -26,10 +26,10 @@ SPOKEN, TIMED = 48, 400  # shards of 500 utterances
 CODEC_SHARDS = 12
 
 PLANS = {
-    "semantic": Plan(steps=41500, rate=3e-3, matrix_rate=3e-3, decay=0.65),
+    "semantic": Plan(steps=48800, rate=3e-3, matrix_rate=3e-3, decay=0.65),
     "coarse": Plan(steps=34500, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
     "fine": Plan(steps=11500, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
-    "codec": Plan(steps=19500, rate=1e-3, weight_decay=0.0, decay=0.5),
+    "codec": Plan(steps=24600, rate=1e-3, weight_decay=0.0, decay=0.5),
 }
 UNPADDED = 0.3  # of the semantic model's steps are done when padding begins
 

@@ -25,9 +25,10 @@ from .transformer import SIZES, Causal, Fine, build, checkpoint_tensors
 from .units import VOCABULARY, VOICES
 
 SECTIONS = {"semantic": "semantic", "coarse": "coarse_acoustics", "fine": "fine_acoustics"}
-# Logits are multiplied by these: sampling at the usual temperature of 0.7 is sampling at 0.23 and 0.29. A
-# model this small makes up words at 0.7. The most probable token stays the same.
-SHARPER = {"semantic": 3.0, "coarse": 2.4}
+# Logits are multiplied by these: sampling at the usual temperatures of 0.7, 0.7 and 0.5 is sampling at 0.23, 0.29 and
+# 0.17. A model this small makes up words at 0.7, and the codec was trained on the fine model's most probable codes. The
+# most probable token stays the same.
+SHARPER = {"semantic": 3.0, "coarse": 2.4, "fine": 3.0}
 VOICE_NAMES = {"slt": "en_female", "rms": "en_male"}
 _V = VOCABULARY
 
@@ -40,8 +41,9 @@ def write(work: Path, out: Path, tokens: Tokens, presets: dict[str, int]) -> Non
         module = load(build(stage), work / f"{stage}.pt")
         assert isinstance(module, Causal | Fine)
         own = checkpoint_tensors(module)
-        if stage in SHARPER:
-            own["head.weight"] = own["head.weight"] * SHARPER[stage]
+        # The fine model's heads are its embeddings too, so it is the last norm that makes its logits larger.
+        for name in ("norm.weight", "norm.bias") if stage == "fine" else ("head.weight",):
+            own[name] = own[name] * SHARPER[stage]
         tensors |= {f"{section}.{_theirs(name)}": tensor for name, tensor in own.items()}
     tensors |= {f"codec_model.{name}": tensor for name, tensor in codec_tensors(codec.load(work / "codec.pt"))}
     halves = {name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}
