@@ -95,10 +95,10 @@ def test_residual_codebooks_come_closer_with_every_codebook() -> None:
     codes = books.encode(frames)
     assert codes.shape == (8, 3000)
     wanted = (frames - books.mean) / books.scale
-    errors = [float((books.latents(codes[:n]) - wanted).square().mean()) for n in range(1, 9)]
+    summed = torch.stack([table[c] for table, c in zip(books.tables, codes, strict=True)]).cumsum(0)
+    errors = [float((latents - wanted).square().mean()) for latents in summed]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.2 * errors[0]
-    assert torch.equal(books.encode(frames, given=codes[:2]), codes)
     assert torch.equal(codebooks.train(frames, seed=3).tables, books.tables)
 
 

@@ -19,7 +19,7 @@ from bark_onnx_export.convert import ExportOptions, export_bundle
 
 from . import checkpoint, coarse, codebooks, codec, codes, corpus, fine, mel, presets, semantic, spelling, units
 from .training import Plan, load, train
-from .transformer import Fine, build
+from .transformer import Causal, Fine, build
 
 SEED = 11
 SPOKEN, TIMED = 48, 400  # shards of 500 utterances
@@ -81,13 +81,14 @@ class Recipe:
         train(task, PLANS["codec"], self.work / "codec.pt", seed=SEED)
 
     def _guesses(self, tokens: codes.Tokens, count: int) -> codes.Tokens:
-        """The first utterances with the fine model's codes, made once."""
+        """The first utterances with the coarse and the fine model's codes, made once."""
         directory = self.work / "guesses"
         path = corpus.shard(directory, 0)
         if not path.exists():
             directory.mkdir(exist_ok=True)
-            model = cast(Fine, load(build("fine"), self.work / "fine.pt"))
-            codes.save(fine.guesses(model, tokens, count, SEED), path)
+            first = coarse.guesses(cast(Causal, load(build("coarse"), self.work / "coarse.pt")), tokens, count, SEED)
+            rest = fine.guesses(cast(Fine, load(build("fine"), self.work / "fine.pt")), tokens, first, SEED)
+            codes.save(rest, path)
         return codes.load(directory)
 
     def step_checkpoint(self) -> None:

@@ -26,22 +26,15 @@ class Codebooks:
     scale: float
     tables: Tensor
 
-    def encode(self, frames: Tensor, given: Tensor | None = None) -> Tensor:
-        """Log-mel frames [T, 64] -> codes [8, T]: each codebook takes what is nearest to the rest.
-
-        With `given` codes [n, T], the first codebooks are these, whatever they are.
-        """
+    def encode(self, frames: Tensor) -> Tensor:
+        """Log-mel frames [T, 64] -> codes [8, T]: each codebook takes what is nearest to the rest."""
         rest = (frames - self.mean) / self.scale
         codes = []
-        for n, table in enumerate(self.tables):
-            nearest = given[n] if given is not None and n < len(given) else _nearest(rest, table)
+        for table in self.tables:
+            nearest = _nearest(rest, table)
             codes.append(nearest)
             rest = rest - table[nearest]
         return torch.stack(codes)
-
-    def latents(self, codes: Tensor) -> Tensor:
-        """Codes [n, ...] of the first n codebooks -> latents [..., 64]."""
-        return torch.stack([table[c] for table, c in zip(self.tables, codes, strict=False)]).sum(0)
 
     def features(self, codebook: int, width: int, deviation: float) -> Tensor:
         """[1024, width] for the codes of a codebook: random projections of what they stand for."""
