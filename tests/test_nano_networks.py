@@ -71,18 +71,21 @@ def test_semantic_examples_are_the_runtime_s_prompts() -> None:
 
 def test_coarse_windows_are_the_runtime_s_contexts() -> None:
     tokens = some_tokens(4)
-    for index, history in ((0, None), (0, 2), (1, 3), (3, 1)):
+    random = np.random.default_rng(1)
+    for index, history in ((0, None), (0, 2), (1, 3), (3, 1)) * 4:
+        context, after = coarse.window(tokens, index, history, random)
         voice = tokens.preset(history) if history is not None else None
         before = coarse_history(voice, V.max_coarse_history, V)
         said = np.concatenate([before.semantic, tokens.semantic[index]])
         codes = np.concatenate([before.coarse, flatten_codes(tokens.codes[index][:2], V)])
-        for start in range(0, len(codes) - len(before.coarse), 60):
-            context, after = coarse.window(tokens, index, history, start)
+        starts = range(0, len(codes) - len(before.coarse), 60)
+        expected = {}
+        for start in starts:
             known = len(before.coarse) + start
             position = len(before.semantic) + round(start / V.coarse_per_semantic)
-            expected = coarse_context(said, position, codes[:known], V.max_coarse_history, V)
-            assert np.array_equal(context, expected)
-            assert np.array_equal(after, codes[known : known + 60])
+            made = coarse_context(said, position, codes[:known], V.max_coarse_history, V)
+            expected[tuple(made)] = codes[known : known + 60]
+        assert np.array_equal(expected[tuple(context)], after)
 
 
 def test_a_coarse_batch_asks_for_every_code_in_its_codebook() -> None:
@@ -247,32 +250,7 @@ def test_which_phone_comes_next_counts_by_its_weight() -> None:
     assert weighed - plain == pytest.approx(8 * uniform, rel=0.2)
 
 
-def test_coarse_guesses_are_the_likeliest_in_the_runtime_s_windows() -> None:
-    """Window by window, as the runtime slides them; guesses are made from fewer."""
-    module = Causal(SIZES["coarse"]).eval()
-    module.load_state_dict(open_checkpoint(str(CHECKPOINT)).load("coarse").tensors)
-    voice = VoicePreset.load(CHECKPOINT / "speaker_embeddings" / "en_male.npz")
-    tokens = Tokens([voice.semantic[:240]], [voice.fine[:, : V.coarse_length(240) // 2]])
-    made = coarse.guesses(module, tokens, 1, seed=3)[0]
-    assert made.shape == tokens.codes[0][:2].shape
-    guessed = flatten_codes(np.stack([made[0], tokens.codes[0][1]]), V)
-    same: list[list[bool]] = [[], []]
-    for start in range(0, guessed.size, 60):
-        context, after = coarse.window(tokens, 0, 0, start)
-        for codebook, following in enumerate((after, guessed[start : start + 60])):
-            ids = torch.from_numpy(np.concatenate([context, following]))[None, :-1]
-            with torch.no_grad():
-                logits = module.head(module(ids, torch.arange(ids.shape[1])))[0, len(context) - 1 + codebook :: 2]
-            first = V.semantic_size + codebook * V.codebook_size
-            best = logits[:, first : first + V.codebook_size].argmax(-1).numpy()
-            same[codebook] += (best == made[codebook, start // 2 : start // 2 + len(best)]).tolist()
-    assert len(same[0]) == len(same[1]) == made.shape[1] > 300
-    # Guesses are made in bf16, and the semantic tokens that a window shows begin elsewhere.
-    assert np.mean(same[0]) > 0.9
-    assert np.mean(same[1]) > 0.8
-
-
-def test_fine_guesses_are_what_the_runtime_s_fine_stage_says() -> None:
+def test_guesses_are_what_the_runtime_s_fine_stage_says() -> None:
     """The shipped checkpoint in the recipe's module, the shipped bundle in the runtime, after the same voice."""
     nano = Bark.load(device="cpu", threads=1)
     tensors = open_checkpoint(str(CHECKPOINT)).load("fine").tensors
@@ -282,7 +260,7 @@ def test_fine_guesses_are_what_the_runtime_s_fine_stage_says() -> None:
     voice = nano.voice("en_male")
     assert voice is not None
     tokens = Tokens([voice.semantic], [voice.fine[:, :150]])
-    made = fine.guesses(module, tokens, [voice.fine[:2, :150]], seed=3)
+    made = fine.guesses(module, tokens, 1, seed=3)
     own = VoicePreset(voice.semantic, tokens.codes[0][:2], tokens.codes[0])
     wanted = nano.fine(tokens.codes[0][:2], voice=own, options=GREEDY)
     assert np.array_equal(made.codes[0][:2], tokens.codes[0][:2])

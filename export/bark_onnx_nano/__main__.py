@@ -19,14 +19,14 @@ from bark_onnx_export.convert import ExportOptions, export_bundle
 
 from . import checkpoint, coarse, codebooks, codec, codes, corpus, fine, mel, presets, semantic, spelling, units
 from .training import Plan, load, train
-from .transformer import Causal, Fine, build
+from .transformer import Fine, build
 
 SEED = 11
 SPOKEN, TIMED = 48, 400  # shards of 500 utterances
 CODEC_SHARDS = 12
 
 PLANS = {
-    "semantic": Plan(steps=48800, rate=3e-3, matrix_rate=3e-3, decay=0.65),
+    "semantic": Plan(steps=54600, rate=3e-3, matrix_rate=3e-3, decay=0.65),
     "coarse": Plan(steps=34500, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
     "fine": Plan(steps=11500, rate=3e-3, matrix_rate=3e-3, warmup=40, decay=0.5),
     "codec": Plan(steps=24600, rate=1e-3, weight_decay=0.0, decay=0.5),
@@ -81,14 +81,13 @@ class Recipe:
         train(task, PLANS["codec"], self.work / "codec.pt", seed=SEED)
 
     def _guesses(self, tokens: codes.Tokens, count: int) -> codes.Tokens:
-        """The first utterances with the coarse and the fine model's codes, made once."""
+        """The first utterances with the fine model's codes, made once."""
         directory = self.work / "guesses"
         path = corpus.shard(directory, 0)
         if not path.exists():
             directory.mkdir(exist_ok=True)
-            first = coarse.guesses(cast(Causal, load(build("coarse"), self.work / "coarse.pt")), tokens, count, SEED)
-            rest = fine.guesses(cast(Fine, load(build("fine"), self.work / "fine.pt")), tokens, first, SEED)
-            codes.save(rest, path)
+            model = cast(Fine, load(build("fine"), self.work / "fine.pt"))
+            codes.save(fine.guesses(model, tokens, count, SEED), path)
         return codes.load(directory)
 
     def step_checkpoint(self) -> None:

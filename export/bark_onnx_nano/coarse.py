@@ -26,33 +26,22 @@ _PREFIX = _V.coarse_semantic_window + 1
 _NONE = -100
 _CONFUSED = 0.15  # of the codes that are seen, at most
 _ALIKE = 12  # codes of a codebook that one may be taken for
-_AT_ONCE = 5 * _SLIDE  # guesses made by one window
 
 
-def window(tokens: Tokens, index: int, history: int | None, start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """One window of an utterance as the runtime cuts it: ids of the context, and the coarse ids that follow it.
-
-    Args:
-        history: the utterance that it goes on from.
-        start: the coarse code of the utterance with which the window begins, a multiple of the slide.
-    """
+def window(
+    tokens: Tokens, index: int, history: int | None, random: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One window of an utterance as the runtime cuts it: ids of the context, and the coarse ids that follow it."""
     voice = tokens.preset(history) if history is not None else None
     before = coarse_history(voice, _V.max_coarse_history, _V)
     semantic = np.concatenate([before.semantic, tokens.semantic[index]])
     coarse = flatten_codes(tokens.codes[index][: _V.coarse_codebooks], _V)
+    start = _SLIDE * int(random.integers(0, -(-len(coarse) // _SLIDE)))
     position = len(before.semantic) + round(start / _V.coarse_per_semantic)
     ids = np.concatenate([before.coarse, coarse[: start + _SLIDE]])
     known = len(before.coarse) + start
     context = coarse_context(semantic, position, ids[:known], _V.max_coarse_history, _V)
     return context, ids[known:]
-
-
-def padded(windows: list[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:
-    """Contexts with what follows them, [B, T]: the infer token where one is shorter than the longest."""
-    ids = np.full((len(windows), max(len(context) + len(after) for context, after in windows)), _V.coarse_infer)
-    for row, (context, after) in zip(ids, windows, strict=True):
-        row[: len(context) + len(after)] = np.concatenate([context, after])
-    return ids
 
 
 class Batches(TokenBatches):
@@ -70,12 +59,14 @@ class Batches(TokenBatches):
 
     def make(self, indices: NDArray[np.int64], random: np.random.Generator) -> Batch:
         with_history = random.random() < _WITH_HISTORY
-        windows = []
+        pairs = []
         for index in indices:
             history = int(random.choice(self.of_voice[self.voices[index]])) if with_history else None
-            slides = -(-self.tokens.codes[index].shape[1] * _V.coarse_codebooks // _SLIDE)
-            windows.append(window(self.tokens, int(index), history, _SLIDE * int(random.integers(0, slides))))
-        ids = padded(windows)
+            pairs.append(window(self.tokens, int(index), history, random))
+        longest = max(len(context) + len(after) for context, after in pairs)
+        ids = np.full((len(pairs), longest), _V.coarse_infer)
+        for row, (context, after) in enumerate(pairs):
+            ids[row, : len(context) + len(after)] = np.concatenate([context, after])
         codes = ids[:, _PREFIX:] - _V.semantic_size
         targets = np.where(codes < _V.coarse_choices, codes, _NONE)
         return {"ids": torch.from_numpy(ids[:, :-1]), "targets": torch.from_numpy(targets)}
@@ -103,39 +94,6 @@ def loss(module: Causal, batch: Batch) -> Tensor:
             logits = F.linear(hidden[asked], row)
             total = total + F.cross_entropy(logits.float(), targets[asked] % _V.codebook_size) / len(rows)
     return total
-
-
-@torch.no_grad()
-def guesses(module: Causal, tokens: Tokens, count: int, seed: int) -> list[NDArray[np.int64]]:
-    """The likeliest codes [2, T] of the first utterances, where all before them is the true one.
-
-    Each follows another utterance of its voice. A code of the second codebook is asked for after the guess in the
-    first, with which it is summed up.
-    """
-    of_voice, made = tokens.of_voice(), []
-    for index in range(count):
-        voice = of_voice[int(tokens.semantic[index][0]) // UNITS]
-        history = int(np.random.default_rng((seed, index)).choice(voice))
-        length = tokens.codes[index].shape[1] * _V.coarse_codebooks
-        last = (length - 1) // _SLIDE * _SLIDE
-        starts = [min(start, last) for start in range(_AT_ONCE - _SLIDE, length + _AT_ONCE - _SLIDE, _AT_ONCE)]
-        windows = [window(tokens, index, history, start) for start in starts]
-        ids = torch.from_numpy(padded(windows))
-        asked = [  # of each window, all that the windows before it have not
-            slice(len(context) - start + n * _AT_ONCE, len(context) + len(after))
-            for n, (start, (context, after)) in enumerate(zip(starts, windows, strict=True))
-        ]
-        for codebook in range(_V.coarse_codebooks):
-            first = _V.semantic_size + codebook * _V.codebook_size
-            with torch.autocast("cpu", torch.bfloat16):
-                hidden = module(ids[:, :-1], torch.arange(ids.shape[1] - 1))
-                best = F.linear(hidden, module.head.weight[first : first + _V.codebook_size]).argmax(-1)
-            for row, place in enumerate(asked):
-                at = slice(place.start + codebook, place.stop, _V.coarse_codebooks)
-                ids[row, at] = first + best[row, at.start - 1 : at.stop - 1 : _V.coarse_codebooks]
-        flat = np.concatenate([ids[row, place].numpy() for row, place in enumerate(asked)]) - _V.semantic_size
-        made.append(flat.reshape(-1, _V.coarse_codebooks).T % _V.codebook_size)
-    return made
 
 
 def task(tokens: Tokens, codebooks: Codebooks, seed: int) -> Task:

@@ -1,8 +1,8 @@
 """Training the codec's decoder as a vocoder: codes in, speech out.
 
 On spectral losses alone, which converge fast, and leave a little buzz that a discriminator would take out. It hears
-the true codes, and more often those that the coarse and the fine model give, since in use it hears these. For the same
-reason its own codebooks are trained with it: what a guessed code says is not what a true one says.
+the true codes, and more often those that the fine model gives for the first two codebooks, since in use it hears these.
+For the same reason its own codebooks are trained with it: what a guessed code says is not what a true one says.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ SIZE = CodecSize(codebooks=8, codebook_size=1024, width=mel.BANDS, filters=16, r
 FRAMES = 72  # of a training excerpt
 ROWS = 16
 SKIPPED = 6  # frames at an excerpt's beginning, which lack their past
-_GUESSED = 0.75  # of the excerpts have the coarse and the fine model's codes
+_GUESSED = 0.75  # of the excerpts have the fine model's codes
 # How often an excerpt is of a voice: the codec loses words of the female one, whose harmonics lie as wide as the mel
 # bands, and hardly any of the male one.
 _OFTEN = {"slt": 2.0, "rms": 1.0}
@@ -40,7 +40,7 @@ def decode(decoder: CodecDecoder, codes: Tensor) -> Tensor:
 
 
 class Excerpts:
-    """Speech of a corpus in memory, with its true codes and with those that the coarse and the fine model guess."""
+    """Speech of a corpus in memory, with its true codes and with those that the fine model guesses."""
 
     def __init__(
         self,

@@ -4,8 +4,6 @@ The codes of the wanted codebook are padding where they are still unknown; where
 are known already, and the model is to confirm them.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -56,15 +54,15 @@ def loss(module: Fine, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def guesses(module: Fine, tokens: Tokens, given: Sequence[NDArray[np.int64]], seed: int) -> Tokens:
-    """The first utterances as the runtime would have them: the codes [2, T] it is given, and the model's for the rest.
+def guesses(module: Fine, tokens: Tokens, count: int, seed: int) -> Tokens:
+    """The first utterances as the runtime would have them: the codes that it is given, and the model's for the rest.
 
     Each follows another utterance of its voice, as speech follows a voice preset.
     """
-    of_voice = tokens.of_voice()
-    made = Tokens(tokens.semantic[: len(given)], [])
-    for first in range(0, len(given), ROWS):
-        own = given[first : first + ROWS]
+    given, of_voice = _V.coarse_codebooks, tokens.of_voice()
+    made = Tokens(tokens.semantic[:count], [])
+    for first in range(0, count, ROWS):
+        own = tokens.codes[first : min(first + ROWS, count)]
         window = np.full((len(own), _V.fine_window, _V.fine_codebooks), _V.codebook_size)
         places = []
         for row, codes in enumerate(own):
@@ -74,9 +72,9 @@ def guesses(module: Fine, tokens: Tokens, given: Sequence[NDArray[np.int64]], se
             before = tokens.codes[int(random.choice(voice))][:, -room:].T
             places.append((row, slice(len(before), len(before) + codes.shape[1])))
             window[row, : len(before)] = before
-            window[*places[row], : len(codes)] = codes.T
+            window[*places[row], :given] = codes[:given].T
         ids = torch.from_numpy(window)  # of the same memory
-        for codebook in range(_V.coarse_codebooks, _V.fine_codebooks):
+        for codebook in range(given, _V.fine_codebooks):
             with torch.autocast("cpu", torch.bfloat16):
                 best = module(ids, codebook).argmax(-1).numpy()
             for place in places:
