@@ -10,7 +10,7 @@ import pytest
 from transformers import BarkModel
 
 from bark_onnx import Bark, VoicePreset
-from bark_onnx.bundle import MANIFEST, VOICES, Bundle, list_files
+from bark_onnx.model.bundle import MANIFEST, VOICES, Bundle, list_files
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle

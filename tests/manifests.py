@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bark_onnx import BundleError, Vocabulary
-from bark_onnx.bundle import (
+from bark_onnx.model.bundle import (
     FORMAT_REVISION,
     MANIFEST,
     SAMPLERS,
@@ -23,7 +23,7 @@ from bark_onnx.bundle import (
     Sizes,
     list_files,
 )
-from bark_onnx.sizes import CodecSize, TransformerSize
+from bark_onnx.model.sizes import CodecSize, TransformerSize
 
 Document = dict[str, Any]
 Place = Sequence[str | int]

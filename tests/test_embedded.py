@@ -7,13 +7,13 @@ import pytest
 import soundfile
 
 from bark_onnx import Bark, GenerationOptions, Guards, NarrationOptions, Request, compat
-from bark_onnx.bundle import EMBEDDED, Bundle
+from bark_onnx.model.bundle import EMBEDDED, Bundle
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from bark_onnx_nano import text
 from bark_onnx_nano.recognise import recognise, word_errors
 from bark_onnx_nano.units import voice_of
-from command import assert_fails, assert_silent, run
+from run_command import assert_fails, assert_silent, run
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "export" / "bark_onnx_nano" / "bark-nano"

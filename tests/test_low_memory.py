@@ -9,8 +9,8 @@ import pytest
 
 from bark_onnx import Bark, GenerationOptions
 from bark_onnx import session as session_module
-from bark_onnx.session import Graph
-from command import SAY, assert_silent, run
+from bark_onnx.graphs.session import Graph
+from run_command import SAY, assert_silent, run
 
 OPTIONS = GenerationOptions(max_seconds=0.4)
 

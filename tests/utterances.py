@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bark_onnx import AudioChunk, Bark, GenerationOptions, StreamOptions, Vocabulary, VoicePreset
-from bark_onnx.engine import Engine
-from bark_onnx.job import Job, Request
-from bark_onnx.session import Graph
-from bark_onnx.speech import Speech
+from bark_onnx.engine.engine import Engine
+from bark_onnx.engine.job import Job, Request
+from bark_onnx.engine.speech import Speech
+from bark_onnx.graphs.session import Graph
 
 TOLERANCE = 1e-5
 TEXT = "the world is music"

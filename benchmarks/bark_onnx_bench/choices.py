@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from bark_onnx.bundle import Bundle
-from bark_onnx.coarse import CoarseSequence
-from bark_onnx.device import CUDA, Device
 from bark_onnx.errors import BarkError
 from bark_onnx.files import replacing
-from bark_onnx.models import FineWindow
-from bark_onnx.networks import open_causal, open_codec, open_fine
-from bark_onnx.options import GenerationOptions
-from bark_onnx.sampling import random_stream
-from bark_onnx.voice import VoicePreset
+from bark_onnx.graphs.device import CUDA, Device
+from bark_onnx.graphs.models import FineWindow
+from bark_onnx.graphs.networks import open_causal, open_codec, open_fine
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.voice import VoicePreset
+from bark_onnx.sampling.sampling import random_stream
+from bark_onnx.stages.coarse import CoarseSequence
+from bark_onnx.stages.options import GenerationOptions
 
 from .machine import machine
 from .timing import Timing, timed

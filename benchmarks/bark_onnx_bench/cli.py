@@ -7,10 +7,10 @@ from time import perf_counter
 import click
 
 from bark_onnx import Bark, BarkError
-from bark_onnx.bundle import STAGES
-from bark_onnx.command import bundle_argument, check_writable, device_options
+from bark_onnx.command.group import bundle_argument, check_writable, device_options
 from bark_onnx.files import replacing
-from bark_onnx.options import PROFILES
+from bark_onnx.model.bundle import STAGES
+from bark_onnx.stages.options import PROFILES
 
 from .batching import measure_batch
 from .batching import row as batch_row

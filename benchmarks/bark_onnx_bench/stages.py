@@ -6,11 +6,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bark_onnx.bundle import Bundle
-from bark_onnx.causal import CausalDecoder, KVCache
-from bark_onnx.device import Device
-from bark_onnx.models import CodecDecoder, FineModel
-from bark_onnx.networks import open_causal, open_codec, open_fine
+from bark_onnx.graphs.decoder import CausalDecoder, KVCache
+from bark_onnx.graphs.device import Device
+from bark_onnx.graphs.models import CodecDecoder, FineModel
+from bark_onnx.graphs.networks import open_causal, open_codec, open_fine
+from bark_onnx.model.bundle import Bundle
 
 from .floors import Floor, Limits, Work, codec_work, decode_work, fine_work, floor, prefill_work
 from .timing import Timing, timed

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bark_onnx import AudioChunk, Bark, SpeechStream, VoicePreset
-from bark_onnx.stream import buffering
+from bark_onnx.engine.stream import buffering
 
 from .workload import TEXT, run_once, workload_options
 

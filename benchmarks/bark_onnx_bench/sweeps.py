@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from bark_onnx.bundle import Bundle
-from bark_onnx.device import Device
-from bark_onnx.networks import open_codec, open_fine
+from bark_onnx.graphs.device import Device
+from bark_onnx.graphs.networks import open_codec, open_fine
+from bark_onnx.model.bundle import Bundle
 
 from .floors import Limits
 from .stages import Causal, CausalBench, StageTiming, codec_decode, fine_pass

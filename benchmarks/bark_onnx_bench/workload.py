@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from bark_onnx import Bark, GenerationOptions, Speech, VoicePreset
-from bark_onnx.options import PROFILES
+from bark_onnx.stages.options import PROFILES
 
 TEXT = "Hello, my name is Suno. And, uh, I like pizza. But I also have other interests such as playing tic tac toe."
 SEMANTIC_TOKENS = 256

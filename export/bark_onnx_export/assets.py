@@ -10,11 +10,11 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from bark_onnx.bundle import is_plain
 from bark_onnx.errors import BarkError, VoiceError, reason
-from bark_onnx.tokenizer import Tokenizer
-from bark_onnx.vocabulary import Vocabulary
-from bark_onnx.voice import VoicePreset
+from bark_onnx.model.bundle import is_plain
+from bark_onnx.model.tokenizer import Tokenizer
+from bark_onnx.model.vocabulary import Vocabulary
+from bark_onnx.model.voice import VoicePreset
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 TRIPLE = ("semantic", "coarse", "fine")

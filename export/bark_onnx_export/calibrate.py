@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from bark_onnx.arrays import IntArray
-from bark_onnx.bundle import CausalStage
-from bark_onnx.coarse import coarse_context, flatten_codes
-from bark_onnx.semantic import semantic_prompt
-from bark_onnx.vocabulary import Vocabulary
-from bark_onnx.voice import VoicePreset
+from bark_onnx.model.bundle import CausalStage
+from bark_onnx.model.vocabulary import Vocabulary
+from bark_onnx.model.voice import VoicePreset
+from bark_onnx.stages.coarse import coarse_context, flatten_codes
+from bark_onnx.stages.semantic import semantic_prompt
 
 from .causal import CausalDecoder
 

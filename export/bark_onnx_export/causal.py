@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bark_onnx.sizes import TransformerSize
+from bark_onnx.model.sizes import TransformerSize
 
 from .attention import KVCache, causal_attention
 from .block import LAYER_NORM_EPS, Block

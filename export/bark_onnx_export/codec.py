@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bark_onnx.sizes import CodecSize, codec_state
+from bark_onnx.model.sizes import CodecSize, codec_state
 
 
 class State:
@@ -142,7 +142,7 @@ class Stage(nn.Module):
 
 
 class CodecDecoder(nn.Module):
-    """Fine codes and the state [B, ...] -> waveforms and the next state; see `bark_onnx.sizes.codec_state`."""
+    """Fine codes and the state [B, ...] -> waveforms and the next state; see `bark_onnx.model.sizes.codec_state`."""
 
     def __init__(self, size: CodecSize) -> None:
         super().__init__()

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from bark_onnx.bundle import (
+from bark_onnx.checks.compare import GraphError, table
+from bark_onnx.errors import BarkError
+from bark_onnx.model.bundle import (
     FORMAT_REVISION,
     GPU_PRECISIONS,
     MANIFEST,
@@ -18,11 +20,9 @@ from bark_onnx.bundle import (
     Sizes,
     list_files,
 )
-from bark_onnx.compare import GraphError, table
-from bark_onnx.errors import BarkError
-from bark_onnx.sizes import TransformerSize
-from bark_onnx.vocabulary import Vocabulary
-from bark_onnx.voice import VoicePreset
+from bark_onnx.model.sizes import TransformerSize
+from bark_onnx.model.vocabulary import Vocabulary
+from bark_onnx.model.voice import VoicePreset
 
 from .assets import read_voices, write_tokenizer, write_voices
 from .calibrate import cache_scales

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from bark_onnx.causal import CAUSAL_INPUTS, LOGITS, cache_names
 from bark_onnx.errors import BarkError, one_line
-from bark_onnx.models import CODEC_INPUTS, FINE_INPUTS, WAVEFORM, codec_state_names
-from bark_onnx.resident import FINE_SAMPLER_INPUTS, RANKED_INPUTS, SAMPLED, SAMPLER_FLOATS, SAMPLER_INPUTS
-from bark_onnx.sizes import TransformerSize
+from bark_onnx.graphs.decoder import CAUSAL_INPUTS, LOGITS, cache_names
+from bark_onnx.graphs.models import CODEC_INPUTS, FINE_INPUTS, WAVEFORM, codec_state_names
+from bark_onnx.graphs.resident import FINE_SAMPLER_INPUTS, RANKED_INPUTS, SAMPLED, SAMPLER_FLOATS, SAMPLER_INPUTS
+from bark_onnx.model.sizes import TransformerSize
 
 from .causal import CacheQuantizer, CausalDecoder
 from .codec import CodecDecoder

@@ -12,7 +12,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from bark_onnx.errors import BarkError
-from bark_onnx.vocabulary import Vocabulary
+from bark_onnx.model.vocabulary import Vocabulary
 
 from .configuration import Section, read_json
 from .encodec import load_huggingface_codec

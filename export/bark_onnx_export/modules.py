@@ -1,7 +1,7 @@
 """Weights to modules: which torch module a stage is."""
 
-from bark_onnx.sizes import CodecSize
-from bark_onnx.vocabulary import Vocabulary
+from bark_onnx.model.sizes import CodecSize
+from bark_onnx.model.vocabulary import Vocabulary
 
 from .causal import CausalDecoder
 from .codec import CodecDecoder

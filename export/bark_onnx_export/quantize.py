@@ -25,7 +25,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from torch import Tensor
 
-from bark_onnx.bundle import CausalPrecision, GraphPrecision, Precisions
+from bark_onnx.model.bundle import CausalPrecision, GraphPrecision, Precisions
 
 from .graph import quiet, save_model
 

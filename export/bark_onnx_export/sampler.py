@@ -1,5 +1,5 @@
 """Sampling as graphs, for devices where tokens had better stay: the same rules, in the same 64-bit arithmetic, as
-`bark_onnx.sampling` has for the host, so that a seed gives the same tokens wherever the logits agree.
+`bark_onnx.sampling.sampling` has for the host, so that a seed gives the same tokens wherever the logits agree.
 
 Standard operators only, and none whose work grows with the square of the choices: running sums go over short stretches
 first, then over their totals, since CUDA's CumSum adds up anew for every element.

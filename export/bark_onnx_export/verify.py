@@ -14,10 +14,10 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from bark_onnx.arrays import FloatArray, IntArray
-from bark_onnx.bundle import STAGES, Bundle
-from bark_onnx.compare import GraphError, compare, open_network
+from bark_onnx.checks.compare import GraphError, compare, open_network
 from bark_onnx.errors import BarkError
-from bark_onnx.sizes import TransformerSize
+from bark_onnx.model.bundle import STAGES, Bundle
+from bark_onnx.model.sizes import TransformerSize
 
 from .causal import CausalDecoder
 from .checkpoint import Checkpoint

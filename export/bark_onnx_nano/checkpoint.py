@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bark_onnx.sizes import TransformerSize
+from bark_onnx.model.sizes import TransformerSize
 from bark_onnx_export.codec import CodecDecoder, Residual, Stage
 from bark_onnx_export.transformer import HUGGING_FACE
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bark_onnx.sizes import CodecSize
+from bark_onnx.model.sizes import CodecSize
 from bark_onnx_export.codec import CodecDecoder
 
 from . import corpus, mel

@@ -16,10 +16,10 @@ from statistics import mean, median
 from time import perf_counter
 
 from bark_onnx import Bark
-from bark_onnx.bundle import PRECISIONS, Bundle
-from bark_onnx.excerpts import find_voices
-from bark_onnx.options import PROFILES
-from bark_onnx.quality import measure
+from bark_onnx.checks.excerpts import find_voices
+from bark_onnx.checks.quality import measure
+from bark_onnx.model.bundle import PRECISIONS, Bundle
+from bark_onnx.stages.options import PROFILES
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 

@@ -19,18 +19,18 @@ except ImportError:
         sys.exit(f"Error: {_MISSING}")
     raise ImportError(_MISSING) from None
 
-from .engine import Engine, SpeechStream
+from .engine.engine import Engine, SpeechStream
+from .engine.job import BatchError, Job, Request
+from .engine.speech import Speech
+from .engine.stream import AudioChunk, StreamOptions
 from .errors import BarkError, BarkWarning, BundleError, DeviceError, VoiceError
-from .guards import Guards, Problem
-from .job import BatchError, Job, Request
-from .journal import Journal
-from .narration import NarrationOptions, SpokenPassage
-from .options import GenerationOptions
+from .long.guards import Guards, Problem
+from .long.journal import Journal
+from .long.narration import NarrationOptions, SpokenPassage
+from .model.vocabulary import Vocabulary
+from .model.voice import VoicePreset
 from .pipeline import Bark
-from .speech import Speech
-from .stream import AudioChunk, StreamOptions
-from .vocabulary import Vocabulary
-from .voice import VoicePreset
+from .stages.options import GenerationOptions
 
 __all__ = [
     "AudioChunk",

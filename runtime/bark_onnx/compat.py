@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 
 from .arrays import IntArray, Waveform
 from .errors import VoiceError
-from .options import GenerationOptions
+from .model.vocabulary import Vocabulary
+from .model.voice import Voice, VoicePreset
 from .pipeline import Bark
-from .vocabulary import Vocabulary
-from .voice import Voice, VoicePreset
+from .stages.options import GenerationOptions
 
 HistoryPrompt: TypeAlias = Mapping[str, Any] | str | Path | None
 

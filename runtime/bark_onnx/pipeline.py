@@ -18,29 +18,29 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from . import tuning
 from .arrays import IntArray, Waveform, check_tokens
-from .bundle import GPU_PRECISIONS, Bundle, CausalStage
-from .causal import CausalDecoder, KVCache
-from .coarse import CoarseSequence, coarse_windows
-from .codec import waveform
-from .device import Device
-from .engine import Engine, SpeechStream
+from .checks import tuning
+from .engine.engine import Engine, SpeechStream
+from .engine.job import BatchError, Request
+from .engine.speech import Speech
+from .engine.stream import StreamOptions
 from .errors import BarkError, BarkWarning, DeviceError
-from .fine import FineSequence, fine_codes
-from .job import BatchError, Request
-from .journal import Journal
-from .narration import History, NarrationOptions, Plan, SpokenPassage, narrate, speakable
-from .networks import open_causal, open_codec, open_fine, open_networks
-from .options import GenerationOptions
-from .sampling import draw_seed, random_stream
-from .script import parse_script
-from .semantic import NOTHING_SAID, SemanticSequence, semantic_tokens
-from .speech import Speech
-from .stream import StreamOptions
-from .text import estimate_seconds, passages
-from .tokenizer import Tokenizer
-from .voice import Voice, VoicePreset, find_voice
+from .graphs.decoder import CausalDecoder, KVCache
+from .graphs.device import Device
+from .graphs.networks import open_causal, open_codec, open_fine, open_networks
+from .long.journal import Journal
+from .long.narration import History, NarrationOptions, Plan, SpokenPassage, narrate, speakable
+from .long.script import parse_script
+from .long.splitting import estimate_seconds, passages
+from .model.bundle import GPU_PRECISIONS, Bundle, CausalStage
+from .model.tokenizer import Tokenizer
+from .model.voice import Voice, VoicePreset, find_voice
+from .sampling.sampling import draw_seed, random_stream
+from .stages.coarse import CoarseSequence, coarse_windows
+from .stages.codec import waveform
+from .stages.fine import FineSequence, fine_codes
+from .stages.options import GenerationOptions
+from .stages.semantic import NOTHING_SAID, SemanticSequence, semantic_tokens
 
 T = TypeVar("T")
 

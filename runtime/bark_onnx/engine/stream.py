@@ -1,0 +1,143 @@
+"""Streaming: the fine stage and the codec on what there is, so that sound leaves before the text is finished.
+
+Where a chunk ends depends on the options alone, never on time: the same seed gives the same chunks on every machine.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import Waveform
+from ..errors import require
+from ..graphs.networks import Networks
+from ..model.vocabulary import Vocabulary
+from ..stages.codec import WaveformStream
+from ..stages.fine import FineSequence, fill
+
+CONTEXT_SHARE = 4  # of a chunk's frames: a pass over fewer than 40 frames takes no less time anyway
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How an utterance is cut into chunks.
+
+    Args:
+        first_seconds: audio in the first chunk; at least the codec's first frames (93 ms as published).
+        growth: each chunk is this much longer than the one before, since a longer one costs less for its length.
+        chunk_seconds: audio in a chunk at most.
+        fine_context: frames before a chunk that the fine stage sees with it (75 in a second), up to four times as many
+            as are new: what the first chunks see is what they cost.
+        exact: fill the windows of the whole utterance instead, and so the very codes of `generate`; audio then comes
+            when no later window can change it, up to 7 seconds of codes later.
+    """
+
+    first_seconds: float = 0.1
+    growth: float = 1.25
+    chunk_seconds: float = 1.0
+    fine_context: int = 128
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        checks = {
+            "first_seconds must be over 0": self.first_seconds > 0,
+            "growth must be 1 to 10": 1 <= self.growth <= 10,
+            "chunk_seconds must be over 0 and at most 5": 0 < self.chunk_seconds <= 5,
+            "fine_context must be at least 0": self.fine_context >= 0,
+        }
+        require(self, checks)
+
+    def frames(self, chunk: int, vocabulary: Vocabulary) -> int:
+        """Frames of codes in a chunk, counted from 0."""
+        longer = self.growth**chunk if chunk * math.log(self.growth) < 600 else math.inf  # not an OverflowError
+        seconds = min(self.chunk_seconds, self.first_seconds * longer)
+        return max(1, round(seconds * vocabulary.coarse_rate))
+
+
+@dataclass(frozen=True, eq=False)
+class AudioChunk:
+    """A stretch of an utterance: samples [n], mono, full scale at 1, and when they start, in seconds."""
+
+    waveform: Waveform
+    start: float
+    sample_rate: int
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio."""
+        return len(self.waveform) / self.sample_rate
+
+
+class ChunkedAudio:
+    """The fine stage and the codec of one utterance, chunk by chunk, behind the coarse stage."""
+
+    def __init__(
+        self, networks: Networks, fine: FineSequence, streaming: StreamOptions, vocabulary: Vocabulary
+    ) -> None:
+        self._model = networks.fine
+        self._first_frames = networks.codec.size.first_frames
+        self._fine = fine
+        self._waveform = WaveformStream(networks.codec)
+        self._streaming = streaming
+        self._vocabulary = vocabulary
+        # The context and what is new lie in one window.
+        self._context = min(streaming.fine_context, vocabulary.fine_window // 2)
+        self._chunks = 0
+        self._decoded = 0  # frames that the codec has taken
+        self._samples = 0  # of the chunks so far
+        self.ended = False
+
+    @property
+    def seconds(self) -> float:
+        """Audio in the chunks so far."""
+        return self._samples / self._vocabulary.sample_rate
+
+    @property
+    def can_advance(self) -> bool:
+        """There are frames enough for the next piece of work."""
+        if self._streaming.exact:
+            return self._fine.can_begin
+        left = self._fine.frames - self._fine.final
+        return left >= self._next_frames or (self._fine.heard_all and left > 0)
+
+    @property
+    def _next_frames(self) -> int:
+        shortest = 1 if self._chunks else self._first_frames  # fewer make no sound yet
+        longest = self._vocabulary.fine_window - self._context
+        return min(max(shortest, self._streaming.frames(self._chunks, self._vocabulary)), longest)
+
+    def advance(self) -> None:
+        """Fill one window or chunk."""
+        if self._streaming.exact:
+            self._fine.begin_window()
+        else:
+            frames = min(self._next_frames, self._fine.frames - self._fine.final)
+            self._fine.begin_chunk(frames, min(self._context, CONTEXT_SHARE * self._next_frames))
+            self._chunks += 1
+        for error in fill(self._model, [self._fine]).values():
+            raise error
+
+    def decode(self) -> AudioChunk | None:
+        """The audio of what has become final since the last call, if any."""
+        samples = self._waveform.push(self._fine.codes(self._decoded, self._fine.final))
+        self._decoded = self._fine.final
+        self.ended = self._fine.heard_all and self._fine.final == self._fine.frames
+        if self.ended:
+            samples = np.concatenate([samples, self._waveform.finish()])
+        if not len(samples):
+            return None
+        chunk = AudioChunk(samples, self.seconds, self._vocabulary.sample_rate)
+        self._samples += len(samples)
+        return chunk
+
+
+def buffering(chunks: Sequence[AudioChunk], arrivals: Sequence[float]) -> float:
+    """Seconds a player must wait after the first chunk so that it never runs dry; 0 if it need not wait.
+
+    Args:
+        arrivals: when each chunk came, in seconds of any clock.
+    """
+    return max(
+        (arrival - arrivals[0] - chunk.start for chunk, arrival in zip(chunks, arrivals, strict=True)), default=0
+    )
