@@ -12,8 +12,6 @@ from ..model.voice import VoicePreset
 from ..sampling.sampling import Rule
 from .options import GenerationOptions
 
-NOTHING_SAID = "the model ended the utterance before it began: try another seed, or more text"
-
 
 def semantic_prompt(
     text_ids: IntArray, voice: VoicePreset | None, nothing: int, vocabulary: Vocabulary
