@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from test_sampling import near_a_border
 
-from bark_onnx.sampling.sampling import Rule, draw
+from bark_onnx.sampling.distribution import draw
+from bark_onnx.sampling.sequence import Rule
 from bark_onnx_export.graph import fine_sampler_graph, sampler_graph
 
 CHOICES, FIRST_ID = 24, 100
