@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bark_onnx import Bark
-from bark_onnx.graphs.decoder import CausalDecoder, KVCache
+from bark_onnx.graphs.cache import KVCache
+from bark_onnx.graphs.decoder import CausalDecoder
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
 
 TOLERANCE = 1e-4

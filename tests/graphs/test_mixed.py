@@ -146,7 +146,7 @@ def test_info_tells_both(bundles: dict[str, Path]) -> None:
     assert "KV cache int8" in coarse
 
 
-@pytest.mark.parametrize("name", ["coarse.step.onnx", "coarse.narrow.onnx"])
+@pytest.mark.parametrize("name", ["coarse.step.onnx", "coarse.quantize_cache.onnx"])
 def test_a_bundle_without_its_step_graphs_is_refused(bundles: dict[str, Path], tmp_path: Path, name: str) -> None:
     document = json.loads((bundles["mixed"] / MANIFEST).read_text())
     del document["files"][name]

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bark_onnx.graphs.resident import BLOCK, ResidentDecoder, ResidentFine
 
 from bark_onnx import Bark, BarkError, GenerationOptions, Request
 from bark_onnx.checks.compare import check_graphs
 from bark_onnx.engine import engine as engine_module
-from bark_onnx.graphs.decoder import KVCache
+from bark_onnx.graphs.cache import KVCache
 from bark_onnx.graphs.device import CUDA, TENSORRT, Device
-from bark_onnx.graphs.models import FineWindow
-from bark_onnx.graphs.resident import BLOCK, ResidentDecoder, ResidentFine
 from bark_onnx.graphs.session import Graph
 from bark_onnx.model.bundle import MANIFEST, Bundle, list_files
-from bark_onnx.sampling.sampling import Rule, random_stream
+from bark_onnx.sampling.distribution import random_stream
+from bark_onnx.sampling.sequence import FineWindow, Rule
 from bark_onnx_export.graph import sampler_graph
 from conftest import export
 from utterances import Alone, assert_as_alone, make_voice

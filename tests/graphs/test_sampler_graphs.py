@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bark_onnx.sampling.sampling import Rule, draw
+from bark_onnx.sampling.distribution import draw
+from bark_onnx.sampling.sequence import Rule
 from bark_onnx_export.graph import fine_sampler_graph, sampler_graph
 from borders import near_a_border
 
