@@ -113,11 +113,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bark:
 def alone(small: Bark) -> list[Alone]:
     results = []
     for request in all_kinds(small):
-        arguments = request.text, request.voice, request.options, request.seed
+        arguments = {"voice": request.voice, "options": request.options, "seed": request.seed}
         if request.streaming is None:
-            results.append(Alone(request, small.generate(*arguments)))
+            results.append(Alone(request, small.generate(request.text, **arguments)))
         else:
-            stream = small.stream(*arguments, request.streaming)
+            stream = small.stream(request.text, **arguments, streaming=request.streaming)
             starts = [chunk.start for chunk in stream]
             assert stream.speech is not None
             results.append(Alone(request, stream.speech, starts))

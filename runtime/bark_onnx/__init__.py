@@ -19,17 +19,31 @@ except ImportError:
         sys.exit(f"Error: {_MISSING}")
     raise ImportError(_MISSING) from None
 
-from .engine.engine import Engine, SpeechStream
-from .engine.job import BatchError, Job, Request
+from .engine.engine import Engine
+from .engine.job import BatchError, Job, JobState, Request
 from .engine.speech import Speech
+from .engine.speech_stream import SpeechStream
 from .engine.stream import AudioChunk, StreamOptions
-from .errors import BarkError, BarkWarning, BundleError, DeviceError, VoiceError
+from .engine.worker import Task, Worker
+from .errors import (
+    BarkError,
+    BarkWarning,
+    BundleError,
+    DeadlineExceeded,
+    DeviceError,
+    JobCancelled,
+    NothingSaid,
+    QueueFull,
+    VoiceError,
+    WorkerError,
+)
 from .long.guards import Guards, Problem
 from .long.journal import Journal
 from .long.narration import NarrationOptions, SpokenPassage
 from .model.vocabulary import Vocabulary
 from .model.voice import VoicePreset
 from .pipeline import Bark
+from .progress import Progress
 from .stages.options import GenerationOptions
 
 __all__ = [
@@ -39,22 +53,31 @@ __all__ = [
     "BarkWarning",
     "BatchError",
     "BundleError",
+    "DeadlineExceeded",
     "DeviceError",
     "Engine",
     "GenerationOptions",
     "Guards",
     "Job",
+    "JobCancelled",
+    "JobState",
     "Journal",
     "NarrationOptions",
+    "NothingSaid",
     "Problem",
+    "Progress",
+    "QueueFull",
     "Request",
     "Speech",
     "SpeechStream",
     "SpokenPassage",
     "StreamOptions",
+    "Task",
     "Vocabulary",
     "VoiceError",
     "VoicePreset",
+    "Worker",
+    "WorkerError",
     "__version__",
 ]
 

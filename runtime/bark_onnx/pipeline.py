@@ -21,20 +21,21 @@ from .engine.job import BatchError, Job, Request
 from .engine.speech import Speech
 from .engine.speech_stream import SpeechStream
 from .engine.stream import StreamOptions
-from .errors import BarkError, BarkWarning, DeviceError
+from .engine.worker import Worker
+from .errors import BarkError, DeviceError, NothingSaid, warn
 from .graphs.cache import KVCache
 from .graphs.device import Device
 from .graphs.networks import Networks
 from .long.journal import Journal
-from .long.narration import History, NarrationOptions, Plan, SpokenPassage, narrate, speakable
-from .long.script import parse_script
-from .long.splitting import estimate_seconds, passages
+from .long.narration import History, NarrationOptions, Plan, SpokenPassage, narrate, plan_passages
+from .long.splitting import estimate_seconds
 from .model.bundle import Bundle
 from .model.tokenizer import Tokenizer
 from .model.vocabulary import CausalStage
 from .model.voice import Voice, VoicePreset, find_voice
+from .progress import ProgressOption, counted, shown
 from .sampling.distribution import draw_seed, random_stream
-from .sampling.loops import CausalLoop, Loops
+from .sampling.loops import Loops
 from .stages.coarse import CoarseSequence, coarse_windows
 from .stages.fine import FineSequence, fine_codes
 from .stages.options import GenerationOptions
@@ -65,9 +66,7 @@ class Bark:
         self.vocabulary = bundle.manifest.vocabulary
         self.sample_rate = self.vocabulary.sample_rate
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
-        if not low_memory:
-            self._networks.load()
-        self._caches: dict[CausalStage, KVCache] = {}
+        self._caches: dict[CausalStage, KVCache] = {}  # on GPUs
         self._idle_engines: list[Engine] = []  # of one slot, for streams
         self._closed = False
         if not low_memory:
@@ -126,7 +125,7 @@ class Bark:
 
         Args:
             text: what to say; at most 256 tokens are read, and about 13 seconds are generated.
-            voice: a name of the bundle's, the path of an `.npz` file, or a VoicePreset; None leaves the voice to chance.
+            voice: a name of the bundle's, the path of an `.npz` file, or a VoicePreset; None: a random voice.
             options: how to sample; None takes the reference's defaults.
             seed: generates the same tokens again; None draws one, which the result carries.
         """
@@ -251,10 +250,25 @@ class Bark:
                 count(done)
                 yield passage
 
-    def engine(self, slots: int = 8) -> Engine:
-        """An engine for a server: submit at any time, take tokens and audio as they come, cancel one."""
+    # many callers
+
+    def engine(self, *, slots: int = 8) -> Engine:
+        """An engine for one thread that submits requests at any time, takes results as they come, and cancels some."""
+        self._check_open()
+        # With low memory the engine has networks of its own, which are dropped together with it.
         networks = Networks(self.bundle, self.device) if self._networks.low_memory else self._networks
-        return Engine(networks, self._tokenizer, self.vocabulary, self.voice, slots)
+        return Engine(networks, self._tokenizer, self.preset, slots)
+
+    def worker(self, *, slots: int = 8, max_waiting: int = 64) -> Worker:
+        """An engine on a thread of its own, for callers in several threads and in asyncio.
+
+        Args:
+            slots: utterances at a time.
+            max_waiting: requests that may wait for a slot; more are refused.
+        """
+        return Worker(self.engine(slots=slots), max_waiting=max_waiting)
+
+    # the stages, one call each: they check what comes from outside, and call what `generate` calls
 
     def semantic(
         self,
@@ -265,15 +279,8 @@ class Bark:
         seed: int | None = None,
     ) -> IntArray:
         """Text -> semantic tokens [S], 49.9 for a second of speech. S is 0 if the model has nothing to say."""
-        options = options or GenerationOptions()
-        loop, cache = self._causal("semantic")
-        text_ids, preset, stream = self._tokenizer.encode(text), self.voice(voice), _stream(seed, "semantic")
-        no_history_id = self._networks.sizes.semantic.no_history_id
-        sequence = SemanticSequence(text_ids, preset, options, self.vocabulary, no_history_id, stream)
-        steps = semantic_tokens(loop, cache, sequence)
-        tokens: IntArray = np.fromiter(self._shown(steps, "semantic", sequence.limit), np.int64)
-        self._networks.release()
-        return tokens
+        text_ids = self._tokenizer.encode(text)
+        return self._semantic(text_ids, self.preset(voice), options or GenerationOptions(), checked_seed(seed))
 
     def coarse(
         self,
@@ -287,17 +294,7 @@ class Bark:
         if np.size(semantic) == 0:
             raise NothingSaid
         tokens = check_tokens("semantic tokens", semantic, (None,), self.vocabulary.semantic_size)
-        preset = self.voice(voice)
-        if preset is not None:
-            preset.warn_if_uneven(self.vocabulary)
-        (loop, cache), stream = self._causal("coarse"), _stream(seed, "coarse")
-        sequence = CoarseSequence(preset, options, self.vocabulary, self._networks.sizes.coarse.context, stream)
-        sequence.feed(tokens.tolist(), ended=True)
-        windows = coarse_windows(loop, cache, sequence)
-        for _ in self._shown(windows, "coarse", -(-sequence.total // options.sliding_window)):
-            pass
-        self._networks.release()
-        return sequence.codes()
+        return self._coarse(tokens, self.preset(voice), options or GenerationOptions(), checked_seed(seed))
 
     def fine(
         self,
@@ -307,38 +304,73 @@ class Bark:
         options: GenerationOptions | None = None,
         seed: int | None = None,
     ) -> IntArray:
-        """Coarse codes [n, T] of the first n codebooks, usually 2 -> the codes of all [8, T]."""
-        options = options or GenerationOptions()
-        space = self.vocabulary
-        codes = check_tokens("coarse codes", coarse, (range(1, space.fine_codebooks), None), space.codebook_size)
-        preset = self.voice(voice)
-        sequence = FineSequence(preset, options, space, _stream(seed, "fine"), given=len(codes))
-        sequence.feed(codes, ended=True)
-        *_, result = self._shown(fine_codes(self._loops.fine, sequence), "fine", sequence.window_count)
-        self._networks.release()
-        return result.copy()
+        """Coarse codes [n, T] of the first n codebooks, usually 2 -> the codes of all codebooks [8, T]."""
+        books = range(1, self.vocabulary.fine_codebooks)
+        codes = check_tokens("coarse codes", coarse, (books, None), self.vocabulary.codebook_size)
+        return self._fine(codes, self.preset(voice), options or GenerationOptions(), checked_seed(seed))
 
     def decode(self, fine: ArrayLike) -> Waveform:
         """Fine codes [8, T] -> waveform [320 T], float32, mono, full scale at 1."""
-        space = self.vocabulary
-        codebooks = range(space.fine_codebooks, space.fine_codebooks + 1)
-        codes = check_tokens("fine codes", fine, (codebooks, None), space.codebook_size)
-        audio = self._networks.codec.decode(codes)
-        self._networks.release()
-        return audio
+        books = self.vocabulary.fine_codebooks
+        codes = check_tokens("fine codes", fine, (range(books, books + 1), None), self.vocabulary.codebook_size)
+        return self._decode(codes)
 
-    def _causal(self, stage: CausalStage) -> tuple[CausalLoop, KVCache]:
-        """A stage's loop and a KV cache.
+    def _semantic(
+        self, text_ids: IntArray, voice: VoicePreset | None, options: GenerationOptions, seed: int
+    ) -> IntArray:
+        with self._working() as loops:
+            stream, no_history_id = random_stream(seed, "semantic"), self._networks.sizes.semantic.no_history_id
+            sequence = SemanticSequence(text_ids, voice, options, self.vocabulary, no_history_id, stream)
+            steps = semantic_tokens(loops.semantic, self._cache("semantic"), sequence)
+            tokens: IntArray = np.fromiter(shown(steps, "semantic", sequence.limit, self.progress), np.int64)
+            return tokens
 
-        On the CPU the cache is new, so that the next stage can use its memory. On a GPU it is kept with its bindings
-        and recordings.
+    def _coarse(self, semantic: IntArray, voice: VoicePreset | None, options: GenerationOptions, seed: int) -> IntArray:
+        if voice is not None:
+            voice.warn_if_uneven(self.vocabulary)
+        with self._working() as loops:
+            stream, context = random_stream(seed, "coarse"), self._networks.sizes.coarse.context
+            sequence = CoarseSequence(voice, options, self.vocabulary, context, stream)
+            sequence.feed(semantic.tolist(), ended=True)
+            if not sequence.total:
+                raise NothingSaid
+            windows = coarse_windows(loops.coarse, self._cache("coarse"), sequence)
+            for _ in shown(windows, "coarse", -(-sequence.total // options.sliding_window), self.progress):
+                pass
+            return sequence.codes()
+
+    def _fine(self, coarse: IntArray, voice: VoicePreset | None, options: GenerationOptions, seed: int) -> IntArray:
+        with self._working() as loops:
+            sequence = FineSequence(voice, options, self.vocabulary, random_stream(seed, "fine"), given=len(coarse))
+            sequence.feed(coarse, ended=True)
+            *_, codes = shown(fine_codes(loops.fine, sequence), "fine", sequence.window_count, self.progress)
+            return codes.copy()
+
+    def _decode(self, fine: IntArray) -> Waveform:
+        with self._working():
+            return self._networks.codec.decode(fine)
+
+    @contextmanager
+    def _working(self) -> Iterator[Loops]:
+        """The loops of a stage. Other threads wait; with low memory the stage's network is dropped afterwards."""
+        with self._networks.lock:
+            self._check_open()
+            try:
+                yield self._loops
+            finally:
+                self._networks.release()
+
+    def _cache(self, stage: CausalStage) -> KVCache:
+        """A KV cache of one row.
+
+        On the CPU it is a new one each time, so that the next stage can use its memory. On a GPU it is kept, with its
+        bindings and recordings.
         """
-        loop = self._loops.causal(stage)
         if self._networks.low_memory or self.device.memory == "cpu":
-            return loop, loop.new_cache()
+            return self._loops.causal(stage).new_cache()
         if stage not in self._caches:
-            self._caches[stage] = loop.new_cache()
-        return loop, self._caches[stage]
+            self._caches[stage] = self._loops.causal(stage).new_cache()
+        return self._caches[stage]
 
     # voices, and the end
 

@@ -64,7 +64,7 @@ class Recorded:
 def test_bad_logits_end_one_job_alone(
     small: Bark, alone: list[Alone], stage: str, which: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = small.engine(4)
+    engine = small.engine(slots=4)
     others = [2, 3, 5, 1]
     jobs = [engine.submit(alone[other].request) for other in others]
     broken = engine.submit(alone[which].request)
@@ -79,8 +79,8 @@ def test_bad_logits_end_one_job_alone(
 
 
 def test_an_utterance_that_ends_at_once_fails_alone(small: Bark, alone: list[Alone]) -> None:
-    engine = small.engine(1)
-    silent = [engine.submit(Request(TEXT, None, seed, SAYS_NOTHING)) for seed in range(3)]
+    engine = small.engine(slots=1)
+    silent = [engine.submit(Request(TEXT, voice=None, seed=seed, options=SAYS_NOTHING)) for seed in range(3)]
     job = engine.submit(alone[5].request)
     run(engine)
     assert all("ended the utterance before it began" in str(one.error) for one in silent)
@@ -88,7 +88,7 @@ def test_an_utterance_that_ends_at_once_fails_alone(small: Bark, alone: list[Alo
 
 
 BAD_REQUESTS = {
-    "no voice 'nobody'": Request(TEXT, "nobody"),
+    "no voice 'nobody'": Request(TEXT, voice="nobody"),
     "text is empty": Request("  "),
     "seed": Request(TEXT, seed=-1),
     "do.*not fit|fit in the model": Request(TEXT, options=GenerationOptions(sliding_window=700)),
@@ -97,7 +97,7 @@ BAD_REQUESTS = {
 
 @pytest.mark.parametrize("complaint", BAD_REQUESTS)
 def test_errors_at_submit_change_nothing(small: Bark, alone: list[Alone], complaint: str) -> None:
-    engine = small.engine(1)
+    engine = small.engine(slots=1)
     with pytest.raises(BarkError, match=complaint):
         engine.submit(BAD_REQUESTS[complaint])
     assert not engine.step()
@@ -138,7 +138,7 @@ def test_drawn_seeds_of_a_batch_are_told(small: Bark) -> None:
 
 
 def test_a_batch_error_has_the_others_speeches(small: Bark, alone: list[Alone]) -> None:
-    silent = Request(TEXT, None, 1, SAYS_NOTHING)
+    silent = Request(TEXT, voice=None, seed=1, options=SAYS_NOTHING)
     with pytest.raises(BatchError, match=r"^2 of 4 utterances failed, first the one at 1: the model ended") as raised:
         small.generate_batch([alone[2].request, silent, alone[3].request, silent], slots=2)
     assert raised.value.errors.keys() == {1, 3}
@@ -153,5 +153,5 @@ def test_a_batch_with_a_bad_request_is_not_begun(
 ) -> None:
     runs = counted_runs(monkeypatch)
     with pytest.raises(BarkError, match="no voice 'nobody'"):
-        small.generate_batch([alone[1].request, Request(TEXT, "nobody")])
+        small.generate_batch([alone[1].request, Request(TEXT, voice="nobody")])
     assert runs == []

@@ -307,7 +307,10 @@ def test_nothing_is_kept_of_what_has_ended(worker: Worker, alone: list[Alone]) -
 
 def test_a_long_text_beside_other_requests(small: Bark, alone: list[Alone]) -> None:
     """Its passages are those of a job of its own, and the others' tokens those that they get alone."""
-    text, voice = "Hello world. The dog is music! Of the world. Is the music laughing? Hello.", make_voice(small.vocabulary, FULL)
+    text, voice = (
+        "Hello world. The dog is music! Of the world. Is the music laughing? Hello.",
+        make_voice(small.vocabulary, FULL),
+    )
     arguments: dict[str, Any] = {
         "voice": voice, "options": lasting(30), "seed": 4, "narration": NarrationOptions(passage_seconds=2)
     }  # fmt: skip

@@ -108,7 +108,7 @@ def test_an_export_speaks(exported: Export) -> None:
             Networks(Bundle.open(exported.directory), CPU).network("semantic")  # as `verify` does
         return
     bark = Bark.load(exported.directory, device="cpu", threads=2)
-    speech = bark.generate("hello [laughs]", "v2/en_speaker_6", SHORT, seed=0)
+    speech = bark.generate("hello [laughs]", voice="v2/en_speaker_6", options=SHORT, seed=0)
     assert np.isfinite(speech.waveform).all()
     assert np.abs(speech.waveform).max() > 0
     assert len(speech.waveform) == 320 * speech.tokens.fine.shape[1]

@@ -118,14 +118,16 @@ def test_a_cache_of_8_bits_goes_with_steps_of_their_own(bundles: dict[str, Path]
 
 def test_it_speaks_alone_together_and_streamed(mixed: Bark) -> None:
     voice = make_voice(mixed.vocabulary, 120)
-    speech = mixed.generate("hello", voice, OPTIONS, seed=1)
+    speech = mixed.generate("hello", voice=voice, options=OPTIONS, seed=1)
     assert np.isfinite(speech.waveform).all()
-    assert np.array_equal(mixed.generate("hello", voice, OPTIONS, seed=1).tokens.fine, speech.tokens.fine)
-    stream = mixed.stream("hello", voice, OPTIONS, seed=1)
+    assert np.array_equal(mixed.generate("hello", voice=voice, options=OPTIONS, seed=1).tokens.fine, speech.tokens.fine)
+    stream = mixed.stream("hello", voice=voice, options=OPTIONS, seed=1)
     list(stream)
     assert stream.speech is not None
     assert np.array_equal(stream.speech.tokens.coarse, speech.tokens.coarse)
-    pair = mixed.generate_batch([Request("hello", voice, 1, OPTIONS), Request("dog", None, 2, OPTIONS)])
+    pair = mixed.generate_batch(
+        [Request("hello", voice=voice, seed=1, options=OPTIONS), Request("dog", voice=None, seed=2, options=OPTIONS)]
+    )
     assert [len(one.waveform) > 0 for one in pair] == [True, True]
 
 

@@ -50,7 +50,9 @@ def assert_same(found: Any, expected: Any) -> None:
 )
 def test_an_utterance_is_the_host_s(small: Bark, resident: Bark, voice_length: int, options: GenerationOptions) -> None:
     voice = make_voice(small.vocabulary, voice_length)
-    expected, found = (bark.generate("the world is music", voice, options, seed=3) for bark in (small, resident))
+    expected, found = (
+        bark.generate("the world is music", voice=voice, options=options, seed=3) for bark in (small, resident)
+    )
     assert_same(found, expected)
 
 
@@ -64,7 +66,7 @@ def test_it_is_these_classes_that_run(resident: Bark) -> None:
 
 @pytest.mark.parametrize("slots", [1, 3, 9])
 def test_an_engine_s_utterances_are_those_alone_on_the_host(resident: Bark, alone: list[Alone], slots: int) -> None:
-    engine = resident.engine(slots)
+    engine = resident.engine(slots=slots)
     jobs = [engine.submit(expected.request) for expected in alone]
     while engine.step():
         pass
@@ -75,16 +77,19 @@ def test_an_engine_s_utterances_are_those_alone_on_the_host(resident: Bark, alon
 def test_windows_together(small: Bark, resident: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(engine_module.FINE_ROWS, "cpu", 8)
     voices = [make_voice(small.vocabulary, length) for length in (0, 300, 0, 500)]
-    requests = [Request("hello", voice, seed, GREEDY) for seed, voice in enumerate(voices)]
+    requests = [Request("hello", voice=voice, seed=seed, options=GREEDY) for seed, voice in enumerate(voices)]
     for request, speech in zip(requests, resident.generate_batch(requests), strict=True):
-        expected = small.generate(request.text, request.voice, GREEDY, seed=request.seed)
+        expected = small.generate(request.text, voice=request.voice, options=GREEDY, seed=request.seed)
         assert np.array_equal(speech.tokens.fine, expected.tokens.fine)
 
 
 def test_low_memory(small: Bark) -> None:
     bark = Bark(small.bundle, replace(small.device, resident=True), low_memory=True)
     options = GenerationOptions(max_seconds=0.4)
-    assert_same(bark.generate("hello", None, options, seed=5), small.generate("hello", None, options, seed=5))
+    assert_same(
+        bark.generate("hello", voice=None, options=options, seed=5),
+        small.generate("hello", voice=None, options=options, seed=5),
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +101,8 @@ def test_in_half_precision(checkpoint: Path, tmp_path: Path, precision: str, lay
     device = Device("cpu", 2)
     options = GenerationOptions(max_seconds=0.3)
     expected, found = (
-        Bark(bundle, replace(device, resident=on)).generate("hello", None, options, seed=2) for on in (False, True)
+        Bark(bundle, replace(device, resident=on)).generate("hello", voice=None, options=options, seed=2)
+        for on in (False, True)
     )
     assert_same(found, expected)
 
@@ -207,7 +213,10 @@ def test_only_steps_that_repeat_are_recorded(small: Bark, monkeypatch: pytest.Mo
     monkeypatch.setattr(Graph, "_run_options", kept)
     bark = Bark(small.bundle, replace(small.device, resident=True))
     options = GenerationOptions(max_seconds=0.6)
-    assert_same(bark.generate("hello", None, options, seed=1), small.generate("hello", None, options, seed=1))
+    assert_same(
+        bark.generate("hello", voice=None, options=options, seed=1),
+        small.generate("hello", voice=None, options=options, seed=1),
+    )
     steps = [(name, number) for name, repeated, number in made if repeated]
     assert len(set(steps)) == len(steps) >= 4 * BLOCK  # every recording has a number of its own in its graph
     assert {name for name, _ in steps} == {

@@ -79,8 +79,8 @@ def test_what_was_spoken_is_a_voice_for_the_next_call(bark: Bark, tmp_path: Path
     first = bark.generate("hello", options=SHORT, seed=1)
     first.tokens.save(tmp_path / "voice.npz")
     again = bark.generate("hello", options=SHORT, seed=2)
-    by_value = bark.generate("hello", first.tokens, SHORT, seed=2)
-    by_path = bark.generate("hello", tmp_path / "voice.npz", SHORT, seed=2)
+    by_value = bark.generate("hello", voice=first.tokens, options=SHORT, seed=2)
+    by_path = bark.generate("hello", voice=tmp_path / "voice.npz", options=SHORT, seed=2)
     assert np.array_equal(by_value.waveform, by_path.waveform)
     assert not np.array_equal(by_value.waveform, again.waveform)
 
@@ -156,11 +156,11 @@ def test_tokens_of_another_model_are_refused_before_it_runs(
     bark: Bark, tmp_path: Path, changes: Arrays, fragments: list[str]
 ) -> None:
     with refused("does not fit", *fragments):
-        bark.generate("hello", write(tmp_path / "voice.npz", changes), SHORT)
+        bark.generate("hello", voice=write(tmp_path / "voice.npz", changes), options=SHORT)
 
 
 def test_lengths_that_do_not_fit_together_are_a_warning(bark: Bark) -> None:
     uneven = VoicePreset.from_prompt(arrays() | {"semantic_prompt": np.zeros(50, int)})
     with pytest.warns(BarkWarning, match=r"3\.00 coarse frames .* instead of 1\.50"):
-        speech = bark.generate("hello", uneven, SHORT, seed=0)
+        speech = bark.generate("hello", voice=uneven, options=SHORT, seed=0)
     assert len(speech.waveform)

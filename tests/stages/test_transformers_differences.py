@@ -37,16 +37,16 @@ def test_codebooks_alternate_across_odd_windows_unlike_in_transformers(model: Ba
         first = 10_000 + step % 2 * 1024
         logits = causal_logits(model.coarse_acoustics, np.array(ids))[-1, first : first + 1024]
         ids.append(first + int(logits.argmax()))
-    codes = bark.coarse(semantic, None, GenerationOptions(**GREEDY, sliding_window=7))
+    codes = bark.coarse(semantic, voice=None, options=GenerationOptions(**GREEDY, sliding_window=7))
     np.testing.assert_array_equal(flat_ids(codes, PUBLISHED), ids[257:])
 
 
 def test_fine_temperature_of_one_samples_unlike_in_transformers(bark: Bark) -> None:
     """transformers takes the argmax when the fine temperature is 1.0."""
     coarse = np.random.default_rng(2).integers(0, 1024, (2, 20))
-    sampled = bark.fine(coarse, None, GenerationOptions(fine_temperature=1.0), seed=1)
-    near_argmax = bark.fine(coarse, None, GenerationOptions(fine_temperature=0.01), seed=1)
-    best = bark.fine(coarse, None, GenerationOptions(fine_temperature=0.0))
+    sampled = bark.fine(coarse, voice=None, options=GenerationOptions(fine_temperature=1.0), seed=1)
+    near_argmax = bark.fine(coarse, voice=None, options=GenerationOptions(fine_temperature=0.01), seed=1)
+    best = bark.fine(coarse, voice=None, options=GenerationOptions(fine_temperature=0.0))
     assert (sampled[2:] != best[2:]).mean() > 0.5
     assert (near_argmax[2] != best[2]).mean() < 0.5
 

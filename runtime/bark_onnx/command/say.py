@@ -184,7 +184,7 @@ def _read(path: Path, errors: Literal["strict", "replace"] = "strict") -> str:
 
 def _say_once(bark: Bark, task: Task) -> None:
     start = perf_counter()
-    speech = bark.generate(task.text, task.voice, task.options, task.seed)
+    speech = bark.generate(task.text, voice=task.voice, options=task.options, seed=task.seed)
     if task.output == "-":
         wav = encode(speech.waveform, speech.sample_rate)
         sys.stdout.buffer.write(wav[len(wav) - 2 * len(speech.waveform) :] if task.raw else wav)
@@ -198,7 +198,7 @@ def _say_stream(bark: Bark, task: Task, streaming: StreamOptions, buffer: float)
     start = perf_counter()
     arrivals: list[float] = []
     times: list[AudioChunk] = []  # without their samples
-    stream = bark.stream(task.text, task.voice, task.options, task.seed, streaming)
+    stream = bark.stream(task.text, voice=task.voice, options=task.options, seed=task.seed, streaming=streaming)
     with open_output(task.output, bark.sample_rate, raw=task.raw) as write, stream:
         buffered, flush = held_back(write, buffer)
         for chunk in stream:
@@ -226,7 +226,7 @@ def _say_long(
     if task.output not in (None, "-"):
         journal = Path(f"{task.output}{JOURNAL_SUFFIX}")
     spoken = bark.generate_long(
-        task.text, task.voice, task.options, task.seed,
+        task.text, voice=task.voice, options=task.options, seed=task.seed,
         history=history, cast=cast, narration=narration, journal=journal,
     )  # fmt: skip
     try:

@@ -17,12 +17,12 @@ from time import perf_counter
 import numpy as np
 
 from ..arrays import Waveform
-from ..errors import BarkError
+from ..errors import BarkError, NothingSaid
 from ..graphs.networks import Networks
 from ..model.tokenizer import Tokenizer
 from ..model.voice import Voice, VoicePreset
 from ..sampling.distribution import draw_seed, random_stream
-from ..sampling.loops import CausalLoop, Loops
+from ..sampling.loops import Loops
 from ..stages.coarse import CoarseSequence
 from ..stages.codec import waveforms
 from ..stages.fine import FineSequence, fill
@@ -36,31 +36,6 @@ from .stream import ChunkedAudio
 # Fine windows in one run. The fine model is bound by arithmetic: on two cores, four windows together took 18 % longer
 # than one after another, because they do not fit in the processor's caches.
 FINE_ROWS = {"cpu": 1, "cuda": 8}
-
-
-class Rows:
-    """A causal decoder's KV cache, and whose each row is."""
-
-    def __init__(self, loop: CausalLoop, rows: int) -> None:
-        self.loop = loop
-        self.cache = loop.new_cache(rows)
-        self.jobs: dict[int, Job] = {}
-
-    @property
-    def full(self) -> bool:
-        return len(self.jobs) == self.cache.rows
-
-    def enter(self, job: Job) -> int:
-        """The lowest free row, so that rows in use lie together."""
-        row = min(set(range(self.cache.rows)) - self.jobs.keys())
-        self.jobs[row] = job
-        self.cache.clear(row)
-        return row
-
-    def leave(self, job: Job) -> None:
-        for row in [row for row, owner in self.jobs.items() if owner is job]:
-            del self.jobs[row]
-            self.cache.clear(row)  # a row that runs along costs as much as it holds
 
 
 class Engine:
@@ -87,7 +62,7 @@ class Engine:
         self._tokenizer = tokenizer
         self._vocabulary = networks.vocabulary
         self._find_voice = find_voice
-        self._loops = Loops(networks)
+        self._lock = networks.lock
         self._semantic = Rows(self._loops.semantic, slots)
         self._coarse = Rows(self._loops.coarse, slots)
         self._waiting: deque[Job] = deque()  # for a row of the semantic stage
@@ -118,10 +93,12 @@ class Engine:
         return Job(
             request,
             seed,
-            SemanticSequence(text_ids, voice, options, space, sizes.semantic.no_history_id, streams["semantic"]),
-            CoarseSequence(voice, options, space, sizes.coarse.context, streams["coarse"]),
+            SemanticSequence(text_ids, voice, options, vocabulary, sizes.semantic.no_history_id, streams["semantic"]),
+            CoarseSequence(voice, options, vocabulary, sizes.coarse.context, streams["coarse"]),
             fine,
-            ChunkedAudio(self._loops.fine, self._networks.codec, fine, request.streaming, vocabulary) if request.streaming else None,
+            ChunkedAudio(self._loops.fine, self._networks.codec, fine, request.streaming, vocabulary)
+            if request.streaming
+            else None,
         )
 
     def add(self, job: Job) -> None:
@@ -193,9 +170,7 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Whether no job is left in the queues and rows."""
-        return not (
-            self._waiting or self._between or self._after_coarse or self._semantic.jobs or self._coarse.jobs
-        )
+        return not (self._waiting or self._between or self._after_coarse or self._semantic.jobs or self._coarse.jobs)
 
     def __repr__(self) -> str:
         semantic, coarse = len(self._semantic.jobs), len(self._coarse.jobs)
@@ -277,20 +252,17 @@ class Engine:
         """Prefill the next job that waits, or decode the next token of all rows."""
         rows = self._semantic
         if self._waiting and not rows.full:
-            job = self._waiting.popleft()
-            row = rows.enter(job)
-            with _timed([job], "semantic"):
-                try:
-                    errors = rows.loop.begin(rows.cache, job.semantic, *job.semantic.prompt, row=row)
-                except BarkError:
-                    self._forget(job)
-                    raise
-            self._hear_semantic({row: job}, errors)
-        elif rows.jobs:
-            active = dict(sorted(rows.jobs.items()))
-            with _timed([*active.values()], "semantic"):
+            job = self._waiting[0]
+            with self._working("semantic", [job]):
+                self._waiting.popleft()
+                job.advance(JobState.SEMANTIC)
+                row = rows.enter(job)
+                errors = rows.loop.begin(rows.cache, job.semantic, *job.semantic.prompt, row=row)
+                self._after_semantic({row: job}, errors)
+        elif active := rows.active:
+            with self._working("semantic", [*active.values()]):
                 errors = rows.loop.step(rows.cache, {row: job.semantic for row, job in active.items()})
-            self._hear_semantic(active, errors)
+                self._after_semantic(active, errors)
         else:
             return False
         self._coarse_was_last = False
@@ -304,13 +276,14 @@ class Engine:
                 job.end(JobState.FAILED, error=errors[row])
             if job.ended:
                 continue
-            if said.ended and not said.tokens:
-                self._fail(job, BarkError(NOTHING_SAID))
-                continue
-            could = job.coarse.can_begin or job.coarse.in_window or job.coarse.length > 0
-            job.coarse.feed(said.tokens[job.handed_on :], ended=said.ended)
-            job.handed_on = len(said.tokens)
-            if said.ended:
+            could = coarse.can_begin or coarse.in_window or coarse.length > 0
+            coarse.feed(semantic.tokens[job.fed_to_coarse :], ended=semantic.ended)
+            job.fed_to_coarse = len(semantic.tokens)
+            if semantic.ended:
+                if not coarse.total:  # no token, or too few for one frame of codes
+                    job.end(JobState.FAILED, error=NothingSaid())
+                    continue
+                job.advance(JobState.COARSE)
                 self._semantic.leave(job)
             if coarse.can_begin and not could:
                 self._between.append(job)
@@ -320,19 +293,20 @@ class Engine:
     def _coarse_step(self) -> bool:
         """Prefill the next window of one row that can begin one, or decode the next code of all rows in a window."""
         rows = self._coarse
-        for row, job in sorted(rows.jobs.items()):
-            if job.coarse.can_begin:  # before the others' next step, so that their windows run together from here on
-                with _timed([job], "coarse"):
-                    errors = rows.loop.begin(rows.cache, job.coarse, job.coarse.begin_window(), row=row)
-                self._hear_coarse({row: job}, errors)
-                break
+        active = rows.active
+        # Windows begin before the other rows' next step, so that these rows decode together from here on.
+        beginning = next(((row, job) for row, job in active.items() if job.coarse.can_begin), None)
+        if beginning is not None:
+            row, job = beginning
+            with self._working("coarse", [job]):
+                errors = rows.loop.begin(rows.cache, job.coarse, job.coarse.begin_window(), row=row)
+                self._after_coarse_run({row: job}, errors)
+        elif decoding := {row: job for row, job in active.items() if job.coarse.in_window}:
+            with self._working("coarse", [*decoding.values()]):
+                errors = rows.loop.step(rows.cache, {row: job.coarse for row, job in decoding.items()})
+                self._after_coarse_run(decoding, errors)
         else:
-            active = {row: job for row, job in sorted(rows.jobs.items()) if job.coarse.in_window}
-            if not active:
-                return False
-            with _timed([*active.values()], "coarse"):
-                errors = rows.loop.step(rows.cache, {row: job.coarse for row, job in active.items()})
-            self._hear_coarse(active, errors)
+            return False
         self._coarse_was_last = True
         return True
 
@@ -347,28 +321,30 @@ class Engine:
             if coarse.ended:
                 job.advance(JobState.FINE)
                 self._coarse.leave(job)
-                self._behind.append(job)
-            if job.chunked is not None or sequence.ended:
-                job.fine.feed(sequence.codes(job.fine.frames), ended=sequence.ended)
+                self._after_coarse.append(job)
+            if job.chunked is not None or coarse.ended:
+                job.fine.feed(coarse.codes(job.fine.frames), ended=coarse.ended)
 
     # the fine stage and the codec
 
     def _fine_step(self) -> bool:
-        """One window of as many whole utterances as have one; then the codec of those that are done."""
-        ready = [job for job in self._behind if job.chunked is None][: FINE_ROWS[self._networks.device.memory]]
-        if not ready:
+        """Fill one window of as many whole utterances as fit in a run; decode those that are complete."""
+        most = FINE_ROWS[self._networks.device.memory]
+        jobs = [job for job in self._after_coarse if job.chunked is None and not job.ended][:most]
+        if not jobs:
             return False
         with self._working("fine", jobs):
             for job in jobs:
                 job.fine.begin_window()
-            errors = fill(self._loops.fine, [job.fine for job in ready])
-        for place, error in errors.items():
-            self._fail(ready[place], error)
-        done = [job for job in ready if job.error is None and not job.fine.can_begin]
-        with _timed(done, "codec"):
-            audio = waveforms(self._networks.codec, [job.fine.codes() for job in done])
-        for job, samples in zip(done, audio, strict=True):
-            self._finish(job, samples)
+            errors = fill(self._loops.fine, [job.fine for job in jobs])
+            for place, error in errors.items():
+                jobs[place].end(JobState.FAILED, error=error)
+        complete = [job for job in jobs if not job.ended and not job.fine.can_begin]
+        if complete:
+            with self._working("codec", complete):
+                audio = waveforms(self._networks.codec, [job.fine.codes() for job in complete])
+                for job, samples in zip(complete, audio, strict=True):
+                    self._finish(job, samples)
         return True
 
     def _chunk_step(self) -> bool:

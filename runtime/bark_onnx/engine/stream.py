@@ -13,7 +13,7 @@ from ..arrays import Waveform
 from ..errors import require
 from ..graphs.codec import CodecDecoder
 from ..model.vocabulary import Vocabulary
-from ..sampling.loops import Loops
+from ..sampling.loops import FineLoop
 from ..stages.codec import WaveformStream
 from ..stages.fine import FineSequence, fill
 
@@ -96,8 +96,8 @@ class ChunkedAudio:
         streaming: StreamOptions,
         vocabulary: Vocabulary,
     ) -> None:
-        self._loop = Loops(networks).fine
-        self._first_frames = networks.codec.size.first_frames
+        self._loop = loop
+        self._first_frames = codec.size.first_frames
         self._fine = fine
         self._waveform = WaveformStream(codec)
         self._streaming = streaming

@@ -122,25 +122,19 @@ class Task:
         self.result()
         return None
 
-    def _deliver(self, error: BaseException | None = None) -> None:
-        """Tell everybody who waits what has come. Called by the worker's thread after each step.
-
-        Args:
-            error: why the job will not be worked on any more.
-        """
-        ended = self._job.ended or error is not None
+    def _deliver(self) -> None:
+        """Tell everybody who waits what is there. The worker's thread calls this after each step."""
+        ended = self._job.ended
         if not ended and not self._job.chunks:
             return
         with self._lock:
             news, self._news = self._news, Future()
-            # A waiter in asyncio that was cancelled has cancelled the future that it waited for.
+            # A coroutine that was cancelled while it awaited one of these futures has cancelled the future.
             if ended and self._result.set_running_or_notify_cancel():
                 try:
-                    speech = self._job.result() if self._job.ended or error is None else None
-                except BaseException as own:
-                    self._result.set_exception(own)
-                else:
-                    self._result.set_exception(error) if speech is None else self._result.set_result(speech)
+                    self._result.set_result(self._job.result())
+                except Exception as error:
+                    self._result.set_exception(error)
             if news.set_running_or_notify_cancel():
                 news.set_result(None)
 
@@ -310,7 +304,7 @@ class Worker:
             return bool(self._tasks)
 
     def _check_engine(self) -> None:
-        """An engine that has nothing to do must not hold anybody up: raise AssertionError instead of waiting for ever."""
+        """Raise AssertionError, rather than wait for ever, if the engine has nothing to do and a job has not ended."""
         with self._changed:
             if self._engine.idle and any(not task.job.ended for task in self._tasks.values()):
                 raise AssertionError("the engine is idle although a job has not ended")
@@ -342,6 +336,5 @@ class Worker:
             self._tasks.clear()
             self._changed.notify_all()
         for task in tasks:
-            reason = WorkerError(f"the worker's thread has died: {error!r}")
-            self._engine.cancel(task.job, reason)
+            task.job.end(JobState.FAILED, error=WorkerError(f"the worker's thread has died: {error!r}"))
             task._deliver()

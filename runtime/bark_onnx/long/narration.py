@@ -180,9 +180,7 @@ def speakable(passages: Sequence[Passage]) -> list[Passage]:
     return found
 
 
-def plan_passages(
-    text: str, fits: Callable[[str], bool], cast: Collection[str] | None = None
-) -> list[Passage]:
+def plan_passages(text: str, fits: Callable[[str], bool], cast: Collection[str] | None = None) -> list[Passage]:
     """A text as passages that one utterance can say.
 
     Args:
@@ -220,7 +218,9 @@ def narrate(plan: Plan, runner: Runner, vocabulary: Vocabulary, journal: Journal
         block = plan.block(block.stop, voiced=first is not None)
         kept = [None if journal is None else journal.load(index, vocabulary) for index in block]
         if None in kept:
-            histories = {index: _history(plan, plan.passages[index].speaker, last, first, vocabulary) for index in block}
+            histories = {
+                index: _history(plan, plan.passages[index].speaker, last, first, vocabulary) for index in block
+            }
             records = _speak(plan, histories, runner, vocabulary)
             if journal is not None:
                 for index, record in zip(block, records, strict=True):
