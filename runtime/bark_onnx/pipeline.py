@@ -25,19 +25,20 @@ from .engine.job import BatchError, Request
 from .engine.speech import Speech
 from .engine.stream import StreamOptions
 from .errors import BarkError, BarkWarning, DeviceError
-from .graphs.decoder import CausalDecoder, KVCache
+from .graphs.cache import KVCache
 from .graphs.device import Device
-from .graphs.networks import open_causal, open_codec, open_fine, open_networks
+from .graphs.networks import Networks
 from .long.journal import Journal
 from .long.narration import History, NarrationOptions, Plan, SpokenPassage, narrate, speakable
 from .long.script import parse_script
 from .long.splitting import estimate_seconds, passages
-from .model.bundle import GPU_PRECISIONS, Bundle, CausalStage
+from .model.bundle import Bundle
 from .model.tokenizer import Tokenizer
+from .model.vocabulary import CausalStage
 from .model.voice import Voice, VoicePreset, find_voice
-from .sampling.sampling import draw_seed, random_stream
+from .sampling.distribution import draw_seed, random_stream
+from .sampling.loops import CausalLoop, Loops
 from .stages.coarse import CoarseSequence, coarse_windows
-from .stages.codec import waveform
 from .stages.fine import FineSequence, fine_codes
 from .stages.options import GenerationOptions
 from .stages.semantic import NOTHING_SAID, SemanticSequence, semantic_tokens
@@ -57,12 +58,15 @@ class Bark:
 
     def __init__(self, bundle: Bundle, device: Device, *, low_memory: bool = False, progress: bool = False) -> None:
         self.bundle = bundle
-        self.device = replace(device, one_arena=not low_memory)
+        self._networks = Networks(bundle, device, low_memory=low_memory)
+        self._loops = Loops(self._networks)
+        self.device = self._networks.device
         self.progress = progress
         self.vocabulary = bundle.manifest.vocabulary
         self.sample_rate = self.vocabulary.sample_rate
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
-        self._networks = None if low_memory else open_networks(bundle, self.device)
+        if not low_memory:
+            self._networks.load()
         self._caches: dict[CausalStage, KVCache] = {}
         self._idle_engines: list[Engine] = []  # of one slot, for streams
 
@@ -92,9 +96,7 @@ class Bark:
         Raises BundleError for a bundle that is incomplete or changed, DeviceError for a device that is not to be had.
         """
         opened = Bundle.open(bundle)
-        precision, layout = opened.manifest.precision, opened.manifest.kv_layout
-        # The static layout's attention has CUDA kernels for 16 bits only, and 8-bit activations are slow to make there.
-        for_gpu = precision in GPU_PRECISIONS or (precision == "fp32" and layout == "portable")
+        precision, layout, for_gpu = opened.manifest.precision, opened.manifest.kv_layout, opened.manifest.for_gpu
         chosen = Device.choose(device, threads, auto_gpu=for_gpu, options=provider_options)
         if chosen.name == "cpu" and threads is None:
             chosen = replace(chosen, tuned=tuning.load(opened))
@@ -246,7 +248,7 @@ class Bark:
 
     def engine(self, slots: int = 8) -> Engine:
         """An engine for a server: submit at any time, take tokens and audio as they come, cancel one."""
-        networks = self._networks or open_networks(self.bundle, self.device)
+        networks = Networks(self.bundle, self.device) if self._networks.low_memory else self._networks
         return Engine(networks, self._tokenizer, self.vocabulary, self.voice, slots)
 
     def semantic(
@@ -254,11 +256,14 @@ class Bark:
     ) -> IntArray:
         """Text -> semantic tokens [S], 49.9 for a second of speech. S is 0 if the model has nothing to say."""
         options = options or GenerationOptions()
-        decoder, cache = self._causal("semantic")
+        loop, cache = self._causal("semantic")
         text_ids, preset, stream = self._tokenizer.encode(text), self.voice(voice), _stream(seed, "semantic")
-        sequence = SemanticSequence(text_ids, preset, options, self.vocabulary, decoder.nothing, stream)
-        tokens = semantic_tokens(decoder, cache, sequence)
-        return np.fromiter(self._shown(tokens, "semantic", sequence.limit), np.int64)
+        no_history_id = self._networks.sizes.semantic.no_history_id
+        sequence = SemanticSequence(text_ids, preset, options, self.vocabulary, no_history_id, stream)
+        steps = semantic_tokens(loop, cache, sequence)
+        tokens: IntArray = np.fromiter(self._shown(steps, "semantic", sequence.limit), np.int64)
+        self._networks.release()
+        return tokens
 
     def coarse(
         self,
@@ -275,12 +280,13 @@ class Bark:
         preset = self.voice(voice)
         if preset is not None:
             preset.warn_if_uneven(self.vocabulary)
-        (decoder, cache), stream = self._causal("coarse"), _stream(seed, "coarse")
-        sequence = CoarseSequence(preset, options, self.vocabulary, decoder.size.context, stream)
-        sequence.hear(tokens.tolist(), ended=True)
-        windows = coarse_windows(decoder, cache, sequence)
+        (loop, cache), stream = self._causal("coarse"), _stream(seed, "coarse")
+        sequence = CoarseSequence(preset, options, self.vocabulary, self._networks.sizes.coarse.context, stream)
+        sequence.feed(tokens.tolist(), ended=True)
+        windows = coarse_windows(loop, cache, sequence)
         for _ in self._shown(windows, "coarse", -(-sequence.total // options.sliding_window)):
             pass
+        self._networks.release()
         return sequence.codes()
 
     def fine(
@@ -296,9 +302,9 @@ class Bark:
         codes = check_tokens("coarse codes", coarse, (range(1, space.fine_codebooks), None), space.codebook_size)
         preset = self.voice(voice)
         sequence = FineSequence(preset, options, space, _stream(seed, "fine"), given=len(codes))
-        sequence.hear(codes, ended=True)
-        model = self._networks.fine if self._networks else open_fine(self.bundle, self.device)
-        *_, result = self._shown(fine_codes(model, sequence), "fine", sequence.window_count)
+        sequence.feed(codes, ended=True)
+        *_, result = self._shown(fine_codes(self._loops.fine, sequence), "fine", sequence.window_count)
+        self._networks.release()
         return result.copy()
 
     def decode(self, fine: ArrayLike) -> Waveform:
@@ -306,23 +312,22 @@ class Bark:
         space = self.vocabulary
         codebooks = range(space.fine_codebooks, space.fine_codebooks + 1)
         codes = check_tokens("fine codes", fine, (codebooks, None), space.codebook_size)
-        return waveform(self._networks.codec if self._networks else open_codec(self.bundle, self.device), codes)
+        audio = self._networks.codec.decode(codes)
+        self._networks.release()
+        return audio
 
-    def _causal(self, stage: CausalStage) -> tuple[CausalDecoder, KVCache]:
-        """A stage's decoder and its KV cache; with low memory they are the caller's alone, and go with it.
+    def _causal(self, stage: CausalStage) -> tuple[CausalLoop, KVCache]:
+        """A stage's loop and a KV cache.
 
-        So does any cache on the CPU, whose pages the next stage can use. On a GPU what was bound and recorded with it
-        is worth keeping.
+        On the CPU the cache is new, so that the next stage can use its memory. On a GPU it is kept with its bindings
+        and recordings.
         """
-        if self._networks is None:
-            decoder = open_causal(self.bundle, stage, self.device)
-        else:
-            decoder = self._networks.semantic if stage == "semantic" else self._networks.coarse
-        if self._networks is None or self.device.memory == "cpu":
-            return decoder, decoder.new_cache()
+        loop = self._loops.causal(stage)
+        if self._networks.low_memory or self.device.memory == "cpu":
+            return loop, loop.new_cache()
         if stage not in self._caches:
-            self._caches[stage] = decoder.new_cache()
-        return decoder, self._caches[stage]
+            self._caches[stage] = loop.new_cache()
+        return loop, self._caches[stage]
 
     def voice(self, voice: Voice | None) -> VoicePreset | None:
         """The preset behind a name or a path, checked against this model. Raises VoiceError."""

@@ -7,10 +7,10 @@ import pytest
 
 from bark_onnx import Bark, BarkError, BatchError, GenerationOptions
 from bark_onnx.engine.job import Job, Request
-from bark_onnx.graphs import decoder as causal
-from bark_onnx.graphs.decoder import Errors
-from bark_onnx.graphs.models import FineModel, FineWindow
-from bark_onnx.sampling.sampling import TokenSequence
+from bark_onnx.graphs.fine import FineModel
+from bark_onnx.sampling import host
+from bark_onnx.sampling.host import HostFine
+from bark_onnx.sampling.sequence import Errors, FineWindow, Rule
 from utterances import SAYS_NOTHING, TEXT, TOLERANCE, Alone, assert_as_alone, counted_runs, is_empty, lasting, run
 
 # Failures
@@ -20,12 +20,14 @@ def spoilt(stage: str, job: Job, patch: pytest.MonkeyPatch) -> None:
     """Logits that are no numbers, for this job alone, at a step in the middle of the stage."""
     count = 0
 
-    def draw(logits: Any, sequence: TokenSequence) -> None:
+    def draw(logits: Any, rule: Rule, uniform: float) -> int:
         nonlocal count
-        count += sequence is getattr(job, stage)
-        real_draw(logits * np.nan if count == 4 and sequence is getattr(job, stage) else logits, sequence)
+        own = uniform == getattr(job, stage).stream.last
+        count += own
+        return real_draw(logits * np.nan if count == 4 and own else logits, rule, uniform)
 
-    def fill(model: FineModel, windows: list[FineWindow], given: int) -> Errors:
+    def fill(loop: HostFine, windows: list[FineWindow], given: int) -> Errors:
+        model = loop._model
         places = [place for place, window in enumerate(windows) if window.codes is job.fine.window]
 
         def logits(codes: Any, codebook: int) -> Any:
@@ -35,10 +37,26 @@ def spoilt(stage: str, job: Job, patch: pytest.MonkeyPatch) -> None:
 
         with patch.context() as inner:
             inner.setattr(model, "logits", logits)
-            return real_fill(model, windows, given)
+            return real_fill(loop, windows, given)
 
-    real_draw, real_fill, real_logits = causal.draw, FineModel.fill, FineModel.logits
-    patch.setattr(FineModel, "fill", fill) if stage == "fine" else patch.setattr(causal, "draw", draw)
+    real_draw, real_fill, real_logits = host.draw, HostFine.fill, FineModel.logits
+    if stage == "fine":
+        patch.setattr(HostFine, "fill", fill)
+    else:
+        getattr(job, stage).stream = Recorded(getattr(job, stage).stream)
+        patch.setattr(host, "draw", draw)
+
+
+class Recorded:
+    """A random stream that remembers its last number, by which a test finds the sequence that took it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.last = -1.0
+
+    def random(self) -> float:
+        self.last = self._stream.random()
+        return self.last
 
 
 @pytest.mark.parametrize("which", [4, 6, 8], ids=["whole", "exact", "streaming"])

@@ -18,7 +18,7 @@ from bark_onnx.arrays import IntArray
 from bark_onnx.engine.job import Request
 from bark_onnx.engine.speech import Speech
 from bark_onnx.engine.stream import ChunkedAudio, buffering
-from bark_onnx.sampling.sampling import draw, random_stream
+from bark_onnx.sampling.distribution import draw, random_stream
 from bark_onnx.stages.coarse import CoarseSequence
 from bark_onnx.stages.fine import FineSequence, fine_codes
 from bark_onnx.stages.semantic import SemanticSequence
@@ -142,12 +142,12 @@ def test_a_window_begins_as_soon_as_it_sees_its_tokens(small: Bark, voice_length
     def prompts(count: int) -> list[IntArray]:
         """Of all windows, with only so many tokens heard, whatever the sequence says of that."""
         sequence = CoarseSequence(voice, options, small.vocabulary, 1024, random_stream(7, "coarse"))
-        sequence.hear(semantic[:count], ended=False)
+        sequence.feed(semantic[:count], ended=False)
         made = []
         for _ in windows:
             made.append(sequence.begin_window())
             while sequence.in_window:
-                draw(flat, sequence)
+                sequence.take(draw(flat, sequence.rule, sequence.stream.random()))
         return made
 
     flat = np.zeros(128, np.float32)
@@ -216,7 +216,7 @@ def fed(small: Bark, options: StreamOptions, voice: VoicePreset | None, coarse: 
     fine = FineSequence(voice, GenerationOptions(), TINY_WINDOWS, random_stream(7, "fine"))
     chunked, chunks = ChunkedAudio(small._networks, fine, options, TINY_WINDOWS), []
     for start, stop in pairwise([0, *cuts, coarse.shape[1]]):
-        fine.hear(coarse[:, start:stop], ended=stop == coarse.shape[1])
+        fine.feed(coarse[:, start:stop], ended=stop == coarse.shape[1])
         while chunked.can_advance:
             chunked.advance()
             chunk = chunked.decode()
@@ -257,7 +257,7 @@ def test_exact_codes_of_many_windows(small: Bark, portions: tuple[int, list[int]
     coarse = np.random.default_rng(frames).integers(0, 64, (2, frames))
     voice = make_voice(TINY_WINDOWS, voice_length)
     whole = FineSequence(voice, GenerationOptions(), TINY_WINDOWS, random_stream(7, "fine"))
-    whole.hear(coarse, ended=True)
+    whole.feed(coarse, ended=True)
     *_, expected = fine_codes(small._networks.fine, whole)
     chunks, codes = fed(small, StreamOptions(exact=True), voice, coarse, cuts)
     np.testing.assert_array_equal(codes, expected)
@@ -276,7 +276,7 @@ def test_exact_codes_of_published_windows(small: Bark, voice_frames: int, frames
     while not chunked.ended:
         assert start < frames
         stop = min(frames, start + int(rng.integers(1, 200)))
-        fine.hear(coarse[:, start:stop], ended=stop == frames)
+        fine.feed(coarse[:, start:stop], ended=stop == frames)
         start = stop
         while chunked.can_advance:
             chunked.advance()

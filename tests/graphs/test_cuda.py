@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, GenerationOptions, Request
-from bark_onnx import device as device_module
+from bark_onnx.graphs import device as device_module
 from bark_onnx.graphs.decoder import CAUSAL_INPUTS, cache_names
 from conftest import export
 from utterances import make_voice
@@ -81,9 +81,9 @@ def test_tokens_sampled_on_the_gpu_are_those_sampled_here(
 ) -> None:
     options = GenerationOptions(max_seconds=1, **sampling)  # type: ignore[arg-type]
     found = []
-    for resident in (True, False):
+    for samples in (True, False):
         gpu = Bark.load(bundles[name], device="cuda")
-        gpu = Bark(gpu.bundle, replace(gpu.device, resident=resident))
+        gpu = Bark(gpu.bundle, replace(gpu.device, samples=samples))
         found.append(gpu.generate("the world is music", None, options, seed=4).tokens)
     for tokens in ("semantic", "coarse", "fine"):
         assert np.array_equal(getattr(found[0], tokens), getattr(found[1], tokens))

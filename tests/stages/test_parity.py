@@ -167,7 +167,7 @@ def test_semantic_logits(pair: Pair, with_voice: bool) -> None:
     expected = causal_logits(pair.model.semantic, np.concatenate([text, [space.semantic_infer], tokens]), history)
 
     cache = decoder.new_cache()
-    inputs = np.append(text, space.semantic_infer), np.append(history, decoder.nothing)
+    inputs = np.append(text, space.semantic_infer), np.append(history, decoder.size.no_history_id)
     logits = [decoder.prefill(cache, *inputs), *(decoder.decode_step(cache, [token])[0].copy() for token in tokens)]
 
     choices = [*range(space.semantic_size), space.semantic_pad]  # the end token last

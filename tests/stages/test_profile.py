@@ -7,9 +7,9 @@ import pytest
 import soundfile
 
 from bark_onnx import Bark, GenerationOptions, Request
-from bark_onnx import engine as engine_module
-from bark_onnx.graphs.models import FineModel
-from bark_onnx.sampling.sampling import random_stream
+from bark_onnx.engine import engine as engine_module
+from bark_onnx.graphs.fine import FineModel
+from bark_onnx.sampling.distribution import random_stream
 from bark_onnx.stages.coarse import CoarseSequence
 from bark_onnx.stages.fine import FineSequence, fine_windows
 from run_command import SAY, assert_silent, run
@@ -63,7 +63,7 @@ def test_no_more_of_the_voice_is_seen_than_asked_for(bark: Bark, limit: int, see
     voice = make_voice(bark.vocabulary, 60)  # 90 frames
     options = GenerationOptions.fast(max_fine_history=limit)
     sequence = FineSequence(voice, options, bark.vocabulary, random_stream(0, "fine"))
-    sequence.hear(np.zeros((2, 40), np.int64), ended=True)
+    sequence.feed(np.zeros((2, 40), np.int64), ended=True)
     sequence.begin_window()
     assert voice is not None
     assert sequence.window.shape == (8, seen + 40)
@@ -102,9 +102,9 @@ def test_utterances_together_are_those_alone(bark: Bark, monkeypatch: pytest.Mon
 
 def test_an_exact_stream_waits_for_the_end_of_a_short_utterance(bark: Bark) -> None:
     sequence = FineSequence(None, FAST, bark.vocabulary, random_stream(0, "fine"))
-    sequence.hear(np.zeros((2, 300), np.int64), ended=False)
+    sequence.feed(np.zeros((2, 300), np.int64), ended=False)
     assert not sequence.can_begin
-    sequence.hear(np.zeros((2, 1), np.int64), ended=True)
+    sequence.feed(np.zeros((2, 1), np.int64), ended=True)
     sequence.begin_window()
     assert (sequence.window.shape, sequence.final, sequence.can_begin) == ((8, 301), 301, False)
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from transformers import BarkModel, LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from bark_onnx import Bark, GenerationOptions
-from bark_onnx.sampling.sampling import probabilities, random_stream
+from bark_onnx.sampling.distribution import probabilities, random_stream
+from bark_onnx.sampling.loops import Loops
 from bark_onnx.stages.coarse import CoarseSequence, coarse_windows
 from transformers_reference import GREEDY, PUBLISHED, causal_logits, flat_ids
 from transformers_reference import one_torch_thread as one_torch_thread
@@ -19,10 +20,10 @@ def test_the_second_codebook_has_no_pad_or_infer_token_unlike_in_transformers(ba
     """Suno samples codebook 1 from [11 024, 12 048), transformers from 11 024 on."""
     semantic = np.random.default_rng(0).integers(0, 10_000, 60)
     options, stream = GenerationOptions(coarse_temperature=50.0), random_stream(0, "coarse")
-    decoder = bark._networks.coarse
-    sequence = CoarseSequence(None, options, PUBLISHED, decoder.size.context, stream)
-    sequence.hear(semantic.tolist(), ended=True)
-    list(coarse_windows(decoder, decoder.new_cache(), sequence))
+    loop = Loops(bark._networks).coarse
+    sequence = CoarseSequence(None, options, PUBLISHED, bark._networks.sizes.coarse.context, stream)
+    sequence.feed(semantic.tolist(), ended=True)
+    list(coarse_windows(loop, loop.new_cache(), sequence))
     first, second = flat_ids(sequence.codes(), PUBLISHED).reshape(-1, 2).T
     assert 10_000 <= first.min() < 10_050 < 10_974 < first.max() < 11_024
     assert 11_024 <= second.min() < 11_074 < 11_998 < second.max() < 12_048

@@ -25,8 +25,9 @@ import numpy as np
 from ..errors import BarkWarning
 from ..files import cache_directory, replacing
 from ..graphs.device import MOST_THREADS, Device
-from ..graphs.networks import open_causal, open_codec, open_fine
-from ..model.bundle import MANIFEST, STAGES, Bundle, CausalStage, hash_file
+from ..graphs.networks import Networks
+from ..model.bundle import MANIFEST, STAGES, Bundle, hash_file
+from ..model.vocabulary import CausalStage
 
 GAIN = 0.97  # more threads must be this much faster: they are the machine's, not ours
 _FRAMES = 384  # of the codec: 5.12 s
@@ -116,7 +117,7 @@ def usable_cores() -> int:
 
 def _causal_seconds(stage: CausalStage, bundle: Bundle, device: Device, repeats: int) -> float:
     prefills, positions, steps, before = _WORK[stage]
-    decoder = open_causal(bundle, stage, device)
+    decoder = Networks(bundle, device).causal(stage)
     cache, ids = decoder.new_cache(), np.zeros(min(before, decoder.size.context - 1), np.int64)
 
     def prefill(count: int) -> None:
@@ -133,14 +134,14 @@ def _causal_seconds(stage: CausalStage, bundle: Bundle, device: Device, repeats:
 
 
 def _fine_seconds(bundle: Bundle, device: Device, repeats: int) -> float:
-    space, model = bundle.manifest.vocabulary, open_fine(bundle, device)
+    space, model = bundle.manifest.vocabulary, Networks(bundle, device).fine
     codes = np.zeros((1, space.fine_codebooks, space.fine_window), np.int64)
     passes = space.fine_codebooks - space.coarse_codebooks
     return passes * _seconds(lambda: model.logits(codes, space.coarse_codebooks), repeats)
 
 
 def _codec_seconds(bundle: Bundle, device: Device, repeats: int) -> float:
-    codec = open_codec(bundle, device)
+    codec = Networks(bundle, device).codec
     codes = np.zeros((codec.size.codebooks, _FRAMES), np.int64)
     return _seconds(lambda: codec.decode(codes), repeats)
 

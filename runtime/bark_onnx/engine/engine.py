@@ -14,12 +14,12 @@ import numpy as np
 
 from ..arrays import Waveform
 from ..errors import BarkError
-from ..graphs.decoder import CausalDecoder
 from ..graphs.networks import Networks
 from ..model.tokenizer import Tokenizer
 from ..model.vocabulary import Vocabulary
 from ..model.voice import Voice, VoicePreset
-from ..sampling.sampling import draw_seed, random_stream
+from ..sampling.distribution import draw_seed, random_stream
+from ..sampling.loops import CausalLoop, Loops
 from ..stages.coarse import CoarseSequence
 from ..stages.codec import waveforms
 from ..stages.fine import FineSequence, fill
@@ -37,9 +37,9 @@ FINE_ROWS = {"cpu": 1, "cuda": 8}
 class Rows:
     """A causal decoder's KV cache, and whose each row is."""
 
-    def __init__(self, decoder: CausalDecoder, rows: int) -> None:
-        self.decoder = decoder
-        self.cache = decoder.new_cache(rows)
+    def __init__(self, loop: CausalLoop, rows: int) -> None:
+        self.loop = loop
+        self.cache = loop.new_cache(rows)
         self.jobs: dict[int, Job] = {}
 
     @property
@@ -80,8 +80,9 @@ class Engine:
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         self._find_voice = find_voice
-        self._semantic = Rows(networks.semantic, slots)
-        self._coarse = Rows(networks.coarse, slots)
+        self._loops = Loops(networks)
+        self._semantic = Rows(self._loops.semantic, slots)
+        self._coarse = Rows(self._loops.coarse, slots)
         self._waiting: deque[Job] = deque()  # for a row of the semantic stage
         self._between: deque[Job] = deque()  # for a row of the coarse stage
         self._behind: list[Job] = []  # the coarse stage has ended, the fine stage has not
@@ -95,14 +96,14 @@ class Engine:
         if voice is not None:
             voice.warn_if_uneven(space)
         streams = {stage: random_stream(seed, stage) for stage in ("semantic", "coarse", "fine")}
-        semantic, coarse = self._networks.semantic, self._networks.coarse
+        sizes = self._networks.sizes
         text_ids = self._tokenizer.encode(request.text)
         fine = FineSequence(voice, options, space, streams["fine"])
         job = Job(
             request,
             seed,
-            SemanticSequence(text_ids, voice, options, space, semantic.nothing, streams["semantic"]),
-            CoarseSequence(voice, options, space, coarse.size.context, streams["coarse"]),
+            SemanticSequence(text_ids, voice, options, space, sizes.semantic.no_history_id, streams["semantic"]),
+            CoarseSequence(voice, options, space, sizes.coarse.context, streams["coarse"]),
             fine,
             ChunkedAudio(self._networks, fine, request.streaming, space) if request.streaming else None,
         )
@@ -149,7 +150,7 @@ class Engine:
             row = rows.enter(job)
             with _timed([job], "semantic"):
                 try:
-                    errors = rows.decoder.begin(rows.cache, job.semantic, *job.semantic.prompt, row=row)
+                    errors = rows.loop.begin(rows.cache, job.semantic, *job.semantic.prompt, row=row)
                 except BarkError:
                     self._forget(job)
                     raise
@@ -157,7 +158,7 @@ class Engine:
         elif rows.jobs:
             active = dict(sorted(rows.jobs.items()))
             with _timed([*active.values()], "semantic"):
-                errors = rows.decoder.go_on(rows.cache, {row: job.semantic for row, job in active.items()})
+                errors = rows.loop.step(rows.cache, {row: job.semantic for row, job in active.items()})
             self._hear_semantic(active, errors)
         else:
             return False
@@ -175,7 +176,7 @@ class Engine:
                 self._fail(job, BarkError(NOTHING_SAID))
                 continue
             could = job.coarse.can_begin or job.coarse.in_window or job.coarse.length > 0
-            job.coarse.hear(said.tokens[job.handed_on :], ended=said.ended)
+            job.coarse.feed(said.tokens[job.handed_on :], ended=said.ended)
             job.handed_on = len(said.tokens)
             if said.ended:
                 self._semantic.leave(job)
@@ -189,7 +190,7 @@ class Engine:
         for row, job in sorted(rows.jobs.items()):
             if job.coarse.can_begin:  # before the others' next step, so that their windows run together from here on
                 with _timed([job], "coarse"):
-                    errors = rows.decoder.begin(rows.cache, job.coarse, job.coarse.begin_window(), row=row)
+                    errors = rows.loop.begin(rows.cache, job.coarse, job.coarse.begin_window(), row=row)
                 self._hear_coarse({row: job}, errors)
                 break
         else:
@@ -197,7 +198,7 @@ class Engine:
             if not active:
                 return False
             with _timed([*active.values()], "coarse"):
-                errors = rows.decoder.go_on(rows.cache, {row: job.coarse for row, job in active.items()})
+                errors = rows.loop.step(rows.cache, {row: job.coarse for row, job in active.items()})
             self._hear_coarse(active, errors)
         self._coarse_was_last = True
         return True
@@ -213,19 +214,19 @@ class Engine:
                 self._coarse.leave(job)
                 self._behind.append(job)
             if job.chunked is not None or sequence.ended:
-                job.fine.hear(sequence.codes(job.fine.frames), ended=sequence.ended)
+                job.fine.feed(sequence.codes(job.fine.frames), ended=sequence.ended)
 
     # the fine stage and the codec
 
     def _fine_step(self) -> bool:
         """One window of as many whole utterances as have one; then the codec of those that are done."""
-        ready = [job for job in self._behind if job.chunked is None][: FINE_ROWS[self._networks.fine.device.memory]]
+        ready = [job for job in self._behind if job.chunked is None][: FINE_ROWS[self._networks.device.memory]]
         if not ready:
             return False
         with _timed(ready, "fine"):
             for job in ready:
                 job.fine.begin_window()
-            errors = fill(self._networks.fine, [job.fine for job in ready])
+            errors = fill(self._loops.fine, [job.fine for job in ready])
         for place, error in errors.items():
             self._fail(ready[place], error)
         done = [job for job in ready if job.error is None and not job.fine.can_begin]

@@ -13,6 +13,7 @@ from ..arrays import Waveform
 from ..errors import require
 from ..graphs.networks import Networks
 from ..model.vocabulary import Vocabulary
+from ..sampling.loops import Loops
 from ..stages.codec import WaveformStream
 from ..stages.fine import FineSequence, fill
 
@@ -75,7 +76,7 @@ class ChunkedAudio:
     def __init__(
         self, networks: Networks, fine: FineSequence, streaming: StreamOptions, vocabulary: Vocabulary
     ) -> None:
-        self._model = networks.fine
+        self._loop = Loops(networks).fine
         self._first_frames = networks.codec.size.first_frames
         self._fine = fine
         self._waveform = WaveformStream(networks.codec)
@@ -99,7 +100,7 @@ class ChunkedAudio:
         if self._streaming.exact:
             return self._fine.can_begin
         left = self._fine.frames - self._fine.final
-        return left >= self._next_frames or (self._fine.heard_all and left > 0)
+        return left >= self._next_frames or (self._fine.input_ended and left > 0)
 
     @property
     def _next_frames(self) -> int:
@@ -115,14 +116,14 @@ class ChunkedAudio:
             frames = min(self._next_frames, self._fine.frames - self._fine.final)
             self._fine.begin_chunk(frames, min(self._context, CONTEXT_SHARE * self._next_frames))
             self._chunks += 1
-        for error in fill(self._model, [self._fine]).values():
+        for error in fill(self._loop, [self._fine]).values():
             raise error
 
     def decode(self) -> AudioChunk | None:
         """The audio of what has become final since the last call, if any."""
         samples = self._waveform.push(self._fine.codes(self._decoded, self._fine.final))
         self._decoded = self._fine.final
-        self.ended = self._fine.heard_all and self._fine.final == self._fine.frames
+        self.ended = self._fine.input_ended and self._fine.final == self._fine.frames
         if self.ended:
             samples = np.concatenate([samples, self._waveform.finish()])
         if not len(samples):

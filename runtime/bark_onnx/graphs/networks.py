@@ -1,62 +1,138 @@
-"""The networks of a bundle, loaded: all four, or one by one."""
+"""The four networks of a bundle, each loaded when it is first used."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from threading import RLock
+from typing import Any, TypeVar
 
-from ..model.bundle import Bundle, CausalStage
-from .decoder import CausalDecoder
+from ..model.bundle import QUANTIZE_CACHE, SAMPLER, STAGES, STEP, TOP_K_TOP_P, Bundle, CausalPrecision, Sizes
+from ..model.sizes import TransformerSize
+from ..model.vocabulary import CausalStage, Vocabulary
+from .codec import CodecDecoder
+from .decoder import CausalDecoder, Decoder
 from .device import Device
-from .models import FINE_INPUTS, CodecDecoder, FineModel
-from .resident import ResidentDecoder, ResidentFine
+from .fine import FINE_INPUTS, FineModel
+from .sampler import FineSamplerGraph, SamplerGraph
+from .split_decoder import SplitDecoder
 from .tensorrt import engine_directory, fine_profile
+from .tensorrt_decoder import TensorRTDecoder
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
 class Networks:
-    """The four networks of a bundle, loaded."""
+    """The networks of a bundle on a device.
 
-    semantic: CausalDecoder
-    coarse: CausalDecoder
-    fine: FineModel
-    codec: CodecDecoder
+    Threads that share them must hold `lock` while they run a graph.
 
+    Args:
+        low_memory: keep at most one network in memory. To ask for one unloads the others.
+    """
 
-def open_networks(bundle: Bundle, device: Device) -> Networks:
-    """Load all four."""
-    return Networks(
-        open_causal(bundle, "semantic", device),
-        open_causal(bundle, "coarse", device),
-        open_fine(bundle, device),
-        open_codec(bundle, device),
-    )
+    def __init__(self, bundle: Bundle, device: Device, *, low_memory: bool = False) -> None:
+        self.bundle = bundle
+        samples = device.samples and bundle.manifest.for_gpu  # other bundles have no graphs that sample
+        self.device = replace(device, samples=samples, one_arena=not low_memory)
+        self.low_memory = low_memory
+        self.lock = RLock()
+        self._loaded: dict[tuple[str, str], Any] = {}  # by stage and graph
 
+    @property
+    def sizes(self) -> Sizes:
+        return self.bundle.manifest.sizes
 
-def open_causal(bundle: Bundle, stage: CausalStage, device: Device) -> CausalDecoder:
-    """The causal decoder of a bundle's stage."""
-    sizes, precisions, space = bundle.manifest.sizes, bundle.manifest.precisions, bundle.manifest.vocabulary
-    size, precision, choices = {
-        "semantic": (sizes.semantic, precisions.semantic, space.semantic_choices),
-        "coarse": (sizes.coarse, precisions.coarse, space.coarse_choices),
-    }[stage]
-    engines = engine_directory(bundle, stage) if device.name == "tensorrt" else None
-    steps = bundle.step_graphs(stage)
-    arguments = (bundle.graph(stage), size, choices, precision.kv_cache, device.at(stage), steps, engines)
-    if not device.resident:
-        return CausalDecoder(*arguments)
-    samplers = bundle.sampler(stage), bundle.sampler(stage, ranked=True)
-    return ResidentDecoder(samplers, 0 if stage == "semantic" else space.semantic_size, *arguments)
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.bundle.manifest.vocabulary
 
+    @property
+    def semantic(self) -> Decoder:
+        return self.causal("semantic")
 
-def open_fine(bundle: Bundle, device: Device) -> FineModel:
-    """The fine model of a bundle."""
-    space, profile = bundle.manifest.vocabulary, None
-    if device.name == "tensorrt":
-        half = bundle.manifest.precisions.fine.weights == "fp16"
-        engines = engine_directory(bundle, "fine")
-        profile = fine_profile(FINE_INPUTS[0], space.fine_window, space.fine_codebooks, half=half, engines=engines)
-    arguments = (bundle.graph("fine"), space.fine_codebooks, space.codebook_size, device.at("fine"), profile)
-    return ResidentFine(bundle.sampler("fine"), *arguments) if device.resident else FineModel(*arguments)
+    @property
+    def coarse(self) -> Decoder:
+        return self.causal("coarse")
 
+    @property
+    def fine(self) -> FineModel:
+        return self._get("fine", "network", self._open_fine)
 
-def open_codec(bundle: Bundle, device: Device) -> CodecDecoder:
-    """The codec of a bundle. TensorRT leaves it to CUDA: its chunks have all lengths."""
-    return CodecDecoder(bundle.graph("codec"), bundle.manifest.sizes.codec, device.at("codec"))
+    @property
+    def codec(self) -> CodecDecoder:
+        return self._get("codec", "network", self._open_codec)
+
+    def causal(self, stage: CausalStage) -> Decoder:
+        """The semantic or the coarse network."""
+        return self._get(stage, "network", lambda: self._open_causal(stage))
+
+    def network(self, stage: str) -> Decoder | FineModel | CodecDecoder:
+        """The network of any stage."""
+        if stage == "fine":
+            return self.fine
+        if stage == "codec":
+            return self.codec
+        return self.causal("semantic" if stage == "semantic" else "coarse")
+
+    def sampler(self, stage: CausalStage, *, top_k_top_p: bool) -> SamplerGraph:
+        """The graph that samples a causal network's logits; only if `device.samples`."""
+        part = TOP_K_TOP_P if top_k_top_p else SAMPLER
+        path, choices, device = self.bundle.graph(stage, part), self.vocabulary.choices(stage), self.device.at(stage)
+        return self._get(stage, part, lambda: SamplerGraph(path, choices, device, top_k_top_p=top_k_top_p))
+
+    @property
+    def fine_sampler(self) -> FineSamplerGraph:
+        """The graph that samples the fine model's logits; only if `device.samples`."""
+        path, vocabulary, device = self.bundle.graph("fine", SAMPLER), self.vocabulary, self.device.at("fine")
+        codebooks, codebook_size = vocabulary.fine_codebooks, vocabulary.codebook_size
+        return self._get("fine", SAMPLER, lambda: FineSamplerGraph(path, codebooks, codebook_size, device))
+
+    def load(self) -> None:
+        """Load all four networks now, so that errors come early. Raises BundleError or DeviceError."""
+        for stage in STAGES:
+            self.network(stage)
+
+    def release(self) -> None:
+        """Say that no graph is needed for now: with `low_memory`, unload what is loaded."""
+        if self.low_memory:
+            self.close()
+
+    def close(self) -> None:
+        """Unload all networks. One that is asked for afterwards is loaded again."""
+        with self.lock:
+            self._loaded.clear()
+
+    def _get(self, stage: str, graph: str, load: Callable[[], T]) -> T:
+        with self.lock:
+            if (stage, graph) not in self._loaded:
+                if self.low_memory:
+                    self._loaded = {key: value for key, value in self._loaded.items() if key[0] == stage}
+                self._loaded[stage, graph] = load()
+            found: T = self._loaded[stage, graph]
+            return found
+
+    def _open_causal(self, stage: CausalStage) -> Decoder:
+        manifest, device, choices = self.bundle.manifest, self.device.at(stage), self.vocabulary.choices(stage)
+        size: TransformerSize = getattr(manifest.sizes, stage)
+        precision: CausalPrecision = getattr(manifest.precisions, stage)
+        path = self.bundle.graph(stage)
+        if precision.split:
+            step, quantize_cache = (self.bundle.graph(stage, part) for part in (STEP, QUANTIZE_CACHE))
+            return SplitDecoder(path, step, quantize_cache, size, choices, device)
+        if device.name == "tensorrt":
+            engines = engine_directory(self.bundle, stage)
+            return TensorRTDecoder(path, size, choices, precision.kv_cache, device, engines)
+        return CausalDecoder(path, size, choices, precision.kv_cache, device)
+
+    def _open_fine(self) -> FineModel:
+        vocabulary, profile = self.vocabulary, None
+        if self.device.name == "tensorrt":
+            half = self.bundle.manifest.precisions.fine.weights == "fp16"
+            engines = engine_directory(self.bundle, "fine")
+            frames, codebooks = vocabulary.fine_window, vocabulary.fine_codebooks
+            profile = fine_profile(FINE_INPUTS[0], frames, codebooks, half=half, engines=engines)
+        path, device = self.bundle.graph("fine"), self.device.at("fine")
+        return FineModel(path, vocabulary.fine_codebooks, vocabulary.codebook_size, device, profile)
+
+    def _open_codec(self) -> CodecDecoder:
+        """TensorRT leaves the codec to CUDA, since its chunks have many lengths."""
+        return CodecDecoder(self.bundle.graph("codec"), self.sizes.codec, self.device.at("codec"))

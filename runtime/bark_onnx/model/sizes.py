@@ -24,6 +24,11 @@ class TransformerSize:
     def head_size(self) -> int:
         return self.width // self.heads
 
+    @property
+    def no_history_id(self) -> int:
+        """The history id that adds nothing: the graph has one embedding more than the vocabulary, all zeros."""
+        return self.input_vocabulary
+
 
 @dataclass(frozen=True)
 class CodecSize:

@@ -11,8 +11,11 @@ The causal models read one id space each:
 
 import math
 from dataclasses import dataclass, fields
+from typing import Literal, TypeAlias
 
 from ..errors import BarkError
+
+CausalStage: TypeAlias = Literal["semantic", "coarse"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,14 @@ class Vocabulary:
     def coarse_choices(self) -> int:
         """Ids that the coarse stage can sample, codebook after codebook."""
         return self.coarse_codebooks * self.codebook_size
+
+    def choices(self, stage: CausalStage) -> int:
+        """The number of ids that a causal stage can sample, which is the number of its logits."""
+        return self.semantic_choices if stage == "semantic" else self.coarse_choices
+
+    def first_id(self, stage: CausalStage) -> int:
+        """The id that the first logit of a causal stage stands for; the others follow it."""
+        return 0 if stage == "semantic" else self.semantic_size
 
     @property
     def frame_samples(self) -> int:

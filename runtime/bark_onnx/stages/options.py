@@ -1,4 +1,4 @@
-"""How to speak: the choices of one generation, apart from what the model is."""
+"""The options of one generation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any
 from ..errors import require
 from ..model.vocabulary import Vocabulary
 
-# The fast profile's coarse windows move on by 138 codes instead of 60 and see 552 before them instead of 630: the same
-# number of positions at the end of a window, half the prefills. Its fine windows hold as much history as a stream's.
+# The fast profile's coarse windows have 138 codes instead of 60, after a history of 552 codes instead of 630. So
+# windows end at the same position, and there are half as many prefills. Its fine windows have a stream's history.
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "reference": {},
     "fast": {"max_coarse_history": 552, "sliding_window": 138, "max_fine_history": 128, "fine_padding": False},
@@ -17,21 +17,21 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """Sampling and length choices; the defaults are the reference's (suno-ai/bark `bark/generation.py`).
+    """Sampling and lengths; the defaults are the reference's (suno-ai/bark `bark/generation.py`).
 
     Args:
         text_temperature: for semantic tokens. 0 is argmax, here and below.
         coarse_temperature: for coarse codes.
         fine_temperature: for fine codes.
-        top_k: semantic and coarse: keep the k most probable tokens (and what ties with the last of them).
-        top_p: semantic and coarse: keep the most probable tokens up to this probability mass, taken before temperature.
+        top_k: semantic and coarse: keep the k most probable tokens, and all that are as probable as the last of them.
+        top_p: semantic and coarse: keep the most probable tokens up to this probability mass, before temperature.
         min_eos_p: stop as soon as the end token has this probability; None: only when it is sampled.
         max_seconds: stop the semantic stage when its tokens last longer; the token that crosses the limit is kept.
-        max_coarse_history: flattened coarse codes of context, at most what the model has been trained with.
-        sliding_window: flattened coarse codes generated before the context moves on.
+        max_coarse_history: flattened coarse codes of context; at most the number that the model was trained with.
+        sliding_window: flattened coarse codes generated before the context moves.
         max_fine_history: frames of the voice that the fine model sees, at most half its window.
-        fine_padding: fill a fine window up to the model's whole length, as the reference does, though there are fewer
-            frames; False runs the model on what there is.
+        fine_padding: pad a fine window to the model's whole length, as the reference does; False runs the model on the
+            frames that there are.
         allow_early_stop: whether the model may end the utterance; False speaks until a limit, for measurements.
     """
 
@@ -50,7 +50,7 @@ class GenerationOptions:
 
     @classmethod
     def fast(cls, **choices: Any) -> "GenerationOptions":
-        """The options of the fast profile, and others of the caller's: fewer prefills, no padding, other tokens."""
+        """The options of the fast profile, with the caller's choices: fewer prefills, no padding, other tokens."""
         return cls(**{**PROFILES["fast"], **choices})
 
     def __post_init__(self) -> None:
@@ -69,5 +69,5 @@ class GenerationOptions:
         require(self, checks)
 
     def coarse_history(self, vocabulary: Vocabulary) -> int:
-        """The context in flattened coarse codes that these options mean for this model."""
+        """The context in flattened coarse codes for this model."""
         return min(self.max_coarse_history, vocabulary.max_coarse_history)

@@ -1,84 +1,48 @@
-"""Logits to tokens: pure functions, the randomness handed in.
+"""Logits to tokens: pure functions that are given their random numbers.
 
 A seed fixes the tokens: every stage has a random stream of its own, every sampled token takes one uniform number from
-it, and the inverse of the cumulative distribution turns that number into a token. So neither batching nor streaming
-nor the device changes what a seed means.
+it, and the inverse of the cumulative distribution turns that number into a token. So the tokens of a seed do not depend
+on batching, streaming or the device.
 """
 
 import secrets
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import FloatArray, IntArray
 from ..errors import BarkError
+from .sequence import NOT_NUMBERS, Rule
 
-NOT_NUMBERS = "the model returned logits that are not numbers; the bundle or its precision does not work here"
 _STREAMS = {"semantic": 0, "coarse": 1, "fine": 2}
 
 
-class Rule(NamedTuple):
-    """What the tokens of a sequence are sampled from, and how.
+def draw(logits: FloatArray, rule: Rule, uniform: float) -> int:
+    """Sample the next token of a sequence.
 
     Args:
-        width: choices of one set.
-        sets: sets of choices that lie behind one another in the logits, and take turns.
-        turn: the set of the next token.
-        temperature, top_k, top_p: as in GenerationOptions.
-        end: the choice that ends the sequence, if one does; it is then taken too where its probability is at least
-            `min_eos_p`.
+        logits: [V].
+        uniform: in [0, 1).
+
+    Returns:
+        An index of the logits. Raises BarkError if the logits are not numbers.
     """
-
-    width: int
-    sets: int
-    turn: int
-    temperature: float
-    top_k: int | None
-    top_p: float | None
-    end: int | None = None
-    min_eos_p: float | None = None
-
-
-class TokenSequence(Protocol):
-    """What a causal decoder goes on with: one sequence, token by token."""
-
-    stream: np.random.Generator  # each token takes one number
-
-    @property
-    def rule(self) -> Rule:
-        """Of the next token."""
-
-    @property
-    def left(self) -> int:
-        """Tokens that it takes, at most, before it ends or needs another prompt; 0 when it does."""
-
-    @property
-    def last(self) -> int:
-        """The id to be decoded next."""
-
-    def take(self, choice: int) -> None:
-        """Add what was sampled, as an index of the logits."""
-
-
-def draw(logits: FloatArray, sequence: TokenSequence) -> None:
-    """Sample a sequence's next token from logits [V]. Raises BarkError if they are not numbers."""
-    rule = sequence.rule
-    first = rule.turn * rule.width
-    p = probabilities(logits[first : first + rule.width], rule.temperature, rule.top_k, rule.top_p)
-    choice = int(sample(p, sequence.stream.random()))
+    own = logits[rule.first : rule.first + rule.choices]
+    p = probabilities(own, rule.temperature, rule.top_k, rule.top_p)
+    choice = int(sample(p, uniform))
     if rule.end is not None and rule.min_eos_p is not None and p[rule.end] >= rule.min_eos_p:
         choice = rule.end
-    sequence.take(first + choice)
+    return rule.first + choice
 
 
 def draw_seed() -> int:
-    """A seed for a caller who gave none, short enough to be read back and typed."""
+    """A random seed of 32 bits, short enough to be read and typed."""
     return secrets.randbits(32)
 
 
 def random_stream(seed: int, stage: Literal["semantic", "coarse", "fine"]) -> np.random.Generator:
-    """The stage's own stream of uniform numbers, independent of the other stages' for the same seed."""
+    """A stage's stream of uniform numbers. The streams of one seed are independent of each other."""
     if not 0 <= seed < 2**64:
         raise BarkError(f"a seed is a whole number from 0 to 2**64 - 1, not {seed}")
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(_STREAMS[stage],))))
@@ -87,11 +51,11 @@ def random_stream(seed: int, stage: Literal["semantic", "coarse", "fine"]) -> np
 def probabilities(
     logits: FloatArray, temperature: float, top_k: int | None = None, top_p: float | None = None
 ) -> NDArray[np.float64]:
-    """Sampling probabilities [..., V] of logits [..., V]; at temperature 0 all of it on the largest logit.
+    """Sampling probabilities [..., V] of logits [..., V]. At temperature 0 the largest logit has probability 1.
 
     The order is the reference's (`generate_text_semantic`): top-p on the plain logits, then top-k, then temperature.
 
-    Raises BarkError if the largest logit is not a finite number; -inf is a token that cannot be sampled.
+    A token with logit -inf cannot be sampled. Raises BarkError if the largest logit is not a finite number.
     """
     logits = logits.astype(np.float64)
     largest = logits.max(axis=-1, keepdims=True)
@@ -112,7 +76,7 @@ def probabilities(
 
 
 def _in_nucleus(centred: NDArray[np.float64], top_p: float) -> NDArray[np.bool_]:
-    """The most probable tokens until their mass exceeds `top_p`, the one that crosses it and the first included."""
+    """Select the most probable tokens up to and including the one with which their mass exceeds `top_p`."""
     order = np.argsort(-centred, axis=-1, kind="stable")
     mass = np.exp(np.take_along_axis(centred, order, axis=-1)).cumsum(axis=-1)
     crossed = mass > top_p * mass[..., -1:]
@@ -123,7 +87,7 @@ def _in_nucleus(centred: NDArray[np.float64], top_p: float) -> NDArray[np.bool_]
 
 
 def sample(probabilities: NDArray[np.float64], uniform: float | NDArray[np.float64]) -> IntArray:
-    """Token ids [...] for probabilities [..., V] and uniform numbers in [0, 1), one for each token, by inverse CDF."""
+    """Sample tokens [...] from probabilities [..., V] by inverse CDF, with one uniform number in [0, 1) for each."""
     cumulative = probabilities.cumsum(axis=-1)
     target = np.asarray(uniform)[..., None] * cumulative[..., -1:]
     return np.asarray((cumulative <= target).sum(axis=-1).clip(max=probabilities.shape[-1] - 1))
