@@ -91,6 +91,21 @@ class Alone:
     starts: list[float] = field(default_factory=list)  # of the chunks
 
 
+def speak_alone(bark: Bark) -> list[Alone]:
+    """Each request of `all_kinds` by itself."""
+    results = []
+    for request in all_kinds(bark):
+        arguments: Any = {"voice": request.voice, "options": request.options, "seed": request.seed}
+        if request.streaming is None:
+            results.append(Alone(request, bark.generate(request.text, **arguments)))
+        else:
+            stream = bark.stream(request.text, **arguments, streaming=request.streaming)
+            starts = [chunk.start for chunk in stream]
+            assert stream.speech is not None
+            results.append(Alone(request, stream.speech, starts))
+    return results
+
+
 def assert_as_alone(job: Job, expected: Alone) -> None:
     assert job.error is None
     assert job.speech is not None
