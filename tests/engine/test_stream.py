@@ -229,7 +229,7 @@ def test_the_fine_context_is_what_a_chunk_sees_of_the_past(small: Bark, monkeypa
 def fed(small: Bark, options: StreamOptions, voice: VoicePreset | None, coarse: IntArray, cuts: list[int]) -> Any:
     """Chunks and codes of coarse codes that come in these portions, with small fine windows."""
     fine = FineSequence(voice, GenerationOptions(), TINY_WINDOWS, random_stream(7, "fine"))
-    chunked, chunks = ChunkedAudio(small._networks, fine, options, TINY_WINDOWS), []
+    chunked, chunks = ChunkedAudio(small._loops.fine, small._networks.codec, fine, options, TINY_WINDOWS), []
     for start, stop in pairwise([0, *cuts, coarse.shape[1]]):
         fine.feed(coarse[:, start:stop], ended=stop == coarse.shape[1])
         while chunked.can_advance:
@@ -273,7 +273,7 @@ def test_exact_codes_of_many_windows(small: Bark, portions: tuple[int, list[int]
     voice = make_voice(TINY_WINDOWS, voice_length)
     whole = FineSequence(voice, GenerationOptions(), TINY_WINDOWS, random_stream(7, "fine"))
     whole.feed(coarse, ended=True)
-    *_, expected = fine_codes(small._networks.fine, whole)
+    *_, expected = fine_codes(small._loops.fine, whole)
     chunks, codes = fed(small, StreamOptions(exact=True), voice, coarse, cuts)
     np.testing.assert_array_equal(codes, expected)
     np.testing.assert_allclose(joined(chunks), small.decode(expected), rtol=0, atol=TOLERANCE)
@@ -287,7 +287,8 @@ def test_exact_codes_of_published_windows(small: Bark, voice_frames: int, frames
     voice = VoicePreset(np.zeros(200, np.int64), codes[:2], codes) if voice_frames else None
     coarse = rng.integers(0, 64, (2, frames))
     fine = FineSequence(voice, GenerationOptions(), space, random_stream(7, "fine"))
-    chunked, chunks, start = ChunkedAudio(small._networks, fine, StreamOptions(exact=True), space), [], 0
+    chunked = ChunkedAudio(small._loops.fine, small._networks.codec, fine, StreamOptions(exact=True), space)
+    chunks, start = [], 0
     while not chunked.ended:
         assert start < frames
         stop = min(frames, start + int(rng.integers(1, 200)))

@@ -126,6 +126,7 @@ class Engine:
         """
         with self._lock:
             self._end_interrupted()
+            self._sweep()  # jobs that were cancelled while somebody else held the lock
             try:
                 return self._step()
             finally:

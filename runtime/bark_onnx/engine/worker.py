@@ -263,7 +263,7 @@ class Worker:
         self.close(finish=kind is None)
 
     def __repr__(self) -> str:
-        state = "alive" if self.alive else "closed" if self._error is None else f"dead: {self._error}"
+        state = "alive" if self.alive else "closed" if self._error is None else f"dead: {self._error!r}"
         return f"<Worker {state}: {self.waiting} waiting, {self.unfinished} unfinished>"
 
     def _check(self) -> None:
