@@ -8,7 +8,7 @@ from pathlib import Path
 Argument = str | bytes | Path
 Result = subprocess.CompletedProcess[bytes]
 
-COMMAND = [sys.executable, "-m", "bark_onnx.command.cli"]
+COMMAND = [sys.executable, "-m", "bark_onnx"]
 SAY = ["say", "hello", "--device", "cpu", "--seed", "7", "--max-seconds", "0.3"]
 COMMANDS = ["bench", "export", "info", "say", "tune", "verify", "voices"]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 
 import numpy as np
 import onnx
@@ -16,6 +16,7 @@ from torch import Tensor
 from bark_onnx.arrays import FloatArray, IntArray
 from bark_onnx.checks.compare import GraphError, compare, open_network
 from bark_onnx.errors import BarkError
+from bark_onnx.files import temporary_directory
 from bark_onnx.model.bundle import STAGES, Bundle
 from bark_onnx.model.sizes import TransformerSize
 
@@ -103,8 +104,9 @@ def verify_stage(checkpoint: Checkpoint, bundle: Bundle, stage: str) -> GraphErr
         reference = TorchFine(module)
     else:
         reference = TorchCodec(module)
-    with TemporaryDirectory() if manifest.precision == "bf16" else nullcontext() as scratch:
-        runnable = bundle if scratch is None else _widened(bundle, stage, Path(scratch))
+    scratch = Path(gettempdir()) / "verify"
+    with temporary_directory(scratch) if manifest.precision == "bf16" else nullcontext() as directory:
+        runnable = bundle if directory is None else _widened(bundle, stage, directory)
         return compare(stage, reference, open_network(runnable, stage), manifest.vocabulary, manifest.precision)
 
 

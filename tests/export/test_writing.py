@@ -57,7 +57,7 @@ def test_a_failed_export_keeps_the_bundle_that_was_there(checkpoint: Path, bundl
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_export_leaves_nothing(checkpoint: Path, tmp_path: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "bark_onnx.command.cli", "export", checkpoint, tmp_path / "bundle"],
+        [sys.executable, "-m", "bark_onnx", "export", checkpoint, tmp_path / "bundle"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell would ignore it

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..audio.files import save_audio
+from ..audio.files import AudioWriter
 from ..model.voice import VoicePreset
 
 
@@ -41,4 +41,5 @@ class Speech:
 
     def save(self, path: str | Path) -> None:
         """Write an audio file as its suffix says (wav, flac, ogg, mp3), whole or not at all. Raises BarkError."""
-        save_audio(path, self.waveform, self.sample_rate)
+        with AudioWriter(path, self.sample_rate) as writer:
+            writer.write(self.waveform)

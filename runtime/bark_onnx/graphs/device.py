@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnxruntime as ort
 
-from ..errors import DeviceError
+from ..errors import DeviceError, how_to_install
 from .tensorrt import EngineProfile
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -67,9 +67,7 @@ class Device:
         base, index = _parse(name)
         provider = _PROVIDERS.get(base, base)
         if provider not in available:
-            advice = (
-                "install 'bark-onnx[gpu]' in place of 'bark-onnx[cpu]', or " if provider in (CUDA, TENSORRT) else ""
-            )
+            advice = f"{how_to_install('gpu')} without the extra cpu, or " if provider in (CUDA, TENSORRT) else ""
             raise DeviceError(
                 f"device {name!r} needs {provider}, which this ONNX Runtime ({ort.__version__}) does not have; "
                 f"{advice}use device 'cpu'"
