@@ -55,7 +55,7 @@ def preload_models(
     global _loaded
     if _loaded is None or force_reload or bundle is not None:
         gpu = text_use_gpu and coarse_use_gpu and fine_use_gpu and codec_use_gpu
-        directory = bundle or os.environ.get("BARK_ONNX_BUNDLE")
+        directory = bundle or os.environ.get("BARK_ONNX_BUNDLE") or None
         if directory is None and _loaded is None:
             warnings.warn(_NANO, BarkWarning, stacklevel=2)
         _loaded = Bark.load(directory, device="auto" if gpu else "cpu")

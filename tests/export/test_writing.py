@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bark_onnx import BarkError, VoiceError
-from bark_onnx import compare as comparison
+from bark_onnx.checks import compare as comparison
 from bark_onnx.model.bundle import MANIFEST, Bundle, list_files
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle

@@ -24,6 +24,7 @@ FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}  # by s
 # Samples passed to libsndfile at a time. Its Vorbis encoder overflows the stack when it gets minutes at once, and what
 # a lossy encoder writes depends on the blocks: with fixed blocks, a file does not depend on the pieces it came in.
 _BLOCK = 1 << 14
+_MOST_WAV_SAMPLES = (2**32 - 1 - 36) // 2  # a WAV file has 32-bit sizes: 24.8 hours at 24 kHz
 _UNKNOWN = 0xFFFF_FFFF  # the size that ffmpeg writes to a pipe; ffmpeg and sox read such a stream to its end
 
 Write: TypeAlias = Callable[[Waveform], None]
@@ -98,6 +99,8 @@ class AudioWriter:
 
             def write(waveform: Waveform) -> None:
                 nonlocal held
+                if self._format == "WAV" and opened.tell() + len(held) + len(waveform) > _MOST_WAV_SAMPLES:
+                    raise BarkError(f"cannot write {self._name}: a WAV file cannot be this long; use .flac")
                 held = np.concatenate([held, np.asarray(waveform, np.float32)])
                 blocks = len(held) // _BLOCK * _BLOCK
                 _write_blocks(opened, held[:blocks])
@@ -106,22 +109,25 @@ class AudioWriter:
             yield write
             _write_blocks(opened, held)
 
+    @property
+    def _name(self) -> str:
+        return str(self._target if isinstance(self._target, Path) else self._format)
+
     @contextmanager
     def _one_line(self) -> Iterator[None]:
         """Turn what libsndfile raises, and the file system for a path, into BarkErrors."""
         import soundfile
 
         at_path = isinstance(self._target, Path)
-        name = self._target if at_path else self._format
         try:
             yield
         except OSError as error:
             if not at_path:
                 raise
-            raise BarkError(f"cannot write {name}: {reason(error)}") from None
+            raise BarkError(f"cannot write {self._name}: {reason(error)}") from None
         except soundfile.SoundFileError as error:  # its text is "System error", whatever the cause
             raise BarkError(
-                f"cannot write {name}: {reason(error)} (libsndfile {soundfile.__libsndfile_version__}, {self._format})"
+                f"cannot write {self._name}: {reason(error)} (libsndfile {soundfile.__libsndfile_version__}, {self._format})"
                 + ("; is the disk full?" if at_path else "")
             ) from None
 
