@@ -14,6 +14,7 @@ from bark_onnx.model.bundle import MANIFEST, VOICES, Bundle, list_files
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
+from narrated import END_LIKE, SPACE
 from utterances import Alone, all_kinds
 
 VOICE = "v2/en_speaker_6"
@@ -121,3 +122,22 @@ def alone(small: Bark) -> list[Alone]:
             assert stream.speech is not None
             results.append(Alone(request, stream.speech, starts))
     return results
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An fp32 bundle whose utterances end by themselves, made once for all the modules that import this."""
+    directory = tmp_path_factory.getbasetemp() / "tiny"
+    if not directory.exists():
+        model = make_bark(vocabulary=SPACE, layers=1, heads=1, width=48, seed=13)
+        head = model.semantic.lm_head.weight
+        head[SPACE.semantic_pad] = 1.01 * head[END_LIKE]
+        checkpoint = save_huggingface(model, directory / "checkpoint")
+        write_tokenizer(checkpoint)
+        export(checkpoint, directory / "bundle", "fp32")
+    return directory / "bundle"
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_bundle: Path) -> Bark:
+    return Bark.load(tiny_bundle, device="cpu", threads=2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, GenerationOptions
-from bark_onnx import session as session_module
+from bark_onnx.graphs import session as session_module
 from bark_onnx.graphs.session import Graph
 from run_command import SAY, assert_silent, run
 

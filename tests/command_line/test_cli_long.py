@@ -16,9 +16,6 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
-from test_narration import SAID, SCRIPT, make_voice
-from test_narration import tiny as tiny
-from test_narration import tiny_bundle as tiny_bundle
 
 from bark_onnx import Bark
 from bark_onnx.audio.files import encode
@@ -27,6 +24,7 @@ from bark_onnx.long.guards import Guards
 from bark_onnx.long.journal import PLAN, Journal
 from bark_onnx.long.narration import NarrationOptions, SpokenPassage
 from bark_onnx.long.subtitles import to_srt
+from narrated import SAID, SCRIPT, make_voice
 from run_command import COMMAND, assert_fails, run
 
 TEXT = "\n\n".join(SAID * 3)

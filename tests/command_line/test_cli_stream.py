@@ -13,13 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from test_narration import SAID
-from test_narration import tiny as tiny
-from test_narration import tiny_bundle as tiny_bundle
 
 from bark_onnx import Bark, GenerationOptions, StreamOptions
 from bark_onnx.audio.files import pcm, wav_header
 from bark_onnx.command.output import PLAYERS, held_back
+from narrated import SAID
 from run_command import COMMAND, Argument, Result, assert_fails, assert_silent, run
 
 TEXT = "Hello world, the dog is music"

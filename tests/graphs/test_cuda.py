@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, GenerationOptions, Request
-from bark_onnx import device as device_module
+from bark_onnx.graphs import device as device_module
 from bark_onnx.graphs.decoder import CAUSAL_INPUTS, cache_names
 from conftest import export
 from utterances import make_voice

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, BarkError, GenerationOptions, Request
-from bark_onnx import engine as engine_module
 from bark_onnx.checks.compare import check_graphs
+from bark_onnx.engine import engine as engine_module
 from bark_onnx.graphs.decoder import KVCache
 from bark_onnx.graphs.device import CUDA, TENSORRT, Device
 from bark_onnx.graphs.models import FineWindow

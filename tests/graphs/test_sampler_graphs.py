@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from test_sampling import near_a_border
 
 from bark_onnx.sampling.sampling import Rule, draw
 from bark_onnx_export.graph import fine_sampler_graph, sampler_graph
+from borders import near_a_border
 
 CHOICES, FIRST_ID = 24, 100
 ROWS = 3

@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from bark_onnx import Bark, BarkWarning, DeviceError, GenerationOptions
-from bark_onnx import device as device_module
+from bark_onnx.graphs import device as device_module
 from bark_onnx.graphs.decoder import CAUSAL_INPUTS, cache_names
 from bark_onnx.graphs.device import Device
 from bark_onnx.graphs.session import BFLOAT16, Feed, Graph, Memory

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_narration import SAID, SPACE, make_voice, names, same_tokens
-from test_narration import tiny as tiny
-from test_narration import tiny_bundle as tiny_bundle
 
 from bark_onnx import Bark, BarkError, GenerationOptions, Journal
 from bark_onnx.long.guards import Guards
 from bark_onnx.long.journal import PLAN, Record
 from bark_onnx.long.narration import HISTORIES, History, NarrationOptions, SpokenPassage
+from narrated import SAID, SPACE, make_voice, names, same_tokens
 
 TEXT = "\n\n".join([*SAID, "Is it music?"])
 OPTIONS = NarrationOptions(guards=Guards(retries=1), block=2)

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_narration import SPACE, make_voice
 
 from bark_onnx import BarkError, Journal
 from bark_onnx.long.guards import Problem
 from bark_onnx.long.journal import PLAN, Record
+from narrated import SPACE, make_voice
 
 JOB = {"fingerprint": "0123", "seed": 11}
 SHORT = Problem("short", "0.1 s of speech where about 1.0 s are expected")

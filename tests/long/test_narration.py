@@ -19,55 +19,11 @@ from bark_onnx.long.splitting import Passage, estimate_seconds
 from bark_onnx.model.voice import succession
 from bark_onnx.stages.coarse import coarse_history
 from bark_onnx.stages.semantic import NOTHING_SAID
-from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
-from conftest import export
+from narrated import SAID, SCRIPT, SPACE, TEXT, make_voice, names, same_tokens
 
-SPACE = replace(SMALL_VOCABULARY, fine_window=128, fine_history=64)  # a fine stage that costs next to nothing
-END_LIKE = 92  # an utterance ends where this token would have been sampled: after half a second, or three, or none
-
-TEXT = "Hello world. The dog is music!\n\nOf the world, and music: is the laughter of the dogs. Hello"
-SAID = ["Hello world. The dog is music!", "Of the world, and music:", "is the laughter of the dogs.", "Hello"]
-SCRIPT = "HOST: Hello world.\nGUEST: The dog.\nHOST: Is it music?\n\nGUEST: Laughter.\nHOST: Hello."
 ONCE = NarrationOptions(passage_seconds=2, guards=Guards(retries=0))
 ENDLESS = GenerationOptions(max_seconds=0.2, allow_early_stop=False)
 SPEECHLESS = GenerationOptions(min_eos_p=1e-9)  # the end always is probable enough
-
-
-@pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An fp32 bundle whose utterances end by themselves, made once for all the modules that import this."""
-    directory = tmp_path_factory.getbasetemp() / "tiny"
-    if not directory.exists():
-        model = make_bark(vocabulary=SPACE, layers=1, heads=1, width=48, seed=13)
-        head = model.semantic.lm_head.weight
-        head[SPACE.semantic_pad] = 1.01 * head[END_LIKE]
-        checkpoint = save_huggingface(model, directory / "checkpoint")
-        write_tokenizer(checkpoint)
-        export(checkpoint, directory / "bundle", "fp32")
-    return directory / "bundle"
-
-
-@pytest.fixture(scope="session")
-def tiny(tiny_bundle: Path) -> Bark:
-    return Bark.load(tiny_bundle, device="cpu", threads=2)
-
-
-def make_voice(seed: int, tokens: int = 60) -> VoicePreset:
-    """A voice in the tiny model's token space, of lengths that fit together."""
-    rng = np.random.default_rng(seed)
-    codes = rng.integers(SPACE.codebook_size, size=(8, SPACE.coarse_length(tokens) // 2))
-    return VoicePreset(rng.integers(SPACE.semantic_size, size=tokens), codes[:2], codes)
-
-
-def same_tokens(one: VoicePreset | None, other: VoicePreset | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    mine, theirs = one.to_prompt(), other.to_prompt()
-    return all(np.array_equal(mine[name], theirs[name]) for name in mine)
-
-
-def names(found: tuple[Problem, ...]) -> list[str]:
-    return [problem.name for problem in found]
 
 
 # What a passage hears

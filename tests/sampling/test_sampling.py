@@ -17,6 +17,7 @@ from bark_onnx.sampling.sampling import probabilities, random_stream, sample
 from bark_onnx.stages.coarse import CoarseSequence, coarse_windows
 from bark_onnx.stages.fine import FineSequence, fine_codes
 from bark_onnx.stages.semantic import SemanticSequence, semantic_tokens
+from borders import near_a_border
 
 Floats = NDArray[np.float64]
 
@@ -46,12 +47,6 @@ def suno_probabilities(logits: Floats, temperature: float, top_k: int | None, to
         kept = {token: logit for token, logit in kept.items() if logit >= smallest}
     weights = {token: np.exp((logit - logits.max()) / temperature) for token, logit in kept.items()}
     return np.array([weights.get(token, 0.0) / sum(weights.values()) for token in range(len(logits))])
-
-
-def near_a_border(logits: Floats, top_p: float) -> bool:
-    """Whether rounding decides which token crosses `top_p`."""
-    mass = np.sort(np.exp(logits - logits.max()))[::-1].cumsum()
-    return bool((np.abs(mass / mass[-1] - top_p) < 1e-9).any())
 
 
 def frequencies(logits: Floats, temperature: float, draws: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from bark_onnx import Bark, GenerationOptions, Request
-from bark_onnx import engine as engine_module
+from bark_onnx.engine import engine as engine_module
 from bark_onnx.graphs.models import FineModel
 from bark_onnx.sampling.sampling import random_stream
 from bark_onnx.stages.coarse import CoarseSequence
