@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from .arrays import IntArray, Waveform, check_tokens
-from .checks import tuning
 from .engine.engine import Engine, SpeechStream
 from .engine.job import BatchError, Request
 from .engine.speech import Speech
@@ -84,7 +83,7 @@ class Bark:
                 package and is not Suno's Bark.
             device: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or another execution provider of ONNX Runtime's by its
                 name, such as `openvino`; `auto` is CUDA for a bundle that runs on it, where that loads, else the CPU.
-            threads: threads of one graph run on the CPU; None is what `bark-onnx tune` found, or ONNX Runtime's choice.
+            threads: threads of one graph run on the CPU; None is ONNX Runtime's choice.
             provider_options: the execution provider's own options, in ONNX Runtime's words.
             low_memory: load each network when its stage begins, and let go of it afterwards: the memory of one, for the
                 time of loading all in every utterance. Streams, batches and long texts need all of them at once.
@@ -96,8 +95,6 @@ class Bark:
         # The static layout's attention has CUDA kernels for 16 bits only, and 8-bit activations are slow to make there.
         for_gpu = precision in GPU_PRECISIONS or (precision == "fp32" and layout == "portable")
         chosen = Device.choose(device, threads, auto_gpu=for_gpu, options=provider_options)
-        if chosen.name == "cpu" and threads is None:
-            chosen = replace(chosen, tuned=tuning.load(opened))
         if chosen.name == "tensorrt" and layout != "portable":
             raise DeviceError("TensorRT runs standard operators only: export the bundle with --layout portable")
         if chosen.memory == "cuda" and not for_gpu:

@@ -181,7 +181,7 @@ def assert_silent_but_for_warnings(result: Result) -> None:
     ("script", "fragment"),
     [
         ("cat > /dev/null; exit 3", "aplay failed with status 3: give -o FILE"),
-        ("head -c 50 > /dev/null", "aplay went away before the end: give -o FILE"),
+        ("head -c 50 > /dev/null", "aplay ended before the audio did: give -o FILE"),
         ("exec 0<&-; exit 4", "aplay "),
         ("kill -9 $$", "aplay "),
     ],
@@ -191,7 +191,7 @@ def test_a_player_that_fails_is_a_line(say: list[str], tmp_path: Path, script: s
 
 
 def test_without_a_player_it_says_what_to_do(say: list[str], tmp_path: Path) -> None:
-    assert_fails(with_players(tmp_path, {}, *say), "there is no player (ffplay, aplay, play)", "-o FILE")
+    assert_fails(with_players(tmp_path, {}, *say), "no player found (ffplay, aplay, play)", "-o FILE")
     (tmp_path / "aplay").write_bytes(b"\x7fELF no program")
     (tmp_path / "aplay").chmod(0o755)
     assert_fails(run(*say, command=["env", f"PATH={tmp_path}", *COMMAND]), "aplay", "Exec format error")

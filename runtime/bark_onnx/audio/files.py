@@ -126,10 +126,9 @@ class AudioWriter:
                 raise
             raise BarkError(f"cannot write {self._name}: {reason(error)}") from None
         except soundfile.SoundFileError as error:  # its text is "System error", whatever the cause
-            raise BarkError(
-                f"cannot write {self._name}: {reason(error)} (libsndfile {soundfile.__libsndfile_version__}, {self._format})"
-                + ("; is the disk full?" if at_path else "")
-            ) from None
+            library = f"libsndfile {soundfile.__libsndfile_version__}, {self._format}"
+            advice = "; is the disk full?" if at_path else ""
+            raise BarkError(f"cannot write {self._name}: {reason(error)} ({library}){advice}") from None
 
 
 def encode(waveform: Waveform, sample_rate: int, audio_format: str = "WAV") -> bytes:

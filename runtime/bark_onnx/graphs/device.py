@@ -1,7 +1,7 @@
 """Where graphs run: which execution provider, with which options. The one place where a provider is chosen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,7 +31,6 @@ class Device:
         threads: of one graph run on the CPU; None leaves the number to ONNX Runtime.
         index: which of several GPUs.
         options: the provider's own options, in its own words; they go before ours.
-        tuned: threads of single stages, which go before `threads`.
         resident: sample on the device, so that tokens stay there; else on the host.
         one_arena: sessions that stay loaded share an arena on the CPU; one that goes takes its own with it.
     """
@@ -40,7 +39,6 @@ class Device:
     threads: int | None = None
     index: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
-    tuned: Mapping[str, int] = field(default_factory=dict)
     resident: bool = False
     one_arena: bool = True
 
@@ -78,10 +76,6 @@ class Device:
                 "check the GPU's driver and the CUDA and cuDNN libraries, or use device 'cpu'"
             )
         return cls(base, threads, index, dict(options or {}), resident=provider in (CUDA, TENSORRT))
-
-    def at(self, stage: str) -> "Device":
-        """The same, as it was tuned for a stage."""
-        return replace(self, threads=self.tuned.get(stage, self.threads))
 
     @property
     def provider(self) -> str:

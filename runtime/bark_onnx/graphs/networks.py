@@ -39,7 +39,7 @@ def open_causal(bundle: Bundle, stage: CausalStage, device: Device) -> CausalDec
     }[stage]
     engines = engine_directory(bundle, stage) if device.name == "tensorrt" else None
     steps = bundle.step_graphs(stage)
-    arguments = (bundle.graph(stage), size, choices, precision.kv_cache, device.at(stage), steps, engines)
+    arguments = (bundle.graph(stage), size, choices, precision.kv_cache, device, steps, engines)
     if not device.resident:
         return CausalDecoder(*arguments)
     samplers = bundle.sampler(stage), bundle.sampler(stage, ranked=True)
@@ -53,10 +53,10 @@ def open_fine(bundle: Bundle, device: Device) -> FineModel:
         half = bundle.manifest.precisions.fine.weights == "fp16"
         engines = engine_directory(bundle, "fine")
         profile = fine_profile(FINE_INPUTS[0], space.fine_window, space.fine_codebooks, half=half, engines=engines)
-    arguments = (bundle.graph("fine"), space.fine_codebooks, space.codebook_size, device.at("fine"), profile)
+    arguments = (bundle.graph("fine"), space.fine_codebooks, space.codebook_size, device, profile)
     return ResidentFine(bundle.sampler("fine"), *arguments) if device.resident else FineModel(*arguments)
 
 
 def open_codec(bundle: Bundle, device: Device) -> CodecDecoder:
     """The codec of a bundle. TensorRT leaves it to CUDA: its chunks have all lengths."""
-    return CodecDecoder(bundle.graph("codec"), bundle.manifest.sizes.codec, device.at("codec"))
+    return CodecDecoder(bundle.graph("codec"), bundle.manifest.sizes.codec, device)
