@@ -151,7 +151,7 @@ def _create(target: Path, suffix: str, *, directory: bool, private: bool) -> tup
                 path.mkdir(0o700 if private else 0o777)
             else:
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600 if private else 0o666))
-        except BaseException:
+        except OSError:  # after KeyboardInterrupt it may exist
             del _unfinished[path]
             raise
         lock = _lock(path, wait=True)

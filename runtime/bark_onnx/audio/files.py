@@ -95,7 +95,10 @@ class AudioWriter:
         import soundfile  # not at the top: whoever only wants the samples need not load libsndfile
 
         held = np.empty(0, np.float32)
-        with soundfile.SoundFile(file, "w", self._sample_rate, channels=1, format=self._format) as opened:
+        with (
+            _system_errors(file),
+            soundfile.SoundFile(file, "w", self._sample_rate, channels=1, format=self._format) as opened,
+        ):
 
             def write(waveform: Waveform) -> None:
                 nonlocal held
@@ -103,7 +106,8 @@ class AudioWriter:
                     raise BarkError(f"cannot write {self._name}: a WAV file cannot be this long; use .flac")
                 held = np.concatenate([held, np.asarray(waveform, np.float32)])
                 blocks = len(held) // _BLOCK * _BLOCK
-                _write_blocks(opened, held[:blocks])
+                with _system_errors(file):
+                    _write_blocks(opened, held[:blocks])
                 held = held[blocks:].copy()
 
             yield write
@@ -125,10 +129,9 @@ class AudioWriter:
             if not at_path:
                 raise
             raise BarkError(f"cannot write {self._name}: {reason(error)}") from None
-        except soundfile.SoundFileError as error:  # its text is "System error", whatever the cause
+        except soundfile.SoundFileError as error:
             library = f"libsndfile {soundfile.__libsndfile_version__}, {self._format}"
-            advice = "; is the disk full?" if at_path else ""
-            raise BarkError(f"cannot write {self._name}: {reason(error)} ({library}){advice}") from None
+            raise BarkError(f"cannot write {self._name}: {reason(error)} ({library})") from None
 
 
 def encode(waveform: Waveform, sample_rate: int, audio_format: str = "WAV") -> bytes:
@@ -190,6 +193,23 @@ def wav_header(sample_rate: int) -> bytes:
 def pcm(waveform: Waveform) -> bytes:
     """[n] samples as little-endian signed 16-bit: clipped, rounded to nearest; NaN becomes silence."""
     return _int16(waveform).astype("<i2").tobytes()
+
+
+@contextmanager
+def _system_errors(file: Path | BinaryIO) -> Iterator[None]:
+    """Find out why libsndfile could not write to a path: it says "System error", whether the disk is full or broken.
+
+    Raises the OSError that writing to the end of the file raises; else libsndfile's own error.
+    """
+    import soundfile
+
+    try:
+        yield
+    except soundfile.SoundFileError:
+        if isinstance(file, Path):
+            with file.open("ab", buffering=0) as end:
+                end.write(bytes(_BLOCK))
+        raise
 
 
 def _write_blocks(file: Any, waveform: Waveform) -> None:
