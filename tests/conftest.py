@@ -22,8 +22,8 @@ REAL_VOICES = Path(__file__).parents[2] / "shared" / "voices"  # beside the chec
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_cache_of_the_user_s(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What `tune` has found here, say, must not decide how tests run."""
+def no_user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither read nor write the user's cache directory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BARK_ONNX_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -8,9 +8,9 @@ from pathlib import Path
 Argument = str | bytes | Path
 Result = subprocess.CompletedProcess[bytes]
 
-COMMAND = [sys.executable, "-m", "bark_onnx.command.cli"]
+COMMAND = [sys.executable, "-m", "bark_onnx"]
 SAY = ["say", "hello", "--device", "cpu", "--seed", "7", "--max-seconds", "0.3"]
-COMMANDS = ["bench", "export", "info", "say", "tune", "verify", "voices"]
+COMMANDS = ["bench", "export", "info", "say", "verify", "voices"]
 
 
 def run(*arguments: Argument, stdin: bytes = b"", cwd: Path | None = None, command: Sequence[str] = COMMAND) -> Result:

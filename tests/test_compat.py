@@ -171,9 +171,15 @@ def test_generate_audio_is_generate(loaded: Bark, temperature: float) -> None:
 
 def test_text_to_semantic_takes_its_temperature(loaded: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(loaded, "semantic", lambda *arguments: seen.append(arguments) or np.zeros(3, np.int64))
+
+    def semantic(text: str, **arguments: Any) -> Any:
+        seen.append((text, arguments))
+        return np.zeros(3, np.int64)
+
+    monkeypatch.setattr(loaded, "semantic", semantic)
     compat.text_to_semantic("Hello", NAME, 0.4, True, seed=3)
-    assert seen == [("Hello", NAME, GenerationOptions(text_temperature=0.4), 3)]
+    options = GenerationOptions(text_temperature=0.4)
+    assert seen == [("Hello", {"voice": NAME, "options": options, "seed": 3})]
 
 
 def test_output_full_is_a_history_prompt(loaded: Bark, tmp_path: Path) -> None:
@@ -200,7 +206,7 @@ def test_output_full_is_a_history_prompt(loaded: Bark, tmp_path: Path) -> None:
 
 def test_generate_audio_with_output_full(loaded: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
     semantic = np.random.default_rng(0).integers(0, 10_000, 20)
-    monkeypatch.setattr(loaded, "semantic", lambda *_: semantic)
+    monkeypatch.setattr(loaded, "semantic", lambda *_, **__: semantic)
     full, waveform = compat.generate_audio("Hello", output_full=True, silent=True, seed=7)
     assert isinstance(full, dict)
     assert full["semantic_prompt"] is semantic

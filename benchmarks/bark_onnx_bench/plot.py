@@ -6,7 +6,7 @@ matplotlib is imported only here, and only when a figure is asked for.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bark_onnx.errors import BarkError
+from bark_onnx.errors import BarkError, how_to_install
 
 from .report import Report, Rows
 
@@ -21,7 +21,7 @@ def check_matplotlib() -> None:
     try:
         import matplotlib.backends.backend_agg  # noqa: F401
     except ImportError:
-        raise BarkError("--plot needs matplotlib: pip install 'bark-onnx[bench]'") from None
+        raise BarkError(f"--plot needs matplotlib: {how_to_install('bench')}") from None
 
 
 def draw(report: Report, path: Path) -> None:

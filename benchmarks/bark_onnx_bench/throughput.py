@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from bark_onnx.errors import BarkError
+from bark_onnx.errors import BarkError, how_to_install
 
 from .floors import ARITHMETIC, Limits, layer_matrices
 from .machine import read_bandwidth
@@ -42,7 +42,7 @@ def _product(form: str, inputs: int, outputs: int) -> bytes:
         import onnx
         from onnx import helper, numpy_helper
     except ImportError:
-        raise BarkError("floors need the package onnx: pip install 'bark-onnx[bench]'") from None
+        raise BarkError(f"floors need the package onnx: {how_to_install('bench')}") from None
     rng = np.random.default_rng(1)
     constants: dict[str, Any] = {}
     if form == "int8":

@@ -2,8 +2,6 @@
 
 import json
 import math
-import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from bark_onnx.checks.compare import check_graphs, table
 from bark_onnx.checks.excerpts import find_voices
 from bark_onnx.checks.quality import FIGURES, HEADER, TOKENS, check_same_model, measure
 from bark_onnx.command.group import bundle_argument, check_writable
-from bark_onnx.errors import BarkError
+from bark_onnx.errors import BarkError, how_to_install
 from bark_onnx.files import replacing
 from bark_onnx.graphs.device import Device
 from bark_onnx.model.bundle import KV_LAYOUTS, PRECISIONS, Bundle
@@ -34,7 +32,7 @@ def _open_checkpoint(name: str, codec: Path | None, model_size: Any) -> Any:
     try:
         from .checkpoint import open_checkpoint
     except ImportError as error:
-        raise BarkError(f"reading a checkpoint needs {error.name}: pip install 'bark-onnx[export]'") from None
+        raise BarkError(f"reading a checkpoint needs {error.name}: {how_to_install('export')}") from None
     return open_checkpoint(name, codec=codec, model_size=model_size)
 
 
@@ -60,9 +58,6 @@ def export(
     opened = _open_checkpoint(checkpoint, codec, model_size)
     from .convert import ExportOptions, export_bundle
 
-    for name in ("SIGTERM", "SIGHUP"):  # end as on Ctrl-C: through the cleaning up
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: sys.exit(1))
     options = ExportOptions(precision, layout, tokenizer, voices, verify=not no_verify, force=force)
     export_bundle(opened, out, options, (lambda line: None) if quiet else click.echo)
     if not quiet:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 
 import numpy as np
 import onnx
@@ -16,6 +16,7 @@ from torch import Tensor
 from bark_onnx.arrays import FloatArray, IntArray
 from bark_onnx.checks.compare import CPU, GraphError, compare
 from bark_onnx.errors import BarkError
+from bark_onnx.files import temporary_directory
 from bark_onnx.graphs.networks import Networks
 from bark_onnx.model.bundle import STAGES, Bundle, graph_file
 from bark_onnx.model.sizes import TransformerSize
@@ -100,11 +101,11 @@ def verify_stage(checkpoint: Checkpoint, bundle: Bundle, stage: str) -> GraphErr
         reference = TorchFine(module)
     else:
         reference = TorchCodec(module)
-    with TemporaryDirectory() if manifest.precision == "bf16" else nullcontext() as scratch:
-        runnable = bundle if scratch is None else _widened(bundle, stage, Path(scratch))
-        return compare(
-            stage, reference, Networks(runnable, CPU).network(stage), manifest.vocabulary, manifest.precision
-        )
+    scratch = Path(gettempdir()) / "verify"
+    with temporary_directory(scratch) if manifest.precision == "bf16" else nullcontext() as directory:
+        runnable = bundle if directory is None else _widened(bundle, stage, directory)
+        candidate = Networks(runnable, CPU).network(stage)
+        return compare(stage, reference, candidate, manifest.vocabulary, manifest.precision)
 
 
 def _widened(bundle: Bundle, stage: str, directory: Path) -> Bundle:

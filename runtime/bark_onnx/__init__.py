@@ -7,24 +7,9 @@ speech = bark.generate("Hello [laughs]", voice="v2/en_speaker_6", seed=7)
 speech.save("hello.wav")
 """
 
-import sys
-from importlib.metadata import version
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
-try:
-    import onnxruntime as _  # noqa: F401  two distributions own this module, so that neither is a plain requirement
-except ImportError:
-    _MISSING = "bark-onnx needs ONNX Runtime: pip install 'bark-onnx[cpu]', or 'bark-onnx[gpu]' for NVIDIA GPUs"
-    if Path(sys.argv[0]).stem == "bark-onnx":  # the command, which says what is wrong in one line
-        sys.exit(f"Error: {_MISSING}")
-    raise ImportError(_MISSING) from None
-
-from .engine.engine import Engine
-from .engine.job import BatchError, Job, JobState, Request
-from .engine.speech import Speech
-from .engine.speech_stream import SpeechStream
-from .engine.stream import AudioChunk, StreamOptions
-from .engine.worker import Task, Worker
 from .errors import (
     BarkError,
     BarkWarning,
@@ -32,19 +17,39 @@ from .errors import (
     DeadlineExceeded,
     DeviceError,
     JobCancelled,
+    MissingOnnxRuntimeError,
     NothingSaid,
     QueueFull,
     VoiceError,
     WorkerError,
 )
-from .long.guards import Guards, Problem
-from .long.journal import Journal
-from .long.narration import NarrationOptions, SpokenPassage
-from .model.vocabulary import Vocabulary
-from .model.voice import VoicePreset
-from .pipeline import Bark
-from .progress import Progress
-from .stages.options import GenerationOptions
+
+try:
+    from .engine.engine import Engine
+    from .engine.job import BatchError, Job, JobState, Request
+    from .engine.speech import Speech
+    from .engine.speech_stream import SpeechStream
+    from .engine.stream import AudioChunk, StreamOptions
+    from .engine.worker import Task, Worker
+    from .long.guards import Guards, Problem
+    from .long.journal import Journal
+    from .long.narration import NarrationOptions, SpokenPassage
+    from .model.vocabulary import Vocabulary
+    from .model.voice import VoicePreset
+    from .pipeline import Bark
+    from .progress import Progress
+    from .stages.options import GenerationOptions
+except MissingOnnxRuntimeError as error:
+    # Whoever asks for one of these names gets the error. The package itself can be imported, so that the command can
+    # say what is missing in one line. Type checkers must not think that the package has any name whatsoever.
+    if not TYPE_CHECKING:
+        _missing = str(error)
+
+        def __getattr__(name: str) -> None:
+            if name in __all__:
+                raise MissingOnnxRuntimeError(_missing)
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "AudioChunk",
@@ -62,6 +67,7 @@ __all__ = [
     "JobCancelled",
     "JobState",
     "Journal",
+    "MissingOnnxRuntimeError",
     "NarrationOptions",
     "NothingSaid",
     "Problem",
@@ -81,4 +87,7 @@ __all__ = [
     "__version__",
 ]
 
-__version__ = version("bark-onnx")
+try:
+    __version__ = version("bark-onnx")
+except PackageNotFoundError:  # a frozen application may not carry the package's metadata
+    __version__ = "unknown"

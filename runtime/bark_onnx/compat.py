@@ -1,19 +1,26 @@
-"""suno-ai/bark's names on this runtime: change the import line and a program moves over.
+"""suno-ai/bark's functions on this runtime: change the import line, and a program written for Bark works.
 
     from bark_onnx.compat import SAMPLE_RATE, generate_audio, preload_models
 
-The bundle is `preload_models(bundle=...)`, or the environment variable BARK_ONNX_BUNDLE. Arguments that choose a device
-or a model size by stage are accepted; the bundle decides the size, and one `*_use_gpu=False` keeps everything on the
-CPU. Differences from the reference: the temperature 0 is argmax, and `seed` is an argument everywhere.
+Say which bundle to use with `preload_models(bundle=...)` or with the environment variable BARK_ONNX_BUNDLE. Without
+either it is nano, a small demonstration voice, and a warning says so.
+
+Differences from the reference:
+
+- A bundle has one model size, so the `*_use_small` arguments have no effect.
+- One `*_use_gpu=False` keeps all networks on the CPU.
+- A temperature of 0 takes the most probable token.
+- Every function that samples has the argument `seed`.
 """
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from .arrays import IntArray, Waveform
-from .errors import VoiceError
+from .errors import BarkWarning, VoiceError
 from .model.vocabulary import Vocabulary
 from .model.voice import Voice, VoicePreset
 from .pipeline import Bark
@@ -23,7 +30,13 @@ HistoryPrompt: TypeAlias = Mapping[str, Any] | str | Path | None
 
 SAMPLE_RATE = Vocabulary().sample_rate
 
+# The reference keeps its models in module globals too: its functions have no argument for them.
 _loaded: Bark | None = None
+
+_NANO = (
+    "no bundle was given, so this is nano, a small demonstration voice and not Suno's Bark: "
+    "set BARK_ONNX_BUNDLE, or call preload_models(bundle=...), with a directory that `bark-onnx export` made"
+)
 
 
 def preload_models(
@@ -38,11 +51,13 @@ def preload_models(
     *,
     bundle: str | Path | None = None,
 ) -> None:
-    """Load the bundle; generation does it too when it has not been done."""
+    """Load the bundle, unless it is loaded already. The other functions call this themselves if nobody else did."""
     global _loaded
     if _loaded is None or force_reload or bundle is not None:
         gpu = text_use_gpu and coarse_use_gpu and fine_use_gpu and codec_use_gpu
-        directory = bundle or os.environ.get("BARK_ONNX_BUNDLE")
+        directory = bundle or os.environ.get("BARK_ONNX_BUNDLE") or None
+        if directory is None and _loaded is None:
+            warnings.warn(_NANO, BarkWarning, stacklevel=2)
         _loaded = Bark.load(directory, device="auto" if gpu else "cpu")
 
 
@@ -56,7 +71,10 @@ def generate_audio(
     *,
     seed: int | None = None,
 ) -> Waveform | tuple[dict[str, IntArray], Waveform]:
-    """Text -> waveform [n] at SAMPLE_RATE; with `output_full` the tokens too, usable as a history prompt."""
+    """Turn text into a waveform [n] at SAMPLE_RATE; with `output_full`, return (tokens, waveform).
+
+    The tokens can be given as a history prompt.
+    """
     semantic = text_to_semantic(text, history_prompt, text_temp, silent, seed=seed)
     return semantic_to_waveform(semantic, history_prompt, waveform_temp, silent, output_full, seed=seed)
 
@@ -64,7 +82,7 @@ def generate_audio(
 def text_to_semantic(
     text: str, history_prompt: HistoryPrompt = None, temp: float = 0.7, silent: bool = False, *, seed: int | None = None
 ) -> IntArray:
-    """Text -> semantic tokens [S]."""
+    """Turn text into semantic tokens [S]."""
     return generate_text_semantic(text, history_prompt, temp, silent=silent, seed=seed)
 
 
@@ -77,7 +95,7 @@ def semantic_to_waveform(
     *,
     seed: int | None = None,
 ) -> Waveform | tuple[dict[str, IntArray], Waveform]:
-    """Semantic tokens [S] -> waveform [n]; with `output_full` the tokens too."""
+    """Turn semantic tokens [S] into a waveform [n]; with `output_full`, return (tokens, waveform)."""
     coarse = generate_coarse(semantic_tokens, history_prompt, temp, silent=silent, seed=seed)
     fine = generate_fine(coarse, history_prompt, temp=0.5, seed=seed)
     audio = codec_decode(fine)
@@ -87,7 +105,7 @@ def semantic_to_waveform(
 
 
 def save_as_prompt(filepath: str, full_generation: Mapping[str, Any]) -> None:
-    """Write what `output_full` returned as a voice preset (.npz)."""
+    """Save the tokens that `output_full` returned as a voice preset (.npz)."""
     VoicePreset.from_prompt(full_generation).save(filepath)
 
 
@@ -105,7 +123,10 @@ def generate_text_semantic(
     *,
     seed: int | None = None,
 ) -> IntArray:
-    """Text -> semantic tokens [S]. The KV cache is used whatever `use_kv_caching` says: it changes only the speed."""
+    """Turn text into semantic tokens [S].
+
+    `use_kv_caching` has no effect: the KV cache is always used, and changes nothing but the speed.
+    """
     options = GenerationOptions(
         text_temperature=temp,
         top_k=top_k,
@@ -130,7 +151,7 @@ def generate_coarse(
     *,
     seed: int | None = None,
 ) -> IntArray:
-    """Semantic tokens [S] -> coarse codes [2, T]."""
+    """Turn semantic tokens [S] into coarse codes [2, T]."""
     options = GenerationOptions(
         coarse_temperature=temp,
         top_k=top_k,
@@ -149,13 +170,13 @@ def generate_fine(
     *,
     seed: int | None = None,
 ) -> IntArray:
-    """Coarse codes [n, T] -> fine codes [8, T]. A temperature of None is argmax, as in the reference."""
+    """Turn coarse codes [n, T] into fine codes [8, T]. The temperature None is argmax, as in the reference."""
     options = GenerationOptions(fine_temperature=0 if temp is None else temp)
     return _bark(silent).fine(x_coarse_gen, voice=_voice(history_prompt), options=options, seed=seed)
 
 
 def codec_decode(fine_tokens: IntArray) -> Waveform:
-    """Fine codes [8, T] -> waveform [n]."""
+    """Turn fine codes [8, T] into a waveform [n]."""
     return _bark(silent=True).decode(fine_tokens)
 
 
@@ -172,4 +193,4 @@ def _voice(history_prompt: HistoryPrompt) -> Voice | None:
         return VoicePreset.from_prompt(history_prompt)
     if history_prompt is None or isinstance(history_prompt, (str, Path)):
         return history_prompt
-    raise VoiceError(f"a history prompt is a name, a path or a dictionary, not {type(history_prompt).__name__}")
+    raise VoiceError(f"a history prompt must be a name, a path or a dictionary, not {type(history_prompt).__name__}")

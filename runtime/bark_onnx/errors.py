@@ -55,8 +55,17 @@ class WorkerError(BarkError):
     """A worker that does no more work: it was closed, or its thread has died."""
 
 
+class MissingOnnxRuntimeError(BarkError, ImportError):
+    """ONNX Runtime is not installed. Two distributions provide it, so it is not a plain requirement of bark-onnx."""
+
+
 class BarkWarning(UserWarning):
     """Something that works, but not as the caller may expect: text that is cut, a voice whose lengths do not fit."""
+
+
+def how_to_install(extra: str) -> str:
+    """What to run to install an extra of bark-onnx, which is not in a package index."""
+    return f"in a checkout of bark-onnx, run pip install '.[{extra}]'"
 
 
 def one_line(text: str) -> str:

@@ -23,7 +23,7 @@ from run_command import COMMAND, Argument, Result, assert_fails, assert_silent, 
 TEXT = "Hello world, the dog is music"
 OPTIONS = GenerationOptions(text_temperature=3, min_eos_p=None)  # it rambles, and ends late
 RAMBLING = ["--text-temperature", "3", "--min-eos-p", "0", "--device", "cpu", "--threads", "2"]
-HEADER = wav_header(24_000, None)
+HEADER = wav_header(24_000)
 MIB = 1 << 20
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs pipes and programs as POSIX has them")
@@ -183,7 +183,7 @@ def assert_silent_but_for_warnings(result: Result) -> None:
     ("script", "fragment"),
     [
         ("cat > /dev/null; exit 3", "aplay failed with status 3: give -o FILE"),
-        ("head -c 50 > /dev/null", "aplay went away before the end: give -o FILE"),
+        ("head -c 50 > /dev/null", "aplay ended before the audio did: give -o FILE"),
         ("exec 0<&-; exit 4", "aplay "),
         ("kill -9 $$", "aplay "),
     ],
@@ -193,7 +193,7 @@ def test_a_player_that_fails_is_a_line(say: list[str], tmp_path: Path, script: s
 
 
 def test_without_a_player_it_says_what_to_do(say: list[str], tmp_path: Path) -> None:
-    assert_fails(with_players(tmp_path, {}, *say), "there is no player (ffplay, aplay, play)", "-o FILE")
+    assert_fails(with_players(tmp_path, {}, *say), "no player found (ffplay, aplay, play)", "-o FILE")
     (tmp_path / "aplay").write_bytes(b"\x7fELF no program")
     (tmp_path / "aplay").chmod(0o755)
     assert_fails(run(*say, command=["env", f"PATH={tmp_path}", *COMMAND]), "aplay", "Exec format error")

@@ -190,7 +190,7 @@ def test_where_no_journal_can_be_is_told(tiny: Bark, tmp_path: Path) -> None:
 
 def test_removing_takes_what_is_the_journals(journal: Path) -> None:
     """What a killed process was writing too."""
-    for name in (".00001-ab_cdef1.npz", ".plan-ab_cdef1.json", "100000.npz"):
+    for name in (".00001-bark-onnx-0123456789abcdef.npz", ".plan-bark-onnx-0123456789abcdef.json", "100000.npz"):
         (journal / name).write_bytes(b"half")
     Journal.remove(journal)
     assert not journal.exists()
@@ -210,7 +210,7 @@ def test_a_job_that_was_killed_before_its_plan_was_written_begins(
 ) -> None:
     directory = tmp_path / "journal"
     directory.mkdir()
-    (directory / ".plan-ab_cdef1.json").write_text('{"form')
+    (directory / ".plan-bark-onnx-0123456789abcdef.json").write_text('{"form')
     assert_same(narrate(tiny, directory), finished[1])
     Journal.remove(directory)
     assert not directory.exists()

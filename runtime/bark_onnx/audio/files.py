@@ -1,160 +1,215 @@
-"""Writing waveforms: files by their suffix, whole or as they grow; WAV and PCM bytes for a pipe.
+"""Writing waveforms: audio files and bytes in the format of a suffix, and 16-bit samples as a stream.
 
 Where samples have 16 bits (WAV, FLAC, PCM) they are the same everywhere: full scale is 32768, rounded to nearest.
 """
 
 import io
 import struct
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, BinaryIO, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Waveform
 from ..errors import BarkError, reason
-from ..files import replacing
+from ..files import plain_file, replacing
 from .levels import finite
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}  # by suffix, libsndfile's names
 
-# Samples handed to libsndfile at a time: its Vorbis encoder overflows the stack on minutes at once, and what a lossy
-# encoder makes depends on where the blocks end, so a file does not depend on who wrote it in which pieces.
+# Samples passed to libsndfile at a time. Its Vorbis encoder overflows the stack when it gets minutes at once, and what
+# a lossy encoder writes depends on the blocks: with fixed blocks, a file does not depend on the pieces it came in.
 _BLOCK = 1 << 14
-_UNKNOWN = 0xFFFF_FFFF  # what ffmpeg writes to a pipe as a size; it and sox read such a stream to its end
+_MOST_WAV_SAMPLES = (2**32 - 1 - 36) // 2  # a WAV file has 32-bit sizes: 24.8 hours at 24 kHz
+_UNKNOWN = 0xFFFF_FFFF  # the size that ffmpeg writes to a pipe; ffmpeg and sox read such a stream to its end
 
-
-def save_audio(path: str | Path, waveform: Waveform, sample_rate: int) -> None:
-    """Write a file, whole or not at all, in the format its suffix names (wav, flac, ogg, mp3). Raises BarkError.
-
-    Args:
-        waveform: [n] mono, full scale at 1; what is beyond is clipped.
-    """
-    path = Path(path)
-    content = encode(waveform, sample_rate, audio_format(path))
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        raise BarkError(f"cannot write {path}: {reason(error)}") from None
-
-
-def audio_format(path: Path) -> str:
-    """The format that a suffix stands for. Raises BarkError for a suffix that is none."""
-    if path.suffix.lower() not in FORMATS:
-        raise BarkError(f"{path}: no audio format for the suffix {path.suffix!r}; use {', '.join(FORMATS)}")
-    return FORMATS[path.suffix.lower()]
-
-
-def encode(waveform: Waveform, sample_rate: int, audio_format: str = "WAV") -> bytes:
-    """The bytes of an audio file: 16-bit where the format has samples of a width."""
-    import soundfile  # not at the top: who only wants the samples need not load libsndfile
-
-    content = io.BytesIO()
-    try:
-        with soundfile.SoundFile(content, "w", sample_rate, channels=1, format=audio_format) as file:
-            _write_blocks(file, waveform)
-    except soundfile.SoundFileError as error:
-        raise BarkError(f"libsndfile {soundfile.__libsndfile_version__} cannot write {audio_format}: {error}") from None
-    return content.getvalue()
-
-
-def pcm(waveform: Waveform) -> bytes:
-    """[n] samples as little-endian signed 16-bit: clipped, rounded to nearest; what is not a number is silence."""
-    return _int16(waveform).astype("<i2").tobytes()
-
-
-def wav_header(sample_rate: int, samples: int | None) -> bytes:
-    """The 44 bytes before `pcm` that make it a mono 16-bit WAV.
-
-    Args:
-        samples: how many follow; None: a stream that ends where it ends, for a pipe.
-
-    Raises BarkError for more samples than a WAV's sizes can say, which is 24.8 hours at 24 kHz.
-    """
-    data = _UNKNOWN if samples is None else 2 * samples
-    riff = _UNKNOWN if samples is None else 36 + data
-    if riff > _UNKNOWN:
-        raise BarkError(f"{samples} samples are too many for a WAV file")
-    return (
-        struct.pack("<4sI4s", b"RIFF", riff, b"WAVE")
-        + struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
-        + struct.pack("<4sI", b"data", data)
-    )
+Write: TypeAlias = Callable[[Waveform], None]
+"""Takes the next samples [n], float32, mono, full scale at 1."""
 
 
 class AudioWriter:
-    """An audio file that grows as it is written to, in flat memory; used in a `with` statement.
-
-    It is written under another name beside `path` and takes the name when the block ends well; after an exception
-    nothing is left, and a file that was there before stays. It holds what `save_audio` of everything at once would.
+    """Writes audio piece by piece, in flat memory. Use it in a `with` statement.
 
     Args:
-        path: its suffix names the format (wav, flac, ogg, mp3).
+        target: a path or an open binary file. A file at a path is written whole or not at all: it appears at the end of
+            the block, and after an exception the file that was there before stays. A path that is a pipe or a device
+            gets WAV as a stream. An open file must be able to seek, is written from its start, and is left open.
         sample_rate: in Hz.
+        audio_format: WAV, FLAC, OGG or MP3. None is the format of the path's suffix; WAV for an open file.
 
-    Raises BarkError for a suffix that is no format, at once, and wherever the file cannot be written.
+    Raises BarkError for an unknown suffix, at once, and for any failure to write.
     """
 
-    def __init__(self, path: str | Path, sample_rate: int) -> None:
-        self._path = Path(path)
+    def __init__(self, target: str | Path | BinaryIO, sample_rate: int, audio_format: str | None = None) -> None:
+        self._target = Path(target) if isinstance(target, str) else target
         self._sample_rate = sample_rate
-        self._format = audio_format(self._path)
-        self._open = ExitStack()
-        self._file: Any = None
-        self._held = np.empty(0, np.float32)  # the beginning of the next block
+        self._format = audio_format or (format_of(self._target) if isinstance(self._target, Path) else "WAV")
+        self._context: AbstractContextManager[Write]
+        self._write: Write | None = None
 
     def __enter__(self) -> Self:
-        import soundfile
-
-        with self._one_line(), ExitStack() as opening:
-            temporary = opening.enter_context(replacing(self._path))
-            self._file = opening.enter_context(
-                soundfile.SoundFile(temporary, "w", self._sample_rate, channels=1, format=self._format)
-            )
-            self._open = opening.pop_all()
+        self._context = self._opened()
+        with self._one_line():
+            self._write = self._context.__enter__()
         return self
 
     def write(self, waveform: Waveform) -> None:
-        """Append [n] samples, mono, full scale at 1; what is beyond is clipped. Raises BarkError."""
-        if self._file is None:
+        """Append [n] samples, mono, full scale at 1; samples beyond full scale are clipped. Raises BarkError."""
+        if self._write is None:
             raise ValueError("write to an AudioWriter outside of its with statement")
-        self._held = np.concatenate([self._held, np.asarray(waveform, np.float32)])
-        blocks = len(self._held) // _BLOCK * _BLOCK
         with self._one_line():
-            _write_blocks(self._file, self._held[:blocks])
-        self._held = self._held[blocks:].copy()
+            self._write(waveform)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         import soundfile
 
-        file, self._file = self._file, None
+        self._write = None
         if kind is None:
-            with self._one_line(), self._open:
-                _write_blocks(file, self._held)
+            with self._one_line():
+                self._context.__exit__(None, None, None)
         else:
-            with suppress(OSError, soundfile.SoundFileError):  # what went wrong first is what to tell
-                self._open.__exit__(kind, error, traceback)
+            with suppress(OSError, soundfile.SoundFileError):  # the first error is the one to report
+                self._context.__exit__(kind, error, traceback)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Write]:
+        if not isinstance(self._target, Path):
+            with self._encoder(self._target) as write:
+                yield write
+        elif plain_file(self._target) is None:
+            with self._target.open("wb") as file:
+                yield wav_stream(file, self._sample_rate)
+        else:
+            with replacing(self._target) as temporary, self._encoder(temporary) as write:
+                yield write
+
+    @contextmanager
+    def _encoder(self, file: Path | BinaryIO) -> Iterator[Write]:
+        """Open a file with libsndfile; samples are held back until there is a block of them."""
+        import soundfile  # not at the top: whoever only wants the samples need not load libsndfile
+
+        held = np.empty(0, np.float32)
+        with (
+            _system_errors(file),
+            soundfile.SoundFile(file, "w", self._sample_rate, channels=1, format=self._format) as opened,
+        ):
+
+            def write(waveform: Waveform) -> None:
+                nonlocal held
+                if self._format == "WAV" and opened.tell() + len(held) + len(waveform) > _MOST_WAV_SAMPLES:
+                    raise BarkError(f"cannot write {self._name}: a WAV file cannot be this long; use .flac")
+                held = np.concatenate([held, np.asarray(waveform, np.float32)])
+                blocks = len(held) // _BLOCK * _BLOCK
+                with _system_errors(file):
+                    _write_blocks(opened, held[:blocks])
+                held = held[blocks:].copy()
+
+            yield write
+            _write_blocks(opened, held)
+
+    @property
+    def _name(self) -> str:
+        return str(self._target if isinstance(self._target, Path) else self._format)
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
-        """What libsndfile and the file system raise, as BarkErrors."""
+        """Turn what libsndfile raises, and the file system for a path, into BarkErrors."""
         import soundfile
 
+        at_path = isinstance(self._target, Path)
         try:
             yield
         except OSError as error:
-            raise BarkError(f"cannot write {self._path}: {reason(error)}") from None
-        except soundfile.SoundFileError as error:  # "System error", whatever it was
-            raise BarkError(
-                f"cannot write {self._path}: {reason(error)} (libsndfile {soundfile.__libsndfile_version__}, "
-                f"{self._format}); is the disk full?"
-            ) from None
+            if not at_path:
+                raise
+            raise BarkError(f"cannot write {self._name}: {reason(error)}") from None
+        except soundfile.SoundFileError as error:
+            library = f"libsndfile {soundfile.__libsndfile_version__}, {self._format}"
+            raise BarkError(f"cannot write {self._name}: {reason(error)} ({library})") from None
+
+
+def encode(waveform: Waveform, sample_rate: int, audio_format: str = "WAV") -> bytes:
+    """Return the bytes of an audio file of [n] samples. Raises BarkError if libsndfile cannot write the format."""
+    content = io.BytesIO()
+    with AudioWriter(content, sample_rate, audio_format) as writer:
+        writer.write(waveform)
+    return content.getvalue()
+
+
+def format_of(path: Path) -> str:
+    """The format to write at a path, by its suffix. Raises BarkError.
+
+    A pipe or a device takes WAV, with or without the suffix, because the other formats need to seek.
+    """
+    try:
+        plain = plain_file(path) is not None
+    except OSError as error:
+        raise BarkError(f"cannot write {path}: {reason(error)}") from None
+    suffix = path.suffix.lower()
+    if not plain and suffix in ("", ".wav") and not path.is_dir():
+        return "WAV"
+    if suffix not in FORMATS:
+        raise BarkError(f"{path}: no audio format for the suffix {path.suffix!r}; use {', '.join(FORMATS)}")
+    if not plain and not path.is_dir():
+        raise BarkError(f"{path} is a pipe or a device, which takes WAV only, not {path.suffix}")
+    return FORMATS[suffix]
+
+
+def wav_stream(file: IO[bytes], sample_rate: int, *, header: bool = True) -> Write:
+    """Begin a stream of 16-bit samples, for a reader that plays it while it is made.
+
+    Args:
+        file: need not be able to seek.
+        header: write a WAV header now, without the number of samples, which nobody knows yet.
+
+    Returns the function that writes the next samples, and passes them on at once.
+    """
+    if header:
+        file.write(wav_header(sample_rate))
+        file.flush()
+
+    def write(waveform: Waveform) -> None:
+        file.write(pcm(waveform))
+        file.flush()
+
+    return write
+
+
+def wav_header(sample_rate: int) -> bytes:
+    """The 44 bytes that begin a WAV stream, mono and 16-bit, of unknown length."""
+    return (
+        struct.pack("<4sI4s", b"RIFF", _UNKNOWN, b"WAVE")
+        + struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+        + struct.pack("<4sI", b"data", _UNKNOWN)
+    )
+
+
+def pcm(waveform: Waveform) -> bytes:
+    """[n] samples as little-endian signed 16-bit: clipped, rounded to nearest; NaN becomes silence."""
+    return _int16(waveform).astype("<i2").tobytes()
+
+
+@contextmanager
+def _system_errors(file: Path | BinaryIO) -> Iterator[None]:
+    """Find out why libsndfile could not write to a path: it says "System error", whether the disk is full or broken.
+
+    Raises the OSError that writing to the end of the file raises; else libsndfile's own error.
+    """
+    import soundfile
+
+    try:
+        yield
+    except soundfile.SoundFileError:
+        if isinstance(file, Path):
+            with file.open("ab", buffering=0) as end:
+                end.write(bytes(_BLOCK))
+        raise
 
 
 def _write_blocks(file: Any, waveform: Waveform) -> None:

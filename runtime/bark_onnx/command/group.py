@@ -1,4 +1,4 @@
-"""What the commands share: the group with its one-line errors, and options that mean the same everywhere."""
+"""What the commands share: a group that reports errors in one line, and options with the same meaning everywhere."""
 
 import os
 import sys
@@ -11,15 +11,16 @@ from typing import Any, TypeVar
 import click
 
 from ..errors import BarkError, one_line
+from ..files import plain_file
 from ..model.bundle import EMBEDDED
 
-COMMANDS = "bark_onnx.commands"  # entry points of the packages that import this one, so that it imports none of them
+COMMANDS = "bark_onnx.commands"  # entry points by which other packages add commands, so that none is imported here
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Commands(click.Group):
-    """The group, with its errors as one line and with the commands of the other packages."""
+    """A group of commands that reports errors in one line, and includes the commands of other packages."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *entry_points(group=COMMANDS).names})
@@ -37,41 +38,44 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # The reader has gone away: say nothing, neither now nor when Python flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader of standard output has ended, as `head` does. Python would report it again when it flushes.
+            if sys.stdout is not None:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(1)
         except BarkError as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:
-            raise click.ClickException(f"{error.filename or 'system'}: {error.strerror or error}") from None
+            raise click.ClickException(one_line(f"{error.filename or 'system'}: {error.strerror or error}")) from None
 
 
 def bundle_argument(command: F) -> F:
-    """[BUNDLE], for every command that has no other use of the place."""
+    """Add [BUNDLE], a directory; by default the bundle that comes with the package."""
     return click.argument("bundle", type=click.Path(path_type=Path), default=EMBEDDED)(command)
 
 
 def device_options(command: F) -> F:
-    """--device, --threads and --provider-option, for every command that runs graphs."""
+    """Add --device, --threads and --provider-option, for commands that run graphs."""
     command = click.option(
         "--device",
         default="auto",
         show_default=True,
-        help="auto, cpu, cuda, cuda:1, tensorrt, or another execution provider of ONNX Runtime's.",
+        help="Where to compute: auto, cpu, cuda, cuda:1, tensorrt, or another execution provider of ONNX Runtime.",
     )(command)
-    command = click.option("--threads", type=click.IntRange(1, 1024), help="Threads of one graph run.")(command)
+    command = click.option(
+        "--threads", type=click.IntRange(1, 1024), help="CPU threads to compute with.  [default: one for each core]"
+    )(command)
     return click.option(
         "--provider-option",
         "provider_options",
         multiple=True,
         metavar="KEY=VALUE",
         callback=_pairs,
-        help="An option of the execution provider's own; repeatable.",
+        help="An option for the execution provider, by ONNX Runtime's name; repeatable.",
     )(command)
 
 
 def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """KEY=VALUE, each."""
+    """Parse KEY=VALUE arguments."""
     pairs = dict(value.partition("=")[::2] for value in values)
     wrong = next((value for value in values if not value.partition("=")[0] or "=" not in value), None)
     if wrong is not None:
@@ -79,11 +83,19 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     return pairs
 
 
-def check_writable(path: Path, option: str, suffixes: list[str]) -> None:
-    """Find out before the work, rather than after it, that its result cannot be written."""
-    if path.suffix.lower() not in suffixes:
+def check_writable(path: Path, option: str, suffixes: list[str] | None = None) -> None:
+    """Refuse a path that cannot be written to, before the work whose result would be lost.
+
+    Args:
+        suffixes: the ones allowed; None for any.
+    """
+    if suffixes is not None and path.suffix.lower() not in suffixes:
         raise click.BadParameter(f"the suffix of {path} must be {' or '.join(suffixes)}", param_hint=option)
     if path.is_dir():
         raise click.BadParameter(f"{path} is a directory", param_hint=option)
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise click.BadParameter(f"{path.parent} is not a directory that you may write to", param_hint=option)
+    target = plain_file(path)
+    if target is None:
+        if not os.access(path, os.W_OK):
+            raise click.BadParameter(f"you may not write to {path}", param_hint=option)
+    elif not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise click.BadParameter(f"{target.parent} is not a directory that you may write to", param_hint=option)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..arrays import Waveform
-from ..audio.files import encode, save_audio
+from ..audio.files import AudioWriter, encode
 from ..model.voice import VoicePreset
 
 
@@ -43,7 +43,8 @@ class Speech:
 
         Raises BarkError.
         """
-        save_audio(path, self.waveform, self.sample_rate)
+        with AudioWriter(path, self.sample_rate) as writer:
+            writer.write(self.waveform)
 
     def __repr__(self) -> str:
         return f"<Speech of {self.duration:.2f} s, seed {self.seed}, RTF {self.real_time_factor:.2f}>"

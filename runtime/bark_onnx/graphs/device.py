@@ -1,13 +1,13 @@
 """The device that graphs run on: an execution provider and its options. The one place where a provider is chosen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
 
-from ..errors import DeviceError
+from ..errors import DeviceError, how_to_install
 from .tensorrt import EngineProfile
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -31,7 +31,6 @@ class Device:
         threads: threads of one graph run on the CPU; None leaves the number to ONNX Runtime.
         index: the number of the GPU.
         options: the provider's own options, by the provider's names; they override ours.
-        tuned: threads of single stages, which override `threads`.
         samples: whether tokens are sampled on the device, by the bundle's sampler graphs, or else on the host.
         one_arena: whether sessions share one memory arena on the CPU. A session with an arena of its own frees it
             when it is unloaded.
@@ -41,7 +40,6 @@ class Device:
     threads: int | None = None
     index: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
-    tuned: Mapping[str, int] = field(default_factory=dict)
     samples: bool = False
     one_arena: bool = True
 
@@ -68,9 +66,7 @@ class Device:
         base, index = _parse(name)
         provider = _PROVIDERS.get(base, base)
         if provider not in available:
-            advice = (
-                "install 'bark-onnx[gpu]' in place of 'bark-onnx[cpu]', or " if provider in (CUDA, TENSORRT) else ""
-            )
+            advice = f"{how_to_install('gpu')} without the extra cpu, or " if provider in (CUDA, TENSORRT) else ""
             raise DeviceError(
                 f"device {name!r} needs {provider}, which this ONNX Runtime ({ort.__version__}) does not have; "
                 f"{advice}use device 'cpu'"
@@ -81,10 +77,6 @@ class Device:
                 "check the GPU's driver and the CUDA and cuDNN libraries, or use device 'cpu'"
             )
         return cls(base, threads, index, dict(options or {}), samples=provider in (CUDA, TENSORRT))
-
-    def at(self, stage: str) -> "Device":
-        """The same device with the threads that were tuned for a stage."""
-        return replace(self, threads=self.tuned.get(stage, self.threads))
 
     @property
     def provider(self) -> str:

@@ -76,13 +76,13 @@ class Networks:
     def sampler(self, stage: CausalStage, *, top_k_top_p: bool) -> SamplerGraph:
         """The graph that samples a causal network's logits; only if `device.samples`."""
         part = TOP_K_TOP_P if top_k_top_p else SAMPLER
-        path, choices, device = self.bundle.graph(stage, part), self.vocabulary.choices(stage), self.device.at(stage)
+        path, choices, device = self.bundle.graph(stage, part), self.vocabulary.choices(stage), self.device
         return self._get(stage, part, lambda: SamplerGraph(path, choices, device, top_k_top_p=top_k_top_p))
 
     @property
     def fine_sampler(self) -> FineSamplerGraph:
         """The graph that samples the fine model's logits; only if `device.samples`."""
-        path, vocabulary, device = self.bundle.graph("fine", SAMPLER), self.vocabulary, self.device.at("fine")
+        path, vocabulary, device = self.bundle.graph("fine", SAMPLER), self.vocabulary, self.device
         codebooks, codebook_size = vocabulary.fine_codebooks, vocabulary.codebook_size
         return self._get("fine", SAMPLER, lambda: FineSamplerGraph(path, codebooks, codebook_size, device))
 
@@ -111,7 +111,7 @@ class Networks:
             return found
 
     def _open_causal(self, stage: CausalStage) -> Decoder:
-        manifest, device, choices = self.bundle.manifest, self.device.at(stage), self.vocabulary.choices(stage)
+        manifest, device, choices = self.bundle.manifest, self.device, self.vocabulary.choices(stage)
         size: TransformerSize = getattr(manifest.sizes, stage)
         precision: CausalPrecision = getattr(manifest.precisions, stage)
         path = self.bundle.graph(stage)
@@ -130,9 +130,9 @@ class Networks:
             engines = engine_directory(self.bundle, "fine")
             frames, codebooks = vocabulary.fine_window, vocabulary.fine_codebooks
             profile = fine_profile(FINE_INPUTS[0], frames, codebooks, half=half, engines=engines)
-        path, device = self.bundle.graph("fine"), self.device.at("fine")
+        path, device = self.bundle.graph("fine"), self.device
         return FineModel(path, vocabulary.fine_codebooks, vocabulary.codebook_size, device, profile)
 
     def _open_codec(self) -> CodecDecoder:
         """TensorRT leaves the codec to CUDA, since its chunks have many lengths."""
-        return CodecDecoder(self.bundle.graph("codec"), self.sizes.codec, self.device.at("codec"))
+        return CodecDecoder(self.bundle.graph("codec"), self.sizes.codec, self.device)

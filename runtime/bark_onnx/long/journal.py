@@ -21,15 +21,16 @@ import numpy as np
 
 from ..arrays import Waveform
 from ..errors import BarkError, reason
-from ..files import replacing
+from ..files import replacing, temporary_names
 from ..model.vocabulary import Vocabulary
 from ..model.voice import VoicePreset
 from .guards import Name, Problem
 
 FORMAT_REVISION = 1
 PLAN = "plan.json"
-_HALF_PLAN = re.compile(r"\.plan-\w{8}\.json", re.ASCII)  # what `replacing` leaves where a process is killed
-_OWN = re.compile(rf"plan\.json|{_HALF_PLAN.pattern}|\d{{5,}}\.npz|\.\d{{5,}}-\w{{8}}\.npz", re.ASCII)
+_HALF_PLAN = re.compile(temporary_names("plan", ".json"))  # what `replacing` leaves where a process is killed
+_HALF_PASSAGE = temporary_names(r"\d{5,}", ".npz")
+_OWN = re.compile(rf"plan\.json|{_HALF_PLAN.pattern}|\d{{5,}}\.npz|{_HALF_PASSAGE}", re.ASCII)
 _MAX_PASSAGE_BYTES = 64 << 20
 _MAX_PLAN_BYTES = 1 << 16
 

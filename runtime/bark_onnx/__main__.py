@@ -1,0 +1,39 @@
+"""The `bark-onnx` command, also as `python -m bark_onnx`."""
+
+import os
+import sys
+
+from .command.signals import clean_up_on_signals
+from .errors import MissingOnnxRuntimeError
+
+
+def main() -> None:
+    """Run the command line. It is imported only now, so that a missing ONNX Runtime is one line and no traceback."""
+    _open_closed_streams()
+    clean_up_on_signals()
+    try:
+        from .command.cli import main as command_line
+    except MissingOnnxRuntimeError as error:
+        sys.exit(f"Error: {error}")
+    command_line(prog_name="bark-onnx")
+
+
+def _open_closed_streams() -> None:
+    """Open the null device in place of closed standard streams.
+
+    Otherwise the next file that is opened gets the stream's number, and what a library writes to standard error would
+    land in it. Python's own `sys.stdout` and the like stay None, which says that they were closed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+
+
+if __name__ == "__main__":
+    main()

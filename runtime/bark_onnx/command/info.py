@@ -1,0 +1,51 @@
+"""`bark-onnx info`: what a bundle contains."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from ..model.bundle import STAGES, Bundle, CausalPrecision, Manifest
+from .group import bundle_argument
+
+
+@click.command()
+@bundle_argument
+def info(bundle: Path) -> None:
+    """Describe a model: its sizes, precision, voices and files. Checks every file's hash.
+
+    BUNDLE is a directory that `bark-onnx export` made. Without it, this describes nano, the small demonstration model
+    that comes with bark-onnx.
+    """
+    opened = Bundle.open(bundle)
+    for line in _lines(opened.manifest, len(opened.voices)):
+        click.echo(line)
+
+
+def _lines(manifest: Manifest, voices: int) -> Iterator[str]:
+    yield f"model      {manifest.model}" + (f" at {manifest.revision}" if manifest.revision else "")
+    layout = f"{manifest.kv_layout} KV layout"
+    yield f"precision  {manifest.precision}, {layout}, written by bark-onnx {manifest.exporter}"
+    for stage in STAGES:
+        yield _stage(manifest, stage)
+    total = sum(entry.bytes for entry in manifest.files.values())
+    yield f"voices     {voices}"
+    yield f"files      {len(manifest.files)}, {total / 1e6:.1f} MB, hashes right"
+
+
+def _stage(manifest: Manifest, stage: str) -> str:
+    size, precision = getattr(manifest.sizes, stage), getattr(manifest.precisions, stage)
+    weights = sum(entry.bytes for name, entry in manifest.files.items() if name.startswith(f"{stage}."))
+    if stage == "codec":
+        shape = f"{size.filters} filters"
+    else:
+        shape = f"{size.layers} layers, {size.heads} heads, width {size.width}"
+    steps = kv_cache = ""
+    if isinstance(precision, CausalPrecision):
+        kv_cache = f", KV cache {precision.kv_cache}"
+        if precision.step_weights != precision.weights:
+            steps = f" ({precision.step_weights} in decode steps)"
+    return (
+        f"{stage:9}  {shape}; weights {precision.weights}{steps}, embeddings {precision.embeddings}{kv_cache}; "
+        f"{weights / 1e6:.1f} MB"
+    )
