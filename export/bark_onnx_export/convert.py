@@ -24,7 +24,7 @@ from bark_onnx.sizes import TransformerSize
 from bark_onnx.vocabulary import Vocabulary
 from bark_onnx.voice import VoicePreset
 
-from .assets import read_voices, write_tokenizer, write_voices
+from .assets import write_tokenizer, write_voices
 from .calibrate import cache_scales
 from .causal import CacheQuantizer, CausalDecoder
 from .checkpoint import Checkpoint
@@ -92,15 +92,18 @@ def export_bundle(
         report(f"{precision} is for GPUs, and slow on a CPU: int8 is for those")
     with new_directory(target, force=options.force) as directory:
         write_tokenizer(tokenizer, directory / TOKENIZER, vocabulary)
+        presets: dict[str, VoicePreset] = {}
         if voices is not None:
-            report(f"voices: {write_voices(voices, directory / VOICES, vocabulary)}")
+            own = None if options.voices else voices.parent
+            presets = write_voices(voices, directory / VOICES, vocabulary, checkpoint=own)
+            report(f"voices: {len(presets)}")
         _export_samplers(directory, vocabulary)
-        sizes, presets = {}, [] if voices is None else [voice for _, voice in read_voices(voices)]
+        sizes = {}
         for stage in STAGES:
             report(f"{stage}: exporting")
             weights = checkpoint.load(stage)
             sizes[stage] = weights.size
-            _export_stage(stage, weights, directory, vocabulary, options, presets)
+            _export_stage(stage, weights, directory, vocabulary, options, list(presets.values()))
             del weights  # before the next is loaded
         manifest = Manifest(
             format=FORMAT_REVISION,
