@@ -11,7 +11,7 @@ _PROGRAM = """
 import json, sys, warnings
 from bark_onnx import BarkError
 from bark_onnx_export.checkpoint import STAGES, open_checkpoint
-from bark_onnx_export.assets import read_voices
+from bark_onnx_export.voice_files import read_voices
 
 name, options = json.loads(sys.argv[1])
 with warnings.catch_warnings(record=True) as caught:

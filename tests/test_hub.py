@@ -1,4 +1,4 @@
-"""Export from the hub: the real client against a server on this machine, with a cache of links as the client makes it."""
+"""Export from the hub: the real client against a server on this machine, and the cache of links that it makes."""
 
 import subprocess
 import sys
@@ -329,7 +329,6 @@ def test_a_download_that_breaks_off_leaves_a_cache_that_is_completed_later(clien
     error = open_in_process(client.environment(), "suno/bark-small").error
     assert error is not None
     assert "may not read suno/bark-small" in error
-    # Offline the voice that is there in part is named, and the export goes on if the weights came through.
     assert broken not in client.cached
     client.hub.status.clear()
     opened = open_in_process(client.environment(), "suno/bark-small")

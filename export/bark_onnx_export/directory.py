@@ -69,7 +69,7 @@ class CheckpointDirectory:
         if not any(real.is_relative_to(root) for root in self._roots):
             return f"leads out of the checkpoint, to {real}, and was not followed: put the file itself there"
         if not kind(real):
-            return "is not what it should be: a file, or a directory of files"
+            return "is not a file" if kind is Path.is_file else "is not a directory"
         return LFS_POINTER if is_lfs_pointer(real) else None
 
 
