@@ -335,6 +335,23 @@ def test_a_download_that_breaks_off_leaves_a_cache_that_is_completed_later(clien
     assert (opened.error, opened.voices) == (None, VOICES)
 
 
+def test_a_connection_that_breaks_is_taken_up_again(client: Client, bark_small: Files) -> None:
+    client.hub.add("suno/bark-small", bark_small)
+    client.hub.cut[WEIGHTS] = len(bark_small[WEIGHTS]) * 2 // 3
+    opened = open_in_process(client.environment(), "suno/bark-small", assets=[])
+    assert (opened.error, opened.warnings) == (None, [])
+    assert client.hub.downloaded().count(WEIGHTS) == 2
+
+
+def test_a_cache_without_links(client: Client, bark_small: Files) -> None:
+    """As on systems that have none."""
+    client.hub.add("suno/bark-small", bark_small)
+    for variables in ({}, {"HF_HUB_OFFLINE": "1"}):
+        opened = open_in_process(client.environment(HF_HUB_DISABLE_SYMLINKS="1", **variables), "suno/bark-small")
+        assert (opened.error, opened.warnings, opened.voices) == (None, [], VOICES)
+    assert not [path for path in (client.home / "hub").rglob("*") if path.is_symlink()]
+
+
 def test_voices_that_are_cached_in_part_are_named_offline(client: Client, bark_small: Files) -> None:
     client.hub.add("suno/bark-small", bark_small)
     assert open_in_process(client.environment(), "suno/bark-small").error is None

@@ -54,7 +54,7 @@ def _open_checkpoint(name: str, **options: Any) -> Any:
 @_checkpoint_options
 @click.option("--no-verify", is_flag=True, help="Do not compare the graphs with PyTorch.")
 @click.option("--force", is_flag=True, help="Overwrite a bundle of the same name.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings.")
 def export(
     checkpoint: str, out: Path, precision: str, layout: str, tokenizer: Path | None, voices: Path | None,
     revision: str | None, codec: str | None, model_size: str | None, no_verify: bool, force: bool, quiet: bool,
