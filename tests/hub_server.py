@@ -70,14 +70,14 @@ class HubServer:
         members: tokens of those who may read gated and private repositories.
         strangers: tokens that are valid, but may not.
         status: an HTTP status to answer instead of a file, by its path in the repository; "" for every request.
-        cut: how many bytes to send of a file before the connection breaks, by its path in the repository.
+        cut: how many bytes to send of a file before the connection breaks, of each request in turn, by its path.
         requests: what was asked, as "GET /api/models/...", in order.
     """
 
     members: set[str] = field(default_factory=lambda: {"hf_member"})
     strangers: set[str] = field(default_factory=lambda: {"hf_stranger"})
     status: dict[str, int] = field(default_factory=dict)
-    cut: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, list[int]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     repositories: dict[str, Repository] = field(default_factory=dict)
 
@@ -238,7 +238,8 @@ class _Handler(BaseHTTPRequestHandler):
             start = int(match[1])
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             content, status = content[start:], 206
-        self._send(status, content, headers, self.hub.cut.get(path) if self.command == "GET" else None)
+        cuts = self.hub.cut.get(path) if self.command == "GET" else None
+        self._send(status, content, headers, cuts.pop(0) if cuts else None)
 
     def _json(self, value: object) -> None:
         self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
