@@ -57,8 +57,9 @@ def read_voices(directory: Path, vocabulary: Vocabulary, *, within: Path | None 
             voice = VoicePreset.load(files) if isinstance(files, Path) else _read_triple(files)
             voice.check(vocabulary)
         except VoiceError as error:
-            problem = str(error).removeprefix(str(files)).removeprefix(": ").strip()
-            found.left_out[f"cannot be used: {problem}"].append(name)
+            problem = str(error).removeprefix(str(files)).lstrip(": ")
+            problem = problem if problem.startswith("cannot be ") else f"cannot be used: {problem}"
+            found.left_out[problem].append(f"{name}.npz" if isinstance(files, Path) else name)
         else:
             found.presets[name] = voice
     return found
