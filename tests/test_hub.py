@@ -287,6 +287,23 @@ def test_a_member_s_token_opens_it(client: Client, bark_small: Files, name: str)
     assert open_in_process(client.environment(HF_TOKEN="hf_member"), "me/bark", assets=[]).error is None
 
 
+def test_a_file_whose_name_leads_out_of_the_cache_is_refused(client: Client, bark_small: Files) -> None:
+    client.hub.add("me/bark", bark_small | {"speaker_embeddings/../../../evil_fine_prompt.npy": b""})
+    error = open_in_process(client.environment(), "me/bark").error
+    assert error is not None
+    assert error.startswith("me/bark cannot be downloaded (Invalid filename ")
+    assert not list(client.home.rglob("evil*"))
+
+
+def test_a_cache_that_cannot_be_written_is_named(client: Client, bark_small: Files) -> None:
+    client.hub.add("me/bark", bark_small)
+    client.home.write_text("not a directory")
+    error = open_in_process(client.environment(), "me/bark").error
+    assert error is not None
+    assert error.startswith(f"me/bark could not be downloaded ({client.home}/")
+    assert "set HF_HOME" in error
+
+
 def test_offline_the_reason_is_that_it_is_offline(client: Client, bark_small: Files) -> None:
     offline = client.environment(HF_HUB_OFFLINE="1")
     error = open_in_process(offline, "suno/bark-small").error

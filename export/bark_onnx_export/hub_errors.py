@@ -1,6 +1,7 @@
 """Why the Hugging Face hub did not give a file: each error of its client as one sentence, with what to do about it."""
 
 from dataclasses import dataclass
+from json import JSONDecodeError
 
 from huggingface_hub import constants, errors
 
@@ -53,7 +54,12 @@ def explain(name: str, revision: str | None, error: Exception) -> Failure:
         )
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         where = error.filename or "the hub's cache"
-        return Failure(f"{name} could not be downloaded to {where} ({reason(error)})", "make room, or set HF_HOME")
+        return Failure(
+            f"{name} could not be downloaded ({where}: {reason(error)})",
+            "make room, or set HF_HOME to another directory",
+        )
+    if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError):
+        return Failure(f"{name} cannot be downloaded ({reason(error)})", "choose another repository or --revision")
     if status is not None:
         return Failure(f"the Hugging Face hub answered {status} for {name}", "try again later", unreachable=True)
     return Failure(
