@@ -30,7 +30,7 @@ from bark_onnx.model.sizes import TransformerSize
 from bark_onnx.model.vocabulary import Vocabulary
 from bark_onnx.model.voice import VoicePreset
 
-from .assets import read_voices, write_tokenizer, write_voices
+from .assets import write_tokenizer, write_voices
 from .calibrate import cache_scales
 from .causal import CacheQuantizer, CausalModule
 from .checkpoint import Checkpoint
@@ -98,14 +98,17 @@ def export_bundle(
         report(f"{precision} is for GPUs, and slow on a CPU: int8 is for those")
     with new_directory(target, force=options.force) as directory:
         write_tokenizer(tokenizer, directory / TOKENIZER, vocabulary)
+        presets: dict[str, VoicePreset] = {}
         if voices is not None:
-            report(f"voices: {write_voices(voices, directory / VOICES, vocabulary)}")
-        sizes, presets = {}, [] if voices is None else [voice for _, voice in read_voices(voices)]
+            own = None if options.voices else voices.parent
+            presets = write_voices(voices, directory / VOICES, vocabulary, checkpoint=own)
+            report(f"voices: {len(presets)}")
+        sizes = {}
         for stage in STAGES:
             report(f"{stage}: exporting")
             weights = checkpoint.load(stage)
             sizes[stage] = weights.size
-            _export_stage(stage, weights, directory, vocabulary, options, presets)
+            _export_stage(stage, weights, directory, vocabulary, options, list(presets.values()))
             del weights  # before the next is loaded
         manifest = Manifest(
             format=FORMAT_REVISION,
