@@ -25,8 +25,8 @@ OURS = ["bark_onnx_export", "bark_onnx_bench"]
 
 # From the ground up: a room imports only from rooms that come before it.
 ROOMS = [
-    "errors", "arrays", "files", "model", "audio", "sampling", "graphs", "stages", "engine", "long", "checks",
-    "pipeline", "__init__", "compat", "command", "__main__",
+    "errors", "numbers", "arrays", "files", "model", "audio", "sampling", "graphs", "stages", "engine", "long",
+    "checks", "pipeline", "__init__", "compat", "command", "__main__",
 ]  # fmt: skip
 
 # What pip says where it reaches no package index.

@@ -34,7 +34,7 @@ from .long.script import parse_script
 from .long.splitting import estimate_seconds, passages
 from .model.bundle import GPU_PRECISIONS, Bundle, CausalStage
 from .model.tokenizer import Tokenizer
-from .model.voice import Voice, VoicePreset, find_voice
+from .model.voice import Voice, VoicePreset, open_voice
 from .sampling.sampling import draw_seed, random_stream
 from .stages.coarse import CoarseSequence, coarse_windows
 from .stages.codec import waveform
@@ -326,11 +326,11 @@ class Bark:
 
     def voice(self, voice: Voice | None) -> VoicePreset | None:
         """The preset behind a name or a path, checked against this model. Raises VoiceError."""
-        if isinstance(voice, (str, Path)):
-            voice = VoicePreset.load(find_voice(voice, self.bundle.voices))
-        if voice is not None:
-            voice.check(self.vocabulary)
-        return voice
+        if voice is None:
+            return None
+        preset = open_voice(voice, self.bundle.voices)
+        preset.check(self.vocabulary)
+        return preset
 
     def _shown(self, steps: Iterable[T], stage: str, total: int) -> Iterator[T]:
         """The same steps, with a progress bar if one is wanted and standard error is a terminal."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..arrays import FloatArray, IntArray
 from ..errors import BarkError
+from ..numbers import check_seed
 
 NOT_NUMBERS = "the model returned logits that are not numbers; the bundle or its precision does not work here"
 _STREAMS = {"semantic": 0, "coarse": 1, "fine": 2}
@@ -79,9 +80,7 @@ def draw_seed() -> int:
 
 def random_stream(seed: int, stage: Literal["semantic", "coarse", "fine"]) -> np.random.Generator:
     """The stage's own stream of uniform numbers, independent of the other stages' for the same seed."""
-    if not 0 <= seed < 2**64:
-        raise BarkError(f"a seed is a whole number from 0 to 2**64 - 1, not {seed}")
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(_STREAMS[stage],))))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(check_seed(seed), spawn_key=(_STREAMS[stage],))))
 
 
 def probabilities(
