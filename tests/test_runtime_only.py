@@ -26,8 +26,8 @@ OURS = ["bark_onnx_export", "bark_onnx_bench"]
 
 # From the ground up: a room imports only from rooms that come before it.
 ROOMS = [
-    "errors", "arrays", "files", "progress", "model", "audio", "graphs", "sampling", "stages", "engine", "long",
-    "checks", "pipeline", "__init__", "compat", "command", "__main__",
+    "errors", "numbers", "arrays", "files", "progress", "model", "audio", "graphs", "sampling", "stages", "engine",
+    "long", "checks", "pipeline", "__init__", "compat", "command", "__main__",
 ]  # fmt: skip
 
 # What pip says where it reaches no package index.

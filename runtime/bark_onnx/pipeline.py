@@ -32,7 +32,8 @@ from .long.splitting import estimate_seconds
 from .model.bundle import Bundle
 from .model.tokenizer import Tokenizer
 from .model.vocabulary import CausalStage
-from .model.voice import Voice, VoicePreset, find_voice
+from .model.voice import Voice, VoicePreset, open_voice
+from .numbers import check_seed
 from .progress import ProgressOption, counted, shown
 from .sampling.distribution import draw_seed, random_stream
 from .sampling.loops import Loops
@@ -383,10 +384,9 @@ class Bark:
         """The VoicePreset of a name or a path, checked against this model. Raises VoiceError."""
         if voice is None:
             return None
-        if isinstance(voice, (str, Path)):
-            voice = VoicePreset.load(find_voice(voice, self.bundle.voices))
-        voice.check(self.vocabulary)
-        return voice
+        preset = open_voice(voice, self.bundle.voices)
+        preset.check(self.vocabulary)
+        return preset
 
     def close(self) -> None:
         """Free the networks and their memory. Engines and workers of this Bark must not be used afterwards."""
@@ -421,8 +421,8 @@ class Bark:
 
 
 def checked_seed(seed: int | None) -> int:
-    """A caller's seed, or a drawn one."""
-    return draw_seed() if seed is None else seed
+    """A caller's seed as a plain int, or a drawn one. Raises BarkError."""
+    return draw_seed() if seed is None else check_seed(seed)
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from hypothesis.extra import numpy as arrays
 
 from bark_onnx import BarkError
 from bark_onnx.arrays import Waveform
-from bark_onnx.audio.files import FORMATS, AudioWriter, encode, files, format_of, pcm, wav_header, wav_stream
+from bark_onnx.audio import files
+from bark_onnx.audio.files import FORMATS, AudioWriter, encode, format_of, pcm, wav_header, wav_stream
 from synthetic_speech import speech
 
 RATE = 24_000

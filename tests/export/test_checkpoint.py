@@ -119,7 +119,7 @@ def test_token_space_is_that_of_the_generation_config(small: Path) -> None:
     [
         ("semantic_config", {"text_pad_token": 900.5}, "text_pad_token in semantic_config of generation_config.json"),
         ("coarse_acoustics_config", {"n_coarse_codebooks": True}, "n_coarse_codebooks"),
-        ("fine_acoustics_config", {"n_fine_codebooks": 2}, "impossible token space: 2 coarse codebooks of 2"),
+        ("fine_acoustics_config", {"n_fine_codebooks": 2}, "impossible vocabulary: 2 coarse codebooks of 2"),
         (None, {"sample_rate": -1}, "sample_rate is -1"),
         (None, {"semantic_config": 7}, "semantic_config in generation_config.json is 7, not an object"),
     ],

@@ -21,6 +21,7 @@ from ..errors import BarkError, NothingSaid
 from ..graphs.networks import Networks
 from ..model.tokenizer import Tokenizer
 from ..model.voice import Voice, VoicePreset
+from ..numbers import check_seed
 from ..sampling.distribution import draw_seed, random_stream
 from ..sampling.loops import Loops
 from ..stages.coarse import CoarseSequence
@@ -82,7 +83,7 @@ class Engine:
     def prepare(self, request: Request) -> Job:
         """The job of a request, not yet in the queue. Raises BarkError if it cannot be done."""
         options, vocabulary = request.options or GenerationOptions(), self._vocabulary
-        seed = draw_seed() if request.seed is None else request.seed
+        seed = draw_seed() if request.seed is None else check_seed(request.seed)
         voice = self._find_voice(request.voice)
         if voice is not None:
             voice.warn_if_uneven(vocabulary)

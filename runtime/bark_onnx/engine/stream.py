@@ -13,6 +13,7 @@ from ..arrays import Waveform
 from ..errors import require
 from ..graphs.codec import CodecDecoder
 from ..model.vocabulary import Vocabulary
+from ..numbers import plain_numbers
 from ..sampling.loops import FineLoop
 from ..stages.codec import WaveformStream
 from ..stages.fine import FineSequence, fill
@@ -25,13 +26,16 @@ class StreamOptions:
     """How an utterance is cut into chunks.
 
     Args:
-        first_seconds: audio in the first chunk; the published codec cannot make less than 0.093.
-        growth: each chunk is this many times as long as the one before, since longer ones cost less for their length.
-        chunk_seconds: the most audio in a chunk.
-        fine_context: frames before a chunk that the fine model sees with it (75 in a second); at most four times as
-            many as the chunk's own, so that the first chunks are cheap.
-        exact: fill the windows of the whole utterance instead, which gives the fine codes of `generate`. Audio then
-            comes when no later window can change it, up to 7 seconds of codes later.
+        first_seconds: seconds of audio in the first chunk. It is at least as long as the codec's first frames (93 ms
+            in the published codec).
+        growth: each chunk is this many times as long as the one before. A second of audio costs less in a long chunk.
+        chunk_seconds: seconds of audio in a chunk, at most.
+        fine_context: frames before a chunk that the fine stage reads with it (75 a second), at most four times as many
+            as the chunk has, so that the first chunks come soon.
+        exact: compute the same fine codes as `generate`, in windows of the whole utterance. Audio then comes when no
+            later window can change it, which is up to 7 seconds of codes later.
+
+    Raises BarkError that names every value that is impossible.
     """
 
     first_seconds: float = 0.1
@@ -41,6 +45,7 @@ class StreamOptions:
     exact: bool = False
 
     def __post_init__(self) -> None:
+        plain_numbers(self)
         checks = {
             "first_seconds must be over 0": self.first_seconds > 0,
             "growth must be 1 to 10": 1 <= self.growth <= 10,
@@ -50,7 +55,7 @@ class StreamOptions:
         require(self, checks)
 
     def frames(self, chunk: int, vocabulary: Vocabulary) -> int:
-        """Frames of codes in a chunk, counted from 0."""
+        """Return how many frames of codes a chunk has; chunks are counted from 0."""
         longer = self.growth**chunk if chunk * math.log(self.growth) < 600 else math.inf  # not an OverflowError
         seconds = min(self.chunk_seconds, self.first_seconds * longer)
         return max(1, round(seconds * vocabulary.coarse_rate))

@@ -19,8 +19,10 @@ import numpy as np
 from ..arrays import Waveform
 from ..engine.job import Job, Request
 from ..errors import BarkError, NothingSaid, require
+from ..model.tokenizer import says_something
 from ..model.vocabulary import Vocabulary
 from ..model.voice import VoicePreset, succession
+from ..numbers import check_seed, plain_numbers
 from ..stages.options import GenerationOptions
 from .guards import Guards, Problem, problems, trim
 from .joining import Joiner
@@ -56,6 +58,7 @@ class NarrationOptions:
     block: int = 4
 
     def __post_init__(self) -> None:
+        plain_numbers(self)
         checks = {f"{name}_pause must be 0 to 60": 0 <= getattr(self, f"{name}_pause") <= 60 for name in _PAUSES} | {
             "passage_seconds must be 1 to 14": 1 <= self.passage_seconds <= 14,
             "block must be 1 to 64": 1 <= self.block <= 64,
@@ -124,8 +127,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.history not in HISTORIES:
             raise BarkError(f"history must be {', '.join(HISTORIES)}, not {self.history!r}")
-        if not 0 <= self.seed < 2**64:
-            raise BarkError(f"a seed is a whole number from 0 to 2**64 - 1, not {self.seed}")
+        object.__setattr__(self, "seed", check_seed(self.seed))
 
     def block(self, start: int, *, voiced: bool) -> range:
         """The passages from `start` that are spoken together.
@@ -171,7 +173,7 @@ def speakable(passages: Sequence[Passage]) -> list[Passage]:
     """
     found: list[Passage] = []
     for passage in passages:
-        if any(character.isalnum() or character in "[♪" for character in passage.text):
+        if says_something(passage.text):
             found.append(passage)
         elif found:
             found[-1] = replace(found[-1], ends_paragraph=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..arrays import FloatArray, IntArray
 from ..errors import BarkError
+from ..numbers import check_seed
 from .sequence import NOT_NUMBERS, Rule
 
 _STREAMS = {"semantic": 0, "coarse": 1, "fine": 2}
@@ -43,9 +44,7 @@ def draw_seed() -> int:
 
 def random_stream(seed: int, stage: Literal["semantic", "coarse", "fine"]) -> np.random.Generator:
     """A stage's stream of uniform numbers. The streams of one seed are independent of each other."""
-    if not 0 <= seed < 2**64:
-        raise BarkError(f"a seed is a whole number from 0 to 2**64 - 1, not {seed}")
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(_STREAMS[stage],))))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(check_seed(seed), spawn_key=(_STREAMS[stage],))))
 
 
 def probabilities(
