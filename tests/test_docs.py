@@ -20,7 +20,7 @@ DOCS = ROOT / "docs"
 LANGUAGES = {"python", "console", "text"}
 SOURCES = [path for root in ("runtime", "export", "benchmarks") for path in sorted((ROOT / root).rglob("*.py"))]
 TIMEOUT = 300
-by_name = pytest.mark.parametrize("page", READ, ids=lambda page: page.path.name)
+by_name = pytest.mark.parametrize("page", READ, ids=lambda page: str(page.path.relative_to(ROOT)))
 
 # Runs the blocks of a page one after another in one namespace, as a reader who types them in would. Prints a line after
 # each block. The module is called __main__, as it is for the reader.
