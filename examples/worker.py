@@ -17,7 +17,7 @@ async def from_asyncio(worker: Worker, text: str) -> None:
     (await task).save("asyncio.wav")
 
 
-with Bark.load() as bark, Worker(bark, slots=8, max_waiting=64) as worker, ThreadPoolExecutor() as pool:
+with Bark.load() as bark, bark.worker(slots=8, max_waiting=64) as worker, ThreadPoolExecutor() as pool:
     thread = pool.submit(from_a_thread, worker, "This request comes from a thread.")
     asyncio.run(from_asyncio(worker, "This one comes from asyncio, as a stream."))
     thread.result()
