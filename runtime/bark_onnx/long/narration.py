@@ -69,7 +69,7 @@ class NarrationOptions:
 _PAUSES = ("sentence", "clause", "speaker", "paragraph")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SpokenPassage:
     """A passage of a long text, ready: the waveforms of all, one after another, are the whole.
 
@@ -96,6 +96,10 @@ class SpokenPassage:
     problems: tuple[Problem, ...]
     rejected: tuple[Problem, ...]
     tokens: VoicePreset | None
+
+    def __repr__(self) -> str:
+        words = self.text if len(self.text) <= 40 else f"{self.text[:37]}..."
+        return f"<SpokenPassage {self.start:.2f} to {self.end:.2f} s: {words!r}, {len(self.problems)} problems>"
 
     @property
     def cue(self) -> Cue:

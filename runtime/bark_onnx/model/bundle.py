@@ -151,12 +151,15 @@ class Manifest:
         return manifest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """A directory and its manifest, checked against each other."""
 
     directory: Path
     manifest: Manifest
+
+    def __repr__(self) -> str:
+        return f"<Bundle {self.manifest.model}, {self.manifest.precision}, in {self.directory.name}>"
 
     @classmethod
     def open(cls, directory: str | Path | None = None) -> "Bundle":

@@ -1,13 +1,12 @@
 """Turn text into ids with BERT WordPiece, as the bundle's `tokenizer.json` describes it."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as WordPiece
 
-from ..errors import BarkError, BarkWarning, BundleError, reason
+from ..errors import BarkError, BundleError, reason, warn
 from .vocabulary import Vocabulary
 
 MARKS = "[♪"  # Bark's own marks, such as [laughs], and songs begin with these
@@ -47,11 +46,9 @@ class Tokenizer:
         ids, window = self._ids(text), self._vocabulary.text_window
         if len(ids) > window:
             lost = len(ids) - window
-            warnings.warn(
+            warn(
                 f"the text has {len(ids)} tokens and the model reads {window}: "
-                f"the last {lost} ({100 * lost / len(ids):.1f} %) are cut off",
-                BarkWarning,
-                stacklevel=2,
+                f"the last {lost} ({100 * lost / len(ids):.1f} %) are cut off"
             )
         padded = np.full(window, self._vocabulary.text_pad, np.int64)
         kept = ids[:window]

@@ -5,7 +5,6 @@ fine_prompt [8, T].
 """
 
 import difflib
-import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..arrays import IntArray
-from ..errors import BarkWarning, VoiceError, reason
+from ..errors import VoiceError, reason, warn
 from ..files import replacing
 from .vocabulary import Vocabulary
 
@@ -25,7 +24,7 @@ _MAX_TOKENS = 1 << 20  # in one array: about half an hour of fine codes. The sta
 _MAX_BYTES = 64 << 20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VoicePreset:
     """The tokens of one utterance.
 
@@ -63,6 +62,9 @@ class VoicePreset:
                 object.__setattr__(self, name, array)
         if problems:
             raise VoiceError("not a voice preset: " + "; ".join(problems))
+
+    def __repr__(self) -> str:
+        return f"<VoicePreset of {len(self.semantic)} semantic tokens, {self.fine.shape[1]} frames>"
 
     @classmethod
     def load(cls, path: str | Path) -> "VoicePreset":
@@ -136,11 +138,9 @@ class VoicePreset:
         found = self.coarse.shape[1] / len(self.semantic)
         rounding = 1.5 / len(self.semantic)  # the number of frames is whole, which matters in a short utterance
         if round(found, 1) != round(frames, 1) and abs(found - frames) > rounding:
-            warnings.warn(
+            warn(
                 f"the voice has {found:.2f} coarse frames for a semantic token instead of {frames:.2f}: "
-                "what it says may lose its timing",
-                BarkWarning,
-                stacklevel=3,
+                "what it says may lose its timing"
             )
 
 
