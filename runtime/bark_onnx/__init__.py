@@ -7,6 +7,7 @@ speech = bark.generate("Hello [laughs]", voice="v2/en_speaker_6", seed=7)
 speech.save("hello.wav")
 """
 
+import logging
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,8 @@ except MissingOnnxRuntimeError as error:
                 raise MissingOnnxRuntimeError(_missing)
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent, unless the program configures logging
 
 __all__ = [
     "AudioChunk",

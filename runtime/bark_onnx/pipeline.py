@@ -69,7 +69,6 @@ class Bark:
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
         self._caches: dict[CausalStage, KVCache] = {}  # on GPUs
         self._idle_engines: list[Engine] = []  # of one slot, for streams
-        self._closed = False
         if not low_memory:
             self._networks.load()
 
@@ -255,7 +254,7 @@ class Bark:
 
     def engine(self, *, slots: int = 8) -> Engine:
         """An engine for one thread that submits requests at any time, takes results as they come, and cancels some."""
-        self._check_open()
+        self._networks.check_open()
         # With low memory the engine has networks of its own, which are dropped together with it.
         networks = Networks(self.bundle, self.device) if self._networks.low_memory else self._networks
         return Engine(networks, self._tokenizer, self.preset, slots)
@@ -355,7 +354,7 @@ class Bark:
     def _working(self) -> Iterator[Loops]:
         """The loops of a stage. Other threads wait; with low memory the stage's network is dropped afterwards."""
         with self._networks.lock:
-            self._check_open()
+            self._networks.check_open()
             try:
                 yield self._loops
             finally:
@@ -391,7 +390,6 @@ class Bark:
     def close(self) -> None:
         """Free the networks and their memory. Engines and workers of this Bark must not be used afterwards."""
         with self._networks.lock:
-            self._closed = True
             self._idle_engines.clear()
             self._caches.clear()
             self._networks.close()
@@ -404,19 +402,15 @@ class Bark:
 
     def __repr__(self) -> str:
         manifest = self.bundle.manifest
-        closed = ", closed" if self._closed else ""
+        closed = ", closed" if self._networks.closed else ""
         return f"<Bark {manifest.model}, {manifest.precision} on {self.device.name}, {len(self.voices)} voices{closed}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Bark cannot be pickled: send the bundle's path, and call Bark.load in the other process")
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise BarkError("this Bark is closed: load the bundle again")
-
     def _release(self, engine: Engine) -> None:
         """Keep a stream's engine for the next stream; one is enough for streams one after another."""
-        if not self._idle_engines and not self._closed and not self._networks.low_memory:
+        if not self._idle_engines and not self._networks.closed and not self._networks.low_memory:
             self._idle_engines.append(engine)
 
 

@@ -63,7 +63,6 @@ class Engine:
         self._tokenizer = tokenizer
         self._vocabulary = networks.vocabulary
         self._find_voice = find_voice
-        self._lock = networks.lock
         self._semantic = Rows(self._loops.semantic, slots)
         self._coarse = Rows(self._loops.coarse, slots)
         self._waiting: deque[Job] = deque()  # for a row of the semantic stage
@@ -112,12 +111,12 @@ class Engine:
         Its rows are free at once; if a run is in progress in another thread, they are free after that run.
         """
         job.end(JobState.CANCELLED if error is None else JobState.FAILED, error=error)
-        if self._lock.acquire(blocking=False):
+        if self._networks.lock.acquire(blocking=False):
             try:
                 if not self._at_work:
                     self._sweep()
             finally:
-                self._lock.release()
+                self._networks.lock.release()
 
     def step(self) -> bool:
         """Do one piece of work: a prefill, a decode step of all rows of a stage, a fine window, a chunk of audio.
@@ -125,7 +124,8 @@ class Engine:
         False if there was nothing to do. A KeyboardInterrupt during a run ends the jobs of that run and is raised;
         every other error ends them and is kept as their `error`.
         """
-        with self._lock:
+        with self._networks.lock:
+            self._networks.check_open()
             self._end_interrupted()
             self._sweep()  # jobs that were cancelled while somebody else held the lock
             try:

@@ -1,10 +1,21 @@
-"""The four networks of a bundle, each loaded when it is first used."""
+"""The four networks of a bundle, each loaded when it is first used.
 
+Processes that fork: ONNX Runtime's threads exist only in the process that loaded a session, and to destroy the session
+elsewhere waits for them for ever. So the networks of a child process are loaded again there, and its copies of the
+parent's sessions are never destroyed.
+"""
+
+import ctypes
+import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from threading import RLock
+from time import perf_counter
 from typing import Any, TypeVar
+from weakref import WeakSet
 
+from ..errors import BarkError
 from ..model.bundle import QUANTIZE_CACHE, SAMPLER, STAGES, STEP, TOP_K_TOP_P, Bundle, CausalPrecision, Sizes
 from ..model.sizes import TransformerSize
 from ..model.vocabulary import CausalStage, Vocabulary
@@ -18,6 +29,10 @@ from .tensorrt import engine_directory, fine_profile
 from .tensorrt_decoder import TensorRTDecoder
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_all: "WeakSet[Networks]" = WeakSet()  # for the child of a fork
 
 
 class Networks:
@@ -36,6 +51,11 @@ class Networks:
         self.low_memory = low_memory
         self.lock = RLock()
         self._loaded: dict[tuple[str, str], Any] = {}  # by stage and graph
+        self.closed = False
+        self._used = False  # since they were loaded
+        self._forked = False  # by a process that had used them
+        _all.add(self)
+        log.info("%s in %s runs on %s", bundle.manifest.model, bundle.manifest.precision, self.device.provider)
 
     @property
     def sizes(self) -> Sizes:
@@ -90,25 +110,56 @@ class Networks:
         """Load all four networks now, so that errors come early. Raises BundleError or DeviceError."""
         for stage in STAGES:
             self.network(stage)
+        self._used = False
 
     def release(self) -> None:
         """Say that no graph is needed for now: with `low_memory`, unload what is loaded."""
         if self.low_memory:
-            self.close()
+            with self.lock:
+                self._loaded.clear()
 
     def close(self) -> None:
-        """Unload all networks. One that is asked for afterwards is loaded again."""
+        """Unload all networks, for good."""
         with self.lock:
+            self.closed = True
             self._loaded.clear()
+
+    def check_open(self) -> None:
+        """Raise BarkError if the networks have been closed."""
+        if self.closed:
+            raise BarkError("this Bark is closed: load the bundle again")
+
+    def after_fork(self) -> None:
+        """Called in the child of a fork, before anything else runs there."""
+        self.lock = RLock()  # another thread of the parent may have held it
+        for network in self._loaded.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(network))  # see the top of this file
+        self._loaded = {}
+        self._forked = self._used
 
     def _get(self, stage: str, graph: str, load: Callable[[], T]) -> T:
         with self.lock:
+            self.check_open()
+            if self._forked:
+                raise BarkError(
+                    "this Bark was used before its process forked: call Bark.load in the new process, "
+                    "or start processes by spawn"
+                )
+            self._used = True
             if (stage, graph) not in self._loaded:
                 if self.low_memory:
-                    self._loaded = {key: value for key, value in self._loaded.items() if key[0] == stage}
+                    self._unload_others(stage)
+                start = perf_counter()
                 self._loaded[stage, graph] = load()
+                log.info("%s %s loaded in %.2f s", stage, graph, perf_counter() - start)
             found: T = self._loaded[stage, graph]
             return found
+
+    def _unload_others(self, stage: str) -> None:
+        others = {loaded for loaded, _ in self._loaded} - {stage}
+        if others:
+            log.info("%s unloaded", ", ".join(sorted(others)))
+        self._loaded = {key: value for key, value in self._loaded.items() if key[0] == stage}
 
     def _open_causal(self, stage: CausalStage) -> Decoder:
         manifest, device, choices = self.bundle.manifest, self.device, self.vocabulary.choices(stage)
@@ -136,3 +187,12 @@ class Networks:
     def _open_codec(self) -> CodecDecoder:
         """TensorRT leaves the codec to CUDA, since its chunks have many lengths."""
         return CodecDecoder(self.bundle.graph("codec"), self.sizes.codec, self.device)
+
+
+def _after_fork() -> None:
+    for networks in tuple(_all):
+        networks.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
