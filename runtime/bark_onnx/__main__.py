@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from .command.signals import clean_up_on_signals
 from .errors import MissingOnnxRuntimeError
@@ -22,7 +23,7 @@ def _open_closed_streams() -> None:
     """Open the null device in place of closed standard streams.
 
     Otherwise the next file that is opened gets the stream's number, and what a library writes to standard error would
-    land in it. Python's own `sys.stdout` and the like stay None, which says that they were closed.
+    land in it. `sys.stdin` and `sys.stdout` stay None, by which `say` sees that it cannot use them.
     """
     for number in range(3):
         try:
@@ -33,6 +34,8 @@ def _open_closed_streams() -> None:
                 os.dup2(null, number)
                 os.close(null)
             os.set_inheritable(number, True)
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # the progress bar, for example, wants a stream
 
 
 if __name__ == "__main__":

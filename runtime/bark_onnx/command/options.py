@@ -79,7 +79,7 @@ class Output:
 
     def tell(self, line: str) -> None:
         """Show a line to a person at a terminal."""
-        if not self.quiet and sys.stderr is not None and sys.stderr.isatty():
+        if not self.quiet and sys.stderr.isatty():
             click.echo(line, err=True)
 
     def summarize(self, audio: float, seconds: float, seed: int | None = None) -> None:
