@@ -10,11 +10,12 @@ import pytest
 from transformers import BarkModel
 
 from bark_onnx import Bark, VoicePreset
-from bark_onnx.bundle import MANIFEST, VOICES, Bundle, list_files
+from bark_onnx.model.bundle import MANIFEST, VOICES, Bundle, list_files
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from utterances import Alone, all_kinds
+from narrated import END_LIKE, SPACE
+from utterances import Alone, speak_alone
 
 VOICE = "v2/en_speaker_6"
 REAL_VOICES = Path(__file__).parents[2] / "shared" / "voices"  # beside the checkout; the project does not contain them
@@ -110,14 +111,23 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bark:
 
 @pytest.fixture(scope="session")
 def alone(small: Bark) -> list[Alone]:
-    results = []
-    for request in all_kinds(small):
-        arguments = request.text, request.voice, request.options, request.seed
-        if request.streaming is None:
-            results.append(Alone(request, small.generate(*arguments)))
-        else:
-            stream = small.stream(*arguments, request.streaming)
-            starts = [chunk.start for chunk in stream]
-            assert stream.speech is not None
-            results.append(Alone(request, stream.speech, starts))
-    return results
+    return speak_alone(small)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An fp32 bundle whose utterances end by themselves, made once for all the modules that import this."""
+    directory = tmp_path_factory.getbasetemp() / "tiny"
+    if not directory.exists():
+        model = make_bark(vocabulary=SPACE, layers=1, heads=1, width=48, seed=13)
+        head = model.semantic.lm_head.weight
+        head[SPACE.semantic_pad] = 1.01 * head[END_LIKE]
+        checkpoint = save_huggingface(model, directory / "checkpoint")
+        write_tokenizer(checkpoint)
+        export(checkpoint, directory / "bundle", "fp32")
+    return directory / "bundle"
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_bundle: Path) -> Bark:
+    return Bark.load(tiny_bundle, device="cpu", threads=2)

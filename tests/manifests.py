@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from bark_onnx import BundleError, Vocabulary
-from bark_onnx.bundle import (
+from bark_onnx.model.bundle import (
     FORMAT_REVISION,
     MANIFEST,
-    SAMPLERS,
     STAGES,
     TOKENIZER,
     CausalPrecision,
@@ -21,14 +20,15 @@ from bark_onnx.bundle import (
     Manifest,
     Precisions,
     Sizes,
+    graph_file,
     list_files,
 )
-from bark_onnx.sizes import CodecSize, TransformerSize
+from bark_onnx.model.sizes import CodecSize, TransformerSize
 
 Document = dict[str, Any]
 Place = Sequence[str | int]
 
-GRAPHS = [f"{graph}.onnx" for graph in STAGES + SAMPLERS]
+GRAPHS = [graph_file(stage) for stage in STAGES]
 VOICES = ["voices/announcer.npz", "voices/v2/en_speaker_6.npz", "voices/v2/en_speaker_10.npz"]
 DELETED = object()
 

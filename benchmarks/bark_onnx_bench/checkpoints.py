@@ -21,7 +21,7 @@ from transformers.models.bark.generation_configuration_bark import (
     BarkSemanticGenerationConfig,
 )
 
-from bark_onnx.vocabulary import Vocabulary
+from bark_onnx.model.vocabulary import Vocabulary
 
 # Layers, heads, width, codec filters and codec width; small and large are the published sizes.
 SIZES = {"tiny": (2, 2, 32, 4, 16), "small": (12, 12, 768, 32, 128), "large": (24, 16, 1024, 32, 128)}

@@ -7,10 +7,10 @@ from time import perf_counter
 import click
 
 from bark_onnx import Bark, BarkError
-from bark_onnx.bundle import STAGES
-from bark_onnx.command import bundle_argument, check_writable, device_options
+from bark_onnx.command.group import bundle_argument, check_writable, device_options
 from bark_onnx.files import replacing
-from bark_onnx.options import PROFILES
+from bark_onnx.model.bundle import STAGES
+from bark_onnx.stages.options import PROFILES
 
 from .batching import measure_batch
 from .batching import row as batch_row
@@ -84,11 +84,11 @@ def bench(
             report.measurements.append(measurement)
             click.echo(workload_row(measurement))
     for name in names if streams else []:
-        report.streaming.append(measure_streaming(bark, name and Path(name).stem, bark.voice(name), streams))
+        report.streaming.append(measure_streaming(bark, name and Path(name).stem, bark.preset(name), streams))
         click.echo(streaming_row(report.streaming[-1]))
     for name in names if batch else []:
         stem, rounds = name and Path(name).stem, max(1, repeats // 2)
-        report.batches.append(measure_batch(bark, stem, bark.voice(name), batch, rounds))
+        report.batches.append(measure_batch(bark, stem, bark.preset(name), batch, rounds))
         click.echo(batch_row(report.batches[-1]))
 
     if used.name == "cpu":

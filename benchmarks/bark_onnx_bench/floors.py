@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bark_onnx.bundle import CausalPrecision, GraphPrecision
 from bark_onnx.errors import BarkError
-from bark_onnx.sizes import CodecSize, TransformerSize
+from bark_onnx.model.bundle import CausalPrecision, GraphPrecision
+from bark_onnx.model.sizes import CodecSize, TransformerSize
 
 Matrix = tuple[int, int]  # inputs, outputs
 

@@ -46,7 +46,7 @@ def main() -> None:
     arguments.directory.mkdir(parents=True, exist_ok=True)
     if not checkpoint.is_dir():
         run("-m", "bark_onnx_bench.checkpoints", str(checkpoint), arguments.size)
-    cli = ("-m", "bark_onnx.cli")
+    cli = ("-m", "bark_onnx.command.cli")
     exported = run(*cli, "export", str(checkpoint), str(bundle), "--precision", arguments.precision, "--force")
     spoken = run(
         *cli, "say", "Hello, this is a test.", "--bundle", str(bundle), "--max-seconds", "5", "--seed", "1",

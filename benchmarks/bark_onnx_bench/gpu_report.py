@@ -36,7 +36,7 @@ REFERENCE = "fp32-portable"
 FULL_VOICE = 500  # semantic tokens: more than any stage looks back
 TIMEOUT = 1800  # seconds of a step
 POLL = 0.25  # seconds between two looks at it
-_CLI = ("-m", "bark_onnx.cli")
+_CLI = ("-m", "bark_onnx.command.cli")
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bark_onnx import AudioChunk, Bark, SpeechStream, VoicePreset
-from bark_onnx.stream import buffering
+from bark_onnx.engine.stream import buffering
 
 from .workload import TEXT, run_once, workload_options
 
@@ -75,7 +75,7 @@ def row(measurement: StreamMeasurement) -> str:
 
 
 def _stream(bark: Bark, voice: VoicePreset | None, seed: int) -> SpeechStream:
-    return bark.stream(TEXT, voice, workload_options(bark), seed)
+    return bark.stream(TEXT, voice=voice, options=workload_options(bark), seed=seed)
 
 
 def _arriving(stream: SpeechStream, start: float) -> Iterator[tuple[float, AudioChunk]]:

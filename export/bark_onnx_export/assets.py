@@ -10,9 +10,9 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from bark_onnx.errors import BarkError, BarkWarning, VoiceError, reason
-from bark_onnx.tokenizer import Tokenizer
-from bark_onnx.vocabulary import Vocabulary
-from bark_onnx.voice import VoicePreset
+from bark_onnx.model.tokenizer import Tokenizer
+from bark_onnx.model.vocabulary import Vocabulary
+from bark_onnx.model.voice import VoicePreset
 
 from .directory import LFS_POINTER, is_lfs_pointer
 from .voice_files import read_voices

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from bark_onnx.sizes import misfits
-from bark_onnx.vocabulary import Vocabulary
+from bark_onnx.model.sizes import misfits
+from bark_onnx.model.vocabulary import Vocabulary
 
 from . import huggingface, suno
 from .encodec import load_codec

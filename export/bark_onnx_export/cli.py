@@ -10,14 +10,14 @@ from typing import Any
 
 import click
 
-from bark_onnx.bundle import KV_LAYOUTS, PRECISIONS, Bundle
-from bark_onnx.command import bundle_argument, check_writable
-from bark_onnx.compare import check_graphs, table
-from bark_onnx.device import Device
+from bark_onnx.checks.compare import check_graphs, table
+from bark_onnx.checks.excerpts import find_voices
+from bark_onnx.checks.quality import FIGURES, HEADER, TOKENS, check_same_model, measure
+from bark_onnx.command.group import bundle_argument, check_writable
 from bark_onnx.errors import BarkError
-from bark_onnx.excerpts import find_voices
 from bark_onnx.files import replacing
-from bark_onnx.quality import FIGURES, HEADER, TOKENS, check_same_model, measure
+from bark_onnx.graphs.device import Device
+from bark_onnx.model.bundle import KV_LAYOUTS, PRECISIONS, Bundle
 
 
 def _checkpoint_options(command: Any) -> Any:

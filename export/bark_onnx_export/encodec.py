@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from bark_onnx.sizes import CodecSize
-from bark_onnx.vocabulary import Vocabulary
+from bark_onnx.model.sizes import CodecSize
+from bark_onnx.model.vocabulary import Vocabulary
 
 from .configuration import Section, read_json
 from .directory import CheckpointDirectory

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from functools import partial
 
 from bark_onnx.errors import BarkError
-from bark_onnx.vocabulary import Vocabulary
+from bark_onnx.model.vocabulary import Vocabulary
 
 from .configuration import Section, read_json
 from .directory import CheckpointDirectory

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bark_onnx.sizes import TransformerSize
+from bark_onnx.model.sizes import TransformerSize
 
 from .configuration import Section
 from .weights import CheckpointError, Place, Shape, Weights, collect, listing

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bark_onnx.bundle import is_plain
 from bark_onnx.errors import VoiceError, reason
-from bark_onnx.vocabulary import Vocabulary
-from bark_onnx.voice import VoicePreset
+from bark_onnx.model.bundle import is_plain
+from bark_onnx.model.vocabulary import Vocabulary
+from bark_onnx.model.voice import VoicePreset
 
 from .directory import CheckpointDirectory
 from .weights import listing

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from bark_onnx.errors import BarkError
-from bark_onnx.sizes import CodecSize, TransformerSize
+from bark_onnx.model.sizes import CodecSize, TransformerSize
 
 Shape = tuple[int, ...]
 

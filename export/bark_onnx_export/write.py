@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bark_onnx.bundle import MANIFEST
 from bark_onnx.errors import BarkError, reason
 from bark_onnx.files import umask
+from bark_onnx.model.bundle import MANIFEST
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None}  # None: numpy's, for a file that it could not write whole
 

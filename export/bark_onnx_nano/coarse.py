@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from bark_onnx.coarse import coarse_context, coarse_history, flatten_codes
+from bark_onnx.stages.coarse import coarse_context, coarse_history, flatten_codes
 
 from .alignment import align
 from .codebooks import Codebooks

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bark_onnx.voice import VoicePreset
+from bark_onnx.model.voice import VoicePreset
 
 from . import corpus, mel, text
 from .codebooks import Codebooks

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from bark_onnx.semantic import semantic_prompt
-from bark_onnx.voice import VoicePreset
+from bark_onnx.model.voice import VoicePreset
+from bark_onnx.stages.semantic import semantic_prompt
 
 from . import corpus, spelling
 from .alignment import align

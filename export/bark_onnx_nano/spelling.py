@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from bark_onnx.tokenizer import Tokenizer as TextEncoder
+from bark_onnx.model.tokenizer import Tokenizer as TextEncoder
 
 from .units import VOCABULARY
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bark_onnx.sizes import TransformerSize
+from bark_onnx.model.sizes import TransformerSize
 from bark_onnx_export.attention import join_heads, split_heads
 from bark_onnx_export.block import LAYER_NORM_EPS, Block
 

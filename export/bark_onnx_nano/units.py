@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bark_onnx.vocabulary import Vocabulary
+from bark_onnx.model.vocabulary import Vocabulary
 
 VOICES = ("slt", "rms")
 CONSONANTS = "b ch d dh f g hh jh k l m n ng p r s sh t th v w y z zh".split()

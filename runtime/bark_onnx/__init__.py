@@ -19,18 +19,32 @@ except ImportError:
         sys.exit(f"Error: {_MISSING}")
     raise ImportError(_MISSING) from None
 
-from .engine import Engine, SpeechStream
-from .errors import BarkError, BarkWarning, BundleError, DeviceError, VoiceError
-from .guards import Guards, Problem
-from .job import BatchError, Job, Request
-from .journal import Journal
-from .narration import NarrationOptions, SpokenPassage
-from .options import GenerationOptions
+from .engine.engine import Engine
+from .engine.job import BatchError, Job, JobState, Request
+from .engine.speech import Speech
+from .engine.speech_stream import SpeechStream
+from .engine.stream import AudioChunk, StreamOptions
+from .engine.worker import Task, Worker
+from .errors import (
+    BarkError,
+    BarkWarning,
+    BundleError,
+    DeadlineExceeded,
+    DeviceError,
+    JobCancelled,
+    NothingSaid,
+    QueueFull,
+    VoiceError,
+    WorkerError,
+)
+from .long.guards import Guards, Problem
+from .long.journal import Journal
+from .long.narration import NarrationOptions, SpokenPassage
+from .model.vocabulary import Vocabulary
+from .model.voice import VoicePreset
 from .pipeline import Bark
-from .speech import Speech
-from .stream import AudioChunk, StreamOptions
-from .vocabulary import Vocabulary
-from .voice import VoicePreset
+from .progress import Progress
+from .stages.options import GenerationOptions
 
 __all__ = [
     "AudioChunk",
@@ -39,22 +53,31 @@ __all__ = [
     "BarkWarning",
     "BatchError",
     "BundleError",
+    "DeadlineExceeded",
     "DeviceError",
     "Engine",
     "GenerationOptions",
     "Guards",
     "Job",
+    "JobCancelled",
+    "JobState",
     "Journal",
     "NarrationOptions",
+    "NothingSaid",
     "Problem",
+    "Progress",
+    "QueueFull",
     "Request",
     "Speech",
     "SpeechStream",
     "SpokenPassage",
     "StreamOptions",
+    "Task",
     "Vocabulary",
     "VoiceError",
     "VoicePreset",
+    "Worker",
+    "WorkerError",
     "__version__",
 ]
 

@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 
 from .arrays import IntArray, Waveform
 from .errors import VoiceError
-from .options import GenerationOptions
+from .model.vocabulary import Vocabulary
+from .model.voice import Voice, VoicePreset
 from .pipeline import Bark
-from .vocabulary import Vocabulary
-from .voice import Voice, VoicePreset
+from .stages.options import GenerationOptions
 
 HistoryPrompt: TypeAlias = Mapping[str, Any] | str | Path | None
 
@@ -114,7 +114,7 @@ def generate_text_semantic(
         max_seconds=max_gen_duration_s,
         allow_early_stop=allow_early_stop,
     )
-    return _bark(silent).semantic(text, _voice(history_prompt), options, seed)
+    return _bark(silent).semantic(text, voice=_voice(history_prompt), options=options, seed=seed)
 
 
 def generate_coarse(
@@ -138,7 +138,7 @@ def generate_coarse(
         max_coarse_history=max_coarse_history,
         sliding_window=sliding_window_len,
     )
-    return _bark(silent).coarse(x_semantic, _voice(history_prompt), options, seed)
+    return _bark(silent).coarse(x_semantic, voice=_voice(history_prompt), options=options, seed=seed)
 
 
 def generate_fine(
@@ -151,7 +151,7 @@ def generate_fine(
 ) -> IntArray:
     """Coarse codes [n, T] -> fine codes [8, T]. A temperature of None is argmax, as in the reference."""
     options = GenerationOptions(fine_temperature=0 if temp is None else temp)
-    return _bark(silent).fine(x_coarse_gen, _voice(history_prompt), options, seed)
+    return _bark(silent).fine(x_coarse_gen, voice=_voice(history_prompt), options=options, seed=seed)
 
 
 def codec_decode(fine_tokens: IntArray) -> Waveform:

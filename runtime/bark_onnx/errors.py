@@ -1,7 +1,12 @@
 """What a caller can do something about, as one line: what is wrong, where, and what to do next."""
 
+import sys
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+PACKAGE = str(Path(__file__).parent)
 LONGEST = 800
 
 
@@ -22,6 +27,32 @@ class VoiceError(BarkError):
 
 class DeviceError(BarkError):
     """An execution provider that was asked for and cannot be had."""
+
+
+class NothingSaid(BarkError):
+    """An utterance for which the model sampled the end before there was anything to hear."""
+
+    def __init__(self) -> None:
+        super().__init__("the model ended the utterance before it began: try another seed, or more text")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NothingSaid, ()
+
+
+class JobCancelled(BarkError):
+    """The result of an utterance that was cancelled."""
+
+
+class QueueFull(BarkError):
+    """A request that a worker refuses, because as many as it allows are waiting already."""
+
+
+class DeadlineExceeded(BarkError):
+    """The result of an utterance that did not end within the time that its caller allowed."""
+
+
+class WorkerError(BarkError):
+    """A worker that does no more work: it was closed, or its thread has died."""
 
 
 class BarkWarning(UserWarning):
@@ -45,3 +76,11 @@ def require(options: object, rules: Mapping[str, bool]) -> None:
     broken = [rule for rule, holds in rules.items() if not holds]
     if broken:
         raise BarkError("; ".join(f"{rule}, not {getattr(options, rule.split()[0])}" for rule in broken))
+
+
+def warn(message: str) -> None:
+    """Issue a BarkWarning that points at the caller's line: the innermost frame outside of this package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, BarkWarning, stacklevel=level - 1)

@@ -1,0 +1,232 @@
+"""The semantic and the coarse transformer on ONNX Runtime, with two verbs: `prefill` and `decode_step`.
+
+This file names the inputs and outputs of a causal graph; the exporter takes the names from here.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import FloatArray, IntArray
+from ..errors import DeviceError
+from ..model.sizes import TransformerSize
+from .cache import IdArray, KVCache, Recent
+from .device import Device
+from .session import BFLOAT16, Binding, Feed, Graph, Memory, Shapes
+from .tensorrt import EngineProfile
+
+LOGITS = "logits"
+PAST, PRESENT = "past", "present"  # prefixes of the KV cache's tensors, in and out
+
+KV_CACHE_DTYPES: dict[str, type[np.generic]] = {
+    "fp32": np.float32,
+    "fp16": np.float16,
+    "bf16": BFLOAT16,
+    "int8": np.int8,
+}
+
+# Positions of one prefill run on the CPU. The attention there computes the scores of every query with every key and
+# masks those above the diagonal afterwards. Runs of this size skip most of them, and their scores fit in the CPU cache.
+PREFILL_CHUNK = 128
+
+# Providers that read and write bound memory itself. The others copy inputs when they are bound, so they need a new
+# binding for every step.
+_BINDING_ONCE = ("cpu", "cuda", "tensorrt")
+
+
+def cache_names(prefix: str, layers: int) -> list[str]:
+    """The names of a causal graph's cache tensors, in their order; the prefix is PAST or PRESENT."""
+    return [f"{prefix}.{layer}.{half}" for layer in range(layers) for half in ("key", "value")]
+
+
+class CausalInputs(NamedTuple):
+    """The inputs of a causal graph beside its KV cache, in their order and by their names."""
+
+    input_ids: IdArray  # [B, S]
+    history_ids: IdArray  # [B, S]
+    position_ids: IdArray  # [B, S]
+    lengths: NDArray[np.int32]  # [B]: the index of each row's last position after the run
+    total: NDArray[np.int32]  # []: the longest row's number of positions after the run
+
+
+CAUSAL_INPUTS = CausalInputs._fields
+
+
+class Decoder(ABC):
+    """A causal transformer: `prefill` runs a prompt, `decode_step` runs one more token of each sequence.
+
+    Prefill is compute-bound: every position of a prompt at once. A decode step reads each weight once, for one token of
+    each row, and is bound by memory bandwidth. So sequences share their steps.
+
+    Attributes:
+        choices: the number of ids that can be sampled, which is the number of logits V.
+    """
+
+    size: TransformerSize
+    choices: int
+    device: Device
+
+    def prefill(
+        self, cache: KVCache, input_ids: IntArray, history_ids: IntArray | None = None, row: int = 0
+    ) -> FloatArray:
+        """Make a row of the cache hold exactly this prompt; logits [V] after its last position.
+
+        Positions at the beginning that the row holds already are not run again: their keys and values depend only on
+        the positions before them. So the next coarse window, if its beginning has not moved, costs no prefill.
+
+        Args:
+            input_ids: [S] token ids, S at most the model's context.
+            history_ids: [S] ids whose embeddings are added, `size.no_history_id` where nothing is.
+        """
+        logits: NDArray[np.float32] = np.zeros((1, self.choices), np.float32)
+        self.prefill_into(cache, Memory.of(logits), input_ids, history_ids, row)
+        return logits[0]  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def new_cache(self, rows: int = 1) -> KVCache:
+        """An empty cache for this many sequences."""
+
+    @abstractmethod
+    def prefill_into(
+        self, cache: KVCache, logits: Memory, input_ids: IntArray, history_ids: IntArray | None = None, row: int = 0
+    ) -> None:
+        """The same as `prefill`, but write the logits [1, V] to the caller's memory, on any device."""
+
+    @abstractmethod
+    def decode_step(self, cache: KVCache, tokens: Sequence[int], rows: Sequence[int] = (0,)) -> FloatArray:
+        """Append one token to each of these rows; logits [len(rows), V] after them.
+
+        A batch has no gaps, so the rows between the first and the last run too, but keep their positions. The next call
+        with this cache overwrites the logits.
+        """
+
+    @abstractmethod
+    def bind_step(self, cache: KVCache, rows: range, inputs: Iterable[Memory], logits: Memory) -> Binding:
+        """A decode step over neighbouring rows whose inputs and logits are in the caller's memory.
+
+        The caller keeps `cache.ids` and `cache.lengths` up to date.
+
+        Args:
+            inputs: in the order of CAUSAL_INPUTS, for these rows; `total` in the host's memory.
+            logits: [len(rows), V].
+        """
+
+
+class CausalDecoder(Decoder):
+    """A causal transformer in one graph, which runs prompts and decode steps."""
+
+    def __init__(
+        self, path: Path, size: TransformerSize, choices: int, kv_cache: str, device: Device,
+        profile: EngineProfile | None = None,
+    ) -> None:  # fmt: skip
+        """`kv_cache` is the number format of the KV cache; the profile is for TensorRT."""
+        if kv_cache == "bf16" and device.name == "cpu":
+            raise DeviceError("a bf16 bundle needs a GPU (ONNX Runtime has no bfloat16 products on CPUs): export int8")
+        self.size, self.choices, self.device = size, choices, device
+        self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
+        self._past, self._present = (cache_names(prefix, size.layers) for prefix in (PAST, PRESENT))
+        ids = (np.int64, (None, None))
+        cache = (self._kv_dtype, (None, size.heads, size.context, size.head_size))
+        inputs: Shapes = dict(zip(CAUSAL_INPUTS, (ids, ids, ids, (np.int32, (None,)), (np.int32, ())), strict=True))
+        outputs: Shapes = {LOGITS: (np.float32, (None, choices))}
+        caches = [dict.fromkeys(names, cache) for names in (self._past, self._present)]
+        self._graph = Graph(path, device, {**inputs, **caches[0]}, {**outputs, **caches[1]}, profile, repeated=True)
+        self._steps: WeakKeyDictionary[KVCache, _Steps] = WeakKeyDictionary()
+
+    def new_cache(self, rows: int = 1) -> KVCache:
+        shape = (2 * self.size.layers, rows, self.size.heads, self.size.context, self.size.head_size)
+        ids = np.zeros((rows, 2, self.size.context), np.int64)
+        return KVCache(Memory.zeros(shape, self._kv_dtype, self.device), ids, np.zeros(rows, np.int64))
+
+    def prefill_into(
+        self, cache: KVCache, logits: Memory, input_ids: IntArray, history_ids: IntArray | None = None, row: int = 0
+    ) -> None:
+        ids = prompt_ids(self.size, input_ids, history_ids)
+        count, rows = ids.shape[1], range(row, row + 1)
+        held = min(cache.held(row, ids), count - 1)  # the last position runs in any case, for its logits
+        run = PREFILL_CHUNK if self.device.memory == "cpu" else self.size.context
+        for start in range(held, count, run):
+            end = min(start + run, count)
+            # Inputs in the host's memory: a provider with other memory copies them when they are bound.
+            arrays = (
+                *ids[:, None, start:end],
+                np.arange(start, end)[None],
+                np.array([end - 1], np.int32),
+                np.array(end, np.int32),
+            )
+            inputs = [Memory.of(array) for array in arrays]
+            cache.lengths[row] = start  # a run that fails may have overwritten the positions from here on
+            self._bind(cache, rows, inputs, logits).run()
+            cache.ids[row, :, start:end] = ids[:, start:end]
+            cache.lengths[row] = end
+
+    def decode_step(self, cache: KVCache, tokens: Sequence[int], rows: Sequence[int] = (0,)) -> FloatArray:
+        steps = self._steps.get(cache)
+        if steps is None:
+            steps = self._steps[cache] = _Steps(cache.rows, self.choices, self.size.no_history_id, self.device)
+        span = range(min(rows), max(rows) + 1)
+        part, places = slice(span.start, span.stop), list(rows)
+        # A row that only runs along writes its next position, which is not counted and will be overwritten.
+        lengths = np.minimum(cache.lengths[part], self.size.context - 1)
+        steps.inputs.input_ids[places, 0] = tokens
+        steps.inputs.position_ids[part, 0] = steps.inputs.lengths[part] = lengths
+        steps.inputs.total[...] = lengths.max() + 1
+        for feed in steps.feeds:
+            feed.push()
+        if self.device.name in _BINDING_ONCE:
+            binding = steps.bindings.get(span, lambda new: self._bind_own(cache, new, steps))
+        else:
+            binding = self._bind_own(cache, span, steps)
+        binding.run()
+        cache.lengths[part] = lengths
+        for row, token in zip(rows, tokens, strict=True):
+            cache.ids[row, :, cache.lengths[row]] = token, self.size.no_history_id
+            cache.lengths[row] += 1
+        return steps.logits[part] if len(places) == len(span) else steps.logits[places]
+
+    def bind_step(self, cache: KVCache, rows: range, inputs: Iterable[Memory], logits: Memory) -> Binding:
+        return self._bind(cache, rows, inputs, logits, repeated=True)
+
+    def _bind_own(self, cache: KVCache, span: range, steps: "_Steps") -> Binding:
+        """A decode step over these rows with the inputs and logits of `steps`."""
+        inputs = [*(feed.memory[0, span] for feed in steps.feeds), Memory.of(steps.inputs.total)]
+        return self._bind(cache, span, inputs, Memory.of(steps.logits[span.start : span.stop]))
+
+    def _bind(
+        self, cache: KVCache, rows: range, inputs: Iterable[Memory], logits: Memory, *, repeated: bool = False
+    ) -> Binding:
+        """A run over these rows of a cache, which are neighbours in memory."""
+        places = [cache.memory[n, rows] for n in range(len(self._past))]
+        values = dict(zip(CAUSAL_INPUTS, inputs, strict=True)) | dict(zip(self._past, places, strict=True))
+        outputs = {LOGITS: logits} | dict(zip(self._present, places, strict=True))
+        return self._graph.bind(values, outputs, repeated=repeated)
+
+
+class _Steps:
+    """Inputs and logits of decode steps over one cache, allocated once for all rows, and the bindings to them.
+
+    A step over some neighbouring rows is bound to its part of each array.
+    """
+
+    def __init__(self, rows: int, choices: int, no_history_id: int, device: Device) -> None:
+        ids, lengths = np.zeros((3, 1, rows, 1), np.int64), np.zeros((1, rows), np.int32)
+        ids[1] = no_history_id
+        self.feeds = [Feed.of(array, device) for array in (*ids, lengths)]  # with an axis in front, as Memory needs it
+        # The attention reads `total` in the host's memory.
+        self.inputs = CausalInputs(ids[0, 0], ids[1, 0], ids[2, 0], lengths[0], np.zeros((), np.int32))
+        self.logits: NDArray[np.float32] = np.zeros((rows, choices), np.float32)
+        self.bindings: Recent[Binding] = Recent()
+
+
+def prompt_ids(size: TransformerSize, input_ids: IntArray, history_ids: IntArray | None) -> IdArray:
+    """Input and history ids of a prompt in one array [2, S]."""
+    ids = np.full((2, len(input_ids)), size.no_history_id, np.int64)
+    ids[0] = input_ids
+    if history_ids is not None:
+        ids[1] = history_ids
+    return ids

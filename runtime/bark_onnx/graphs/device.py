@@ -1,0 +1,151 @@
+"""The device that graphs run on: an execution provider and its options. The one place where a provider is chosen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnxruntime as ort
+
+from ..errors import DeviceError
+from .tensorrt import EngineProfile
+
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+_PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
+MOST_THREADS = 1024
+_SUFFIX = "ExecutionProvider"
+_CAPTURE = "enable_cuda_graph"  # ONNX Runtime's name for it
+
+# Two options differ from ONNX Runtime's defaults: fp32 products are exact, and memory grows by the size requested.
+_CUDA_OPTIONS = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+
+Providers: TypeAlias = list[tuple[str, dict[str, str]]]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A chosen execution provider.
+
+    Args:
+        name: `cpu`, `cuda`, `tensorrt`, or another provider's name in ONNX Runtime.
+        threads: threads of one graph run on the CPU; None leaves the number to ONNX Runtime.
+        index: the number of the GPU.
+        options: the provider's own options, by the provider's names; they override ours.
+        tuned: threads of single stages, which override `threads`.
+        samples: whether tokens are sampled on the device, by the bundle's sampler graphs, or else on the host.
+        one_arena: whether sessions share one memory arena on the CPU. A session with an arena of its own frees it
+            when it is unloaded.
+    """
+
+    name: str
+    threads: int | None = None
+    index: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
+    tuned: Mapping[str, int] = field(default_factory=dict)
+    samples: bool = False
+    one_arena: bool = True
+
+    @classmethod
+    def choose(
+        cls,
+        name: str = "auto",
+        threads: int | None = None,
+        *,
+        auto_gpu: bool = True,
+        options: Mapping[str, str] | None = None,
+    ) -> "Device":
+        """The device with a name: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or any provider of this ONNX Runtime.
+
+        `auto` is CUDA if it loads and `auto_gpu` allows it, else the CPU.
+
+        Raises DeviceError for a device that is unknown or unavailable.
+        """
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise DeviceError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
+        available = ort.get_available_providers()
+        if name == "auto":
+            name = "cuda" if auto_gpu and CUDA in available and _gpu_answers() else "cpu"
+        base, index = _parse(name)
+        provider = _PROVIDERS.get(base, base)
+        if provider not in available:
+            advice = (
+                "install 'bark-onnx[gpu]' in place of 'bark-onnx[cpu]', or " if provider in (CUDA, TENSORRT) else ""
+            )
+            raise DeviceError(
+                f"device {name!r} needs {provider}, which this ONNX Runtime ({ort.__version__}) does not have; "
+                f"{advice}use device 'cpu'"
+            )
+        if provider in (CUDA, TENSORRT) and not _gpu_answers(index):
+            raise DeviceError(
+                f"device {name!r}: {provider} is installed but does not load here; "
+                "check the GPU's driver and the CUDA and cuDNN libraries, or use device 'cpu'"
+            )
+        return cls(base, threads, index, dict(options or {}), samples=provider in (CUDA, TENSORRT))
+
+    def at(self, stage: str) -> "Device":
+        """The same device with the threads that were tuned for a stage."""
+        return replace(self, threads=self.tuned.get(stage, self.threads))
+
+    @property
+    def provider(self) -> str:
+        """The execution provider's name."""
+        return _PROVIDERS.get(self.name, self.name)
+
+    @property
+    def memory(self) -> str:
+        """ONNX Runtime's name of the memory that tensors stay in between runs."""
+        return "cuda" if self.name in ("cuda", "tensorrt") else "cpu"
+
+    @property
+    def captures(self) -> bool:
+        """Whether the CUDA provider was asked to record decode steps as CUDA graphs, and to replay them."""
+        return self.name == "cuda" and self.samples and self.options.get(_CAPTURE) == "1"
+
+    def providers(self, profile: EngineProfile | None, *, captures: bool = False) -> Providers:
+        """The providers of a session: this one first, then those that run the operators that it does not support.
+
+        Args:
+            profile: the graph's profile for TensorRT; None for a graph that TensorRT does not run.
+            captures: whether some of the graph's runs are recorded and replayed.
+        """
+        index, own = {"device_id": str(self.index)}, dict(self.options)
+        if self.name == "cuda" and not captures:
+            own.pop(_CAPTURE, None)  # a graph whose shapes change from run to run cannot be replayed
+        cpu: Providers = [(CPU, {})]
+        if self.name == "cuda":
+            return [(CUDA, {**_CUDA_OPTIONS, **index, **own}), *cpu]
+        if self.name == "tensorrt":
+            cuda: Providers = [(CUDA, {**_CUDA_OPTIONS, **index}), *cpu]
+            return cuda if profile is None else [(TENSORRT, {**profile.options(), **index, **own}), *cuda]
+        return [(self.provider, own)] if self.provider == CPU else [(self.provider, own), *cpu]
+
+
+def _parse(name: str) -> tuple[str, int]:
+    """`cuda:1` -> (`cuda`, 1)."""
+    base, colon, number = name.partition(":")
+    if base in _PROVIDERS:
+        on_gpu = base != "cpu"
+        if colon and not (on_gpu and number.isdecimal() and len(number) < 4):
+            raise DeviceError(f"device {name!r}: " + (f"{base}:0 is the first GPU" if on_gpu else "there is one CPU"))
+        return base, int(number or 0)
+    known: list[str] = ort.get_all_providers()
+    for provider in known:
+        if name.lower() in (provider.lower(), provider.removesuffix(_SUFFIX).lower()):
+            return next((own for own, theirs in _PROVIDERS.items() if theirs == provider), provider), 0
+    available = [p.removesuffix(_SUFFIX) for p in ort.get_available_providers() if p not in _PROVIDERS.values()]
+    others = "".join(f", {provider}" for provider in available)
+    raise DeviceError(f"unknown device {name!r:.40}; choose one of auto, {', '.join(_PROVIDERS)}{others}")
+
+
+def _gpu_answers(index: int = 0) -> bool:
+    """Whether memory can be allocated on the GPU. A provider that is listed was built in, but may not load."""
+    try:
+        allocate((1,), np.float32, index)
+    except Exception:  # ONNX Runtime's exceptions share no base class
+        return False
+    return True
+
+
+def allocate(shape: tuple[int, ...], dtype: type[np.generic], index: int) -> Any:
+    """An OrtValue in a GPU's memory."""
+    return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, "cuda", index)

@@ -1,0 +1,222 @@
+"""Sessions of ONNX Runtime: graphs that are loaded and checked, and memory that they read and write in place."""
+
+import contextlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ..errors import BundleError, DeviceError, reason
+from .device import Device, allocate
+from .tensorrt import EngineProfile
+
+BFLOAT16 = np.uint16
+"""Stands for bfloat16, which numpy does not have. Both take two bytes, and no graph here has tensors of uint16."""
+
+Shapes: TypeAlias = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]]
+"""The type and the axes of each input or output of a graph; None is an axis of any length."""
+
+_ONNX_BFLOAT16 = 16  # TensorProto.BFLOAT16
+
+# Microseconds for which a session's threads wait busily for the next run. Sampling a token takes less, and waking the
+# threads would cost more. ONNX Runtime's default of about 20 ms takes every core from the session that runs next.
+SPIN = 1000
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A run of a graph whose inputs and outputs are in memory of the caller's. `keeps` holds that memory."""
+
+    graph: "Graph"
+    values: ort.IOBinding
+    options: ort.RunOptions | None
+    keeps: list[Any]
+
+    def run(self) -> None:
+        """Run the graph once. Raises BundleError."""
+        self.graph.run_bound(self)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The address and the shape of a tensor that a graph reads or writes in place. `owner` holds the memory."""
+
+    pointer: int
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+    memory: str
+    owner: Any = field(repr=False)
+    index: int = 0
+
+    @classmethod
+    def of(cls, array: NDArray[Any]) -> "Memory":
+        """A numpy array's memory; the array is contiguous."""
+        return cls(array.ctypes.data, array.shape, array.dtype.type, "cpu", array)
+
+    @classmethod
+    def zeros(cls, shape: tuple[int, ...], dtype: type[np.generic], device: Device) -> "Memory":
+        """Zeros in the device's memory.
+
+        On the CPU, pages that are never touched take no memory. For one large block numpy asks for huge pages, so
+        that reading a KV cache of 75 MB at every step misses the TLB far less often.
+        """
+        zeros = np.zeros(shape, dtype)
+        if device.memory == "cpu":
+            return cls.of(zeros)
+        value = allocate(shape, dtype, device.index)
+        value.update_inplace(zeros)
+        return cls(value.data_ptr(), shape, dtype, device.memory, value, device.index)
+
+    @property
+    def element(self) -> type[np.generic] | int:
+        """The element type as ONNX Runtime takes it: numpy's type, or ONNX's number of a type that numpy lacks."""
+        return _ONNX_BFLOAT16 if self.dtype is BFLOAT16 else self.dtype
+
+    def __getitem__(self, place: tuple[int, range]) -> "Memory":
+        """`self[n, rows]`: neighbouring rows of the nth part. The first two axes are the parts and the rows."""
+        part, rows = place
+        row_bytes = math.prod(self.shape[2:]) * np.dtype(self.dtype).itemsize
+        start = self.pointer + (part * self.shape[1] + rows.start) * row_bytes
+        return replace(self, pointer=start, shape=(len(rows), *self.shape[2:]))
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A small tensor that the host and a graph exchange: the host's array, and the memory that the graph is bound to.
+
+    On the CPU both are the same memory.
+    """
+
+    array: NDArray[Any]
+    memory: Memory
+
+    @classmethod
+    def of(cls, array: NDArray[Any], device: Device) -> "Feed":
+        on_cpu = device.memory == "cpu"
+        return cls(array, Memory.of(array) if on_cpu else Memory.zeros(array.shape, array.dtype.type, device))
+
+    def push(self) -> None:
+        """Copy the array to the graph's memory."""
+        if self.memory.owner is not self.array:
+            self.memory.owner.update_inplace(self.array)
+
+    def pull(self) -> None:
+        """Copy the graph's memory to the array."""
+        if self.memory.owner is not self.array:
+            self.array[...] = self.memory.owner.numpy()
+
+
+class Graph:
+    """One loaded graph. A run that fails raises a BundleError that names the graph's file.
+
+    Args:
+        inputs, outputs: exactly the inputs and outputs that the graph must have.
+        profile: what TensorRT builds an engine for, if it is the device; None runs the graph on CUDA there.
+        repeated: some bindings of this graph are run again and again, and CUDA may record and replay them.
+    """
+
+    def __init__(
+        self, path: Path, device: Device, inputs: Shapes, outputs: Shapes, profile: EngineProfile | None = None,
+        *, repeated: bool = False,
+    ) -> None:  # fmt: skip
+        self.name = path.name
+        self._captures = device.captures and repeated
+        self._recordings = 0
+        providers = device.providers(profile, captures=self._captures)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = device.threads or 0
+        options.log_severity_level = 4  # errors are raised, so nothing needs to be printed
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN))
+        if device.one_arena and device.memory == "cpu":
+            _register_arena()
+            options.add_session_config_entry("session.use_env_allocators", "1")
+        try:
+            self._session = ort.InferenceSession(path, options, providers=providers)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            if device.options:
+                raise DeviceError(f"{device.provider} does not start with these options: {reason(error)}") from None
+            raise BundleError(
+                f"ONNX Runtime {ort.__version__} cannot load {path.name} ({reason(error)}): export the bundle again"
+            ) from None
+        if self._session.get_providers()[0] != providers[0][0]:
+            raise DeviceError(f"device {device.name!r}: {providers[0][0]} did not start; are its libraries installed?")
+        problems = _differences(self._session.get_inputs(), inputs) + _differences(self._session.get_outputs(), outputs)
+        if problems:
+            raise BundleError(f"{path.name} is not the graph that the manifest describes: {'; '.join(problems)}")
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Any:
+        """The first output for these inputs."""
+        try:
+            return self._session.run(None, inputs, self._run_options(repeated=False))[0]
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise self._failure(error) from None
+
+    def bind(self, inputs: Mapping[str, Memory], outputs: Mapping[str, Memory], *, repeated: bool = False) -> Binding:
+        """Bind memory to the inputs and outputs; `repeated` if the binding is run often, with the same shapes."""
+        binding = self._session.io_binding()
+        for name, value in inputs.items():
+            binding.bind_input(name, value.memory, value.index, value.element, value.shape, value.pointer)
+        for name, value in outputs.items():
+            binding.bind_output(name, value.memory, value.index, value.element, value.shape, value.pointer)
+        return Binding(self, binding, self._run_options(repeated=repeated), [inputs, outputs])
+
+    def _run_options(self, *, repeated: bool) -> ort.RunOptions | None:
+        """The number of the recording that a run makes or replays; -1 for a run that is not recorded.
+
+        None if the provider records nothing.
+        """
+        if not self._captures:
+            return None
+        options = ort.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(self._recordings) if repeated else "-1")
+        self._recordings += repeated
+        return options
+
+    def run_bound(self, binding: Binding) -> None:
+        """Run one of this graph's bindings; callers use `Binding.run`."""
+        try:
+            self._session.run_with_iobinding(binding.values, binding.options)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise self._failure(error) from None
+
+    def _failure(self, error: Exception) -> BundleError:
+        return BundleError(f"{self.name} failed while it ran: {reason(error)}")
+
+
+@cache
+def _register_arena() -> None:
+    """Have ONNX Runtime keep one arena for this process, so that sessions that run in turn use the same memory."""
+    info = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    with contextlib.suppress(Exception):  # another library of this process has registered one already
+        ort.create_and_register_allocator(info, None)
+
+
+def _differences(nodes: list[ort.NodeArg], expected: Shapes) -> list[str]:
+    """The differences between the inputs or outputs that a graph declares and those that it must have."""
+    found = {node.name: node for node in nodes}
+    problems = [f"no {name}" for name in expected if name not in found]
+    problems += [f"unexpected {name}" for name in found if name not in expected]
+    for name in expected.keys() & found.keys():
+        (dtype, shape), node = expected[name], found[name]
+        sizes = [want for want, has in zip(shape, node.shape, strict=False) if want is not None and want != has]
+        if node.type != _ONNX_TYPES[dtype] or len(node.shape) != len(shape) or sizes:
+            problems.append(f"{name} is {node.type} {node.shape} instead of {_ONNX_TYPES[dtype]} {list(shape)}")
+    return sorted(problems)
+
+
+_ONNX_TYPES: dict[type[np.generic], str] = {
+    np.bool_: "tensor(bool)",
+    np.int8: "tensor(int8)",
+    np.int32: "tensor(int32)",
+    np.int64: "tensor(int64)",
+    BFLOAT16: "tensor(bfloat16)",
+    np.float16: "tensor(float16)",
+    np.float32: "tensor(float)",
+    np.float64: "tensor(double)",
+}

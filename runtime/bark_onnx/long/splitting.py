@@ -1,0 +1,256 @@
+"""Text before it becomes ids: sentences, how long they will be, and what one generation says."""
+
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from .punctuation import (
+    CJK,
+    CLOSING,
+    COMBINING,
+    DASHES,
+    HAN,
+    KANA,
+    MARK,
+    OPENING,
+    SONG,
+    STOPS,
+    WIDE_CLOSING,
+    WIDE_STOPS,
+    caseless,
+    is_abbreviation,
+    last_word,
+    next_word,
+)
+
+# How fast Bark's voices read, spaces and pauses included: about 150 English words of five letters and a space in a
+# minute. A Han character is a syllable, a Hangul one a short syllable, a kana a mora; these are the rates of read news.
+LETTERS_PER_SECOND = 15.0  # Latin, Cyrillic, and whatever has no rate of its own
+DEVANAGARI_PER_SECOND = 14.0  # vowel signs counted: a word has fewer signs than an English one has letters
+HAN_PER_SECOND = 4.5
+KANA_PER_SECOND = 7.0
+HANGUL_PER_SECOND = 6.0
+DIGITS_PER_SECOND = 15.0 / 4.5  # a digit is read as four or five letters: "25" is "twenty-five"
+SECONDS_PER_MARK = 1.0  # a laugh, a sigh
+
+SHORT_SECONDS = 2.0  # Bark tends to invent speech after texts that are shorter than this
+
+_MARK = re.compile(MARK)
+_RATES = (
+    (re.compile(rf"[{HAN}]"), HAN_PER_SECOND),
+    (re.compile(rf"[{KANA}]"), KANA_PER_SECOND),
+    (re.compile("[\uac00-\ud7af\u1100-\u11ff\u3130-\u318f]"), HANGUL_PER_SECOND),
+    (re.compile("[\u0900-\u0963\u0970-\u097f]"), DEVANAGARI_PER_SECOND),
+    (re.compile(r"\d"), DIGITS_PER_SECOND),
+)
+
+_SAID = re.compile(r"[^\W_]")
+_STOP = re.compile(rf"(?P<mark>{MARK})|(?P<song>{SONG})|(?P<stops>[{STOPS}]+)")
+_CLOSING = re.compile(rf"(?:[{re.escape(CLOSING)}]| [»”](?= |\Z))*")  # French: « Oui ! »
+_WIDE_CLOSING = re.compile(rf"[{re.escape(WIDE_CLOSING)}]*")
+# What may stand between two sentences before the first word of the second. The bound keeps hostile text linear.
+_BEFORE_WORD = re.compile(rf"(?:[\s♪.…{re.escape(OPENING + DASHES)}]|{MARK}){{0,40}}")
+_QUOTATIVE = re.compile(
+    r"[とっのをがだ]|なん|など|です|\w{1,5}?[说說道问問喊叫答言]"
+)  # 「行くの？」と聞いた; “来！”他说
+
+_NOT_FIRST = ",;:!?、，；：" + WIDE_STOPS  # no sentence begins with one of these
+_WRAPPED = re.compile(rf"(?<=[{CJK}])\n(?=[{CJK}])|(?<=[。！？｡…、，；：」』）】》〉”]) (?=[{CJK}])")
+
+_CLAUSE = (
+    rf"(?:[,;:!?…–—]|\.\.+)[{re.escape(CLOSING)}]*\s+(?![{re.escape('»”!?:;…' + DASHES)}])"
+    rf"|—(?=\w)|\s[{re.escape(DASHES)}]+\s"
+    rf"|[、，；：{WIDE_STOPS}]+[{re.escape(WIDE_CLOSING)}]*\s*(?![{re.escape(WIDE_CLOSING)}、，；：{WIDE_STOPS}])"
+)
+_WORD = r"(?<![«„“‹(¿¡「『])\s+(?![»”!?:;…)])"  # French sets « and ! off with spaces: they stay with their word
+_CLUSTER = (  # what a reader takes for one character, with the punctuation that may not be cut from it
+    rf"[「『（【《〈“‘¿¡]{{0,4}}.(?:[{COMBINING}]|(?<=[\u094d\u200d]).){{0,8}}[」』）】》〉”’、，；：{STOPS}]{{0,8}}"
+)
+
+
+def unwrap(text: str) -> str:
+    """A paragraph on one line: white space collapsed, and none where Chinese or Japanese was only wrapped."""
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return _WRAPPED.sub("", "\n".join(line for line in lines if line)).replace("\n", " ")
+
+
+def estimate_seconds(text: str) -> float:
+    """How long the speech will be, in seconds: at best within a quarter, as voices differ by that much."""
+    spoken, marks = _MARK.subn("", " ".join(text.split()))
+    spoken = unicodedata.normalize("NFC", spoken)
+    seconds, letters = marks * SECONDS_PER_MARK, len(spoken)
+    for script, rate in _RATES:
+        count = len(script.findall(spoken))
+        seconds += count / rate
+        letters -= count
+    return seconds + letters / LETTERS_PER_SECOND
+
+
+def split_sentences(text: str) -> list[str]:
+    """One paragraph -> its sentences, white space collapsed, nothing else changed; [] for empty text."""
+    text = unwrap(text)
+    ends = _sentence_ends(text, 0, len(text)) if text else []
+    return [text[start:end].strip() for start, end in zip([0, *ends], ends, strict=False)]
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What one generation says."""
+
+    text: str
+    ends_paragraph: bool
+    speaker: str | None = None
+
+
+def passages(text: str, fits: Callable[[str], bool], speaker: str | None = None) -> list[Passage]:
+    """Text -> passages that fit, in order; paragraphs are set apart by blank lines, and no passage crosses one.
+
+    Sentences are packed greedily. One that does not fit alone is cut at clauses, else words, else characters, and a
+    tiny rest takes over from the piece before it. Only white space is changed. `fits` should hold for every part of
+    what it holds for; a passage it refuses remains only where one character is refused.
+    """
+    found = []
+    for paragraph in _paragraphs(text):
+        ends = _pack(paragraph, 0, len(paragraph), fits)
+        for start, end in zip([0, *ends], ends, strict=False):
+            found.append(Passage(paragraph[start:end].strip(), end == len(paragraph), speaker))
+    return found
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    lines = text.replace("\u2029", "\n\n").splitlines()
+    for blank, paragraph in groupby(lines, key=lambda line: not line.strip()):
+        if not blank:
+            yield unwrap("\n".join(paragraph))
+
+
+def _sentence_ends(text: str, start: int, end: int) -> list[int]:
+    """Where the sentences of one unwrapped paragraph end, the space after them included; the last is `end`."""
+    first = next((character for character in text if character.isupper() or character.islower()), "")
+    ends: list[int] = []
+    said = _SAID.search(text, start)
+    for stop in _STOP.finditer(text, start, end):
+        if not said:
+            break  # what remains says nothing and stays with the sentence before it
+        if said.start() >= stop.end() or stop.lastgroup == "mark":
+            continue
+        after = _after_closing(text, start, stop)
+        if after < end and _ends_sentence(text, start, stop, after, small=first.islower()):
+            start = after + text[after].isspace()
+            ends.append(start)
+            said = _SAID.search(text, start)
+    return [*ends, end]
+
+
+def _after_closing(text: str, start: int, stop: re.Match[str]) -> int:
+    """Where the quotes and brackets end that close with the sentence."""
+    if stop.lastgroup == "song":
+        return stop.end()
+    if stop.group()[-1] not in WIDE_STOPS:
+        return _skip(_CLOSING, text, stop.end())
+    after = _skip(_WIDE_CLOSING, text, stop.end())
+    quotes = text.count('"', max(start, after - 200), after)
+    return after + (quotes % 2 and text.startswith('"', after))
+
+
+def _ends_sentence(text: str, start: int, stop: re.Match[str], after: int, small: bool) -> bool:
+    """Whether a sentence ends at a run of stops or a song. `small`: the writer begins sentences without a capital."""
+    stops, closed, spaced = stop.group(), after > stop.end(), text[after].isspace()
+    ahead = _skip(_BEFORE_WORD, text, after)
+    following = text[ahead : ahead + 1]
+    if not following or following in _NOT_FIRST or text[max(0, stop.start() - 1)] == "(":
+        return False
+    sings = "♪" in text[after:ahead]
+    if stop.lastgroup == "song":
+        return spaced and (sings or following.isupper() or caseless(following))
+    if stops[-1] in WIDE_STOPS:
+        return text[after] not in _NOT_FIRST and not (closed and not spaced and _QUOTATIVE.match(text, after))
+    if len(stops.replace("…", "..")) > 1 and not stops.strip(".…"):
+        return spaced and (sings or following.isupper()) and not _hesitates(text, stop.start(), ahead)
+    if not spaced and (closed or not (caseless(text[stop.start() - 1]) and caseless(text[after]))):
+        return False  # 3.14, example.com; but 你好!再见!
+    if following.islower() and not sings and (closed or not small):
+        return False
+    return stops != "." or not is_abbreviation(text, start, stop.start(), ahead)
+
+
+def _hesitates(text: str, stop: int, ahead: int) -> bool:
+    """Whether "I... I" or "Das... Das" goes on after an ellipsis, although with a capital."""
+    word = next_word(text, ahead)
+    return word == "I" or word.casefold() == last_word(text, stop).casefold()
+
+
+def _skip(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
+    return match.end() if match else at
+
+
+def _cuts(pattern: str) -> Callable[[str, int, int], list[int]]:
+    """A level of cutting: where the parts of text[start:end] end that the group `cut` of the pattern sets apart."""
+    compiled = re.compile(pattern)
+
+    def cut(text: str, start: int, end: int) -> list[int]:
+        found = compiled.finditer(text, start, end)
+        return [*(match.end() for match in found if match.lastgroup == "cut" and match.end() < end), end]
+
+    return cut
+
+
+_LEVELS = (  # from the best place for a cut to the worst
+    _sentence_ends,
+    _cuts(rf"{SONG}|{MARK}|(?P<cut>{_CLAUSE})"),
+    _cuts(rf"{SONG}|{MARK}|(?P<cut>{_WORD})"),
+    _cuts(rf"{MARK}|(?P<cut>{_CLAUSE})"),
+    _cuts(rf"{MARK}|(?P<cut>{_WORD})"),
+    _cuts(r"(?P<cut>\s+)"),
+    _cuts(rf"(?P<cut>{_CLUSTER})"),
+    _cuts(r"(?P<cut>.)"),
+)
+
+
+def _pack(text: str, start: int, end: int, fits: Callable[[str], bool], level: int = 0) -> list[int]:
+    """Ends of the passages of text[start:end], cut at this level where that does, deeper where it does not."""
+    units = _LEVELS[level](text, start, end)
+    bounds, unit = [start], 0
+    while unit < len(units):
+        count = _how_many_fit(text, bounds[-1], units, unit, fits)
+        if count or level + 1 == len(_LEVELS):
+            unit += max(1, count)
+            bounds.append(units[unit - 1])
+            continue
+        if len(bounds) > 1 and estimate_seconds(text[bounds[-2] : bounds[-1]]) < SHORT_SECONDS:
+            bounds.pop()  # "Well," alone is too short to be spoken well
+        *cut, _ = _pack(text, bounds[-1], units[unit], fits, level + 1)
+        bounds += cut
+        if not fits(text[bounds[-1] : units[unit]].strip()):  # else the rest is packed with what follows
+            bounds.append(units[unit])
+            unit += 1
+    return _without_tiny_rest(text, bounds, units, fits)[1:]
+
+
+def _how_many_fit(text: str, start: int, units: list[int], unit: int, fits: Callable[[str], bool]) -> int:
+    """How many units from `unit` on fit together: doubled while they do, then halved, so few texts are measured."""
+    good, bad, probe = 0, len(units) - unit + 1, 1
+    while bad - good > 1:
+        if fits(text[start : units[unit + probe - 1]].strip()):
+            good = probe
+        else:
+            bad = probe
+        probe = min(2 * good, (good + bad) // 2)
+    return good
+
+
+def _without_tiny_rest(text: str, bounds: list[int], units: list[int], fits: Callable[[str], bool]) -> list[int]:
+    """The last two pieces cut near their middle, if the last is less than half as long as the one before it."""
+    if len(bounds) < 3 or 2 * (bounds[-1] - bounds[-2]) >= bounds[-2] - bounds[-3]:
+        return bounds
+    first, second, last = bounds[-3:]
+    middle = (first + last) // 2
+    at = bisect_left(units, middle)
+    for cut in sorted(units[max(0, at - 1) : at + 1], key=lambda cut: abs(cut - middle)):
+        if first < cut < second and fits(text[first:cut].strip()) and fits(text[cut:last].strip()):
+            return [*bounds[:-2], cut, last]
+    return bounds

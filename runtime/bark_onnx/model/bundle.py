@@ -1,0 +1,319 @@
+"""A bundle: one directory that holds everything needed to speak, and the manifest that lists its contents.
+
+    manifest.json                                    read and written by this file
+    semantic.onnx coarse.onnx fine.onnx codec.onnx   (large weights are in NAME.onnx.data beside the graph)
+    semantic.step.onnx coarse.step.onnx              `mixed` only: the graphs of decode steps
+    semantic.quantize_cache.onnx coarse.quantize_cache.onnx
+                                                     `mixed` only: from a prefill's KV cache to a decode step's
+    semantic.sampler.onnx ...                        bundles for GPUs only: the graphs that sample tokens (SAMPLERS)
+    tokenizer.json
+    voices/v2/en_speaker_6.npz ...
+
+Reading is strict, since a bundle comes from outside: an unknown revision, a missing or unknown field, an unknown file,
+a file that is missing, changed or outside the directory is one error that names all problems.
+"""
+
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..errors import BarkError, BundleError, reason
+from .sizes import CodecSize, TransformerSize, misfits
+from .vocabulary import CausalStage, Vocabulary
+
+FORMAT_REVISION = 1
+MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer.json"
+VOICES = "voices"
+EMBEDDED = Path(__file__).parents[1] / "nano"  # the bundle that comes with the package
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4", "mixed", "w8a16", "w4a16")
+GPU_PRECISIONS = ("fp16", "bf16", "w8a16", "w4a16")  # the precisions of the static attention's CUDA kernel
+KV_LAYOUTS = ("static", "portable")
+STAGES = ("semantic", "coarse", "fine", "codec")
+CAUSAL_STAGES: tuple[CausalStage, ...] = ("semantic", "coarse")
+MAX_MANIFEST_BYTES = 4 << 20
+
+# The graphs of a stage beside the network itself, by the middle part of their file names.
+STEP, QUANTIZE_CACHE = "step", "quantize_cache"
+SAMPLER, TOP_K_TOP_P = "sampler", "top_k_top_p"
+SAMPLERS = (
+    *((stage, sampler) for stage in CAUSAL_STAGES for sampler in (SAMPLER, TOP_K_TOP_P)),
+    ("fine", SAMPLER),
+)
+
+# The largest sizes of a transformer that are accepted, since they decide how much memory is allocated.
+_MOST = {"layers": 256, "heads": 256, "input_vocabulary": 1 << 24, "output_vocabulary": 1 << 24}
+
+
+def graph_file(stage: str, part: str | None = None) -> str:
+    """The file name of a graph: of a stage's network, or of one of the other graphs of the stage."""
+    return f"{stage}.onnx" if part is None else f"{stage}.{part}.onnx"
+
+
+@dataclass(frozen=True)
+class GraphPrecision:
+    """The number formats of one graph: of its matrix weights, and of its embeddings or codebooks."""
+
+    weights: str
+    embeddings: str
+
+
+@dataclass(frozen=True)
+class CausalPrecision:
+    """The same for a causal decoder, which also has a KV cache, and may have other matrices for its decode steps."""
+
+    weights: str
+    embeddings: str
+    kv_cache: str
+    step_weights: str
+
+    @property
+    def split(self) -> bool:
+        """Whether decode steps have a graph and a KV cache of their own."""
+        return self.step_weights != self.weights
+
+
+@dataclass(frozen=True)
+class Precisions:
+    semantic: CausalPrecision
+    coarse: CausalPrecision
+    fine: GraphPrecision
+    codec: GraphPrecision
+
+
+@dataclass(frozen=True)
+class Sizes:
+    semantic: TransformerSize
+    coarse: TransformerSize
+    fine: TransformerSize
+    codec: CodecSize
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The description of a bundle. `files` maps every file except the manifest, by posix path, to its size and hash."""
+
+    format: int
+    model: str
+    revision: str | None
+    exporter: str
+    precision: str
+    kv_layout: str
+    precisions: Precisions
+    sizes: Sizes
+    vocabulary: Vocabulary
+    files: dict[str, FileEntry]
+
+    @property
+    def for_gpu(self) -> bool:
+        """Whether this bundle is meant for GPUs: `auto` then runs it on CUDA, and it has the graphs that sample.
+
+        The static layout's attention has CUDA kernels for 16 bits only. Quantising activations to 8 bits is slow on
+        GPUs.
+        """
+        return self.precision in GPU_PRECISIONS or (self.precision == "fp32" and self.kv_layout == "portable")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Raises BundleError, naming every problem at once."""
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{MANIFEST} is not JSON: {error}") from None
+        if not isinstance(document, dict):
+            raise BundleError(f"{MANIFEST} is not a JSON object")
+        if document.get("format") != FORMAT_REVISION:
+            raise BundleError(
+                f"{MANIFEST} has format {document.get('format')!r:.20}, this bark-onnx reads {FORMAT_REVISION}: "
+                "export the checkpoint again, or install the version that wrote it"
+            )
+        problems: list[str] = []
+        manifest: Manifest = _parse(cls, document, "", problems)
+        if not problems:
+            problems += _contradictions(manifest)
+        if problems:
+            raise BundleError(f"{MANIFEST} is not valid: " + "; ".join(problems))
+        return manifest
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A directory and its manifest, checked against each other."""
+
+    directory: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, directory: str | Path | None = None) -> "Bundle":
+        """Read the manifest, and check the size and the hash of every file that it lists. Raises BundleError.
+
+        Args:
+            directory: a directory that `bark-onnx export` wrote; None for the embedded bundle.
+        """
+        directory = EMBEDDED if directory is None else Path(directory)
+        path = directory / MANIFEST
+        try:
+            if path.stat().st_size > MAX_MANIFEST_BYTES:
+                raise BundleError(f"{path} is over {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
+            text = path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            raise BundleError(f"{directory} is not a bundle (no {MANIFEST}): make one by `bark-onnx export`") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleError(f"{path} cannot be read: {reason(error)}") from None
+        try:
+            bundle = cls(directory, Manifest.from_json(text))
+        except BundleError as error:
+            raise BundleError(f"{directory}: {error}") from None
+        bundle.check_files()
+        return bundle
+
+    def check_files(self) -> None:
+        """Compare every file with the manifest's size and hash. Raises a BundleError that names all that differ."""
+        with ThreadPoolExecutor() as pool:
+            found = pool.map(self._problem_with, self.manifest.files.items())
+        problems = [problem for problem in found if problem]
+        if problems:
+            raise BundleError(
+                f"{self.directory} is damaged: {'; '.join(problems)}; copy the bundle again or export it again"
+            )
+
+    def _problem_with(self, item: tuple[str, FileEntry]) -> str | None:
+        name, entry = item
+        path = self.directory / name
+        try:
+            if path.stat().st_size != entry.bytes:
+                return f"{name} has {path.stat().st_size} bytes instead of {entry.bytes}"
+            if hash_file(path) != entry.sha256:
+                return f"{name} has another hash than the manifest says"
+        except FileNotFoundError:
+            return f"{name} is missing"
+        except OSError as error:
+            return f"{name} cannot be read ({reason(error)})"
+        return None
+
+    def graph(self, stage: str, part: str | None = None) -> Path:
+        """The path of a graph; see `graph_file`."""
+        return self.directory / graph_file(stage, part)
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.directory / TOKENIZER
+
+    @property
+    def voices(self) -> dict[str, Path]:
+        """Voice names, such as `v2/en_speaker_6`, to their files."""
+        names = (PurePosixPath(name) for name in self.manifest.files)
+        return {
+            name.relative_to(VOICES).with_suffix("").as_posix(): self.directory / name
+            for name in sorted(names)
+            if name.is_relative_to(VOICES)
+        }
+
+
+def hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def list_files(directory: Path) -> dict[str, FileEntry]:
+    """Every file below `directory`, as a manifest lists them."""
+    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {path.relative_to(directory).as_posix(): FileEntry(path.stat().st_size, hash_file(path)) for path in paths}
+
+
+def _contradictions(manifest: Manifest) -> Iterable[str]:
+    if manifest.precision not in PRECISIONS:
+        yield f"precision is {manifest.precision!r}, not one of {', '.join(PRECISIONS)}"
+    if manifest.kv_layout not in KV_LAYOUTS:
+        yield f"kv_layout is {manifest.kv_layout!r}, not one of {', '.join(KV_LAYOUTS)}"
+    for stage in CAUSAL_STAGES:
+        causal: CausalPrecision = getattr(manifest.precisions, stage)
+        if causal.kv_cache not in ("fp32", "fp16", "bf16", "int8"):
+            yield f"precisions.{stage}.kv_cache is {causal.kv_cache!r}, not fp32, fp16, bf16 or int8"
+        if (causal.kv_cache == "int8") != causal.split:
+            yield f"precisions.{stage}: decode steps with weights of their own have a KV cache of int8, others do not"
+    graphs = _graph_files(manifest)
+    for name in [*graphs, TOKENIZER]:
+        if name not in manifest.files:
+            yield f"files lacks {name}"
+    known = {*graphs, *(f"{name}.data" for name in graphs), TOKENIZER}
+    for name in manifest.files:
+        if not is_plain(name):
+            yield f"files names {name!r:.80}, which is not a plain path inside the bundle"
+        elif name not in known and not (name.startswith(f"{VOICES}/") and name.endswith(".npz")):
+            yield f"files names {name!r:.80}, which does not belong to this bundle"
+    for transformer in ("semantic", "coarse", "fine"):
+        size: TransformerSize = getattr(manifest.sizes, transformer)
+        in_range = all(1 <= value <= _MOST.get(name, 1 << 16) for name, value in asdict(size).items())
+        if not in_range or size.width % size.heads:
+            yield f"sizes.{transformer} is impossible: {size}"
+    for network in STAGES:
+        for problem in misfits(network, getattr(manifest.sizes, network), manifest.vocabulary):
+            yield f"sizes.{network}: {problem}"
+
+
+def _graph_files(manifest: Manifest) -> list[str]:
+    """The names of all graphs that the bundle must have."""
+    names = [graph_file(stage) for stage in STAGES]
+    for stage in CAUSAL_STAGES:
+        if getattr(manifest.precisions, stage).split:
+            names += [graph_file(stage, part) for part in (STEP, QUANTIZE_CACHE)]
+    return names + [graph_file(stage, part) for stage, part in SAMPLERS if manifest.for_gpu]
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is a relative path that means the same file on every system and stays inside the bundle."""
+    path = PurePosixPath(name)
+    inside = path.parts and not path.is_absolute() and ".." not in path.parts and path.as_posix() == name != VOICES
+    return bool(inside) and name.isprintable() and not set(name) & set('\\:*?"<>|')
+
+
+def _parse(kind: Any, value: Any, where: str, problems: list[str]) -> Any:
+    """`value` (from JSON) as `kind`: a dataclass, dict, tuple, or scalar. Problems are collected, none is raised."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:  # X | None
+        return None if value is None else _parse(arguments[0], value, where, problems)
+    if is_dataclass(kind) and isinstance(value, dict):
+        return _parse_fields(kind, value, where, problems)
+    if origin is dict and isinstance(value, dict):
+        return {key: _parse(arguments[1], item, f"{where}[{key!r}]", problems) for key, item in value.items()}
+    if origin is tuple and isinstance(value, list):
+        return tuple(_parse(arguments[0], item, where, problems) for item in value)
+    if kind is float and type(value) is int and abs(value) < 1 << 53:
+        return float(value)
+    if type(value) is not kind:
+        problems.append(f"{where} is {value!r:.60}, expected {getattr(kind, '__name__', kind)}")
+    return value
+
+
+def _parse_fields(kind: Any, value: dict[str, object], where: str, problems: list[str]) -> Any:
+    """A dataclass from exactly its fields."""
+    hints = typing.get_type_hints(kind)
+    prefix = f"{where}." if where else ""
+    names = [field.name for field in fields(kind)]
+    problems += [f"{prefix}{name} is missing" for name in names if name not in value]
+    problems += [f"{prefix}{name} is unknown" for name in value if name not in names]
+    before = len(problems)
+    arguments = {name: _parse(hints[name], value[name], prefix + name, problems) for name in names if name in value}
+    if len(problems) > before or len(arguments) < len(names):
+        return None
+    try:
+        return kind(**arguments)
+    except BarkError as error:
+        problems.append(f"{where}: {error}")
+        return None

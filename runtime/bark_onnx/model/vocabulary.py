@@ -1,0 +1,110 @@
+"""The token space of a model: each constant stated once, the rest derived.
+
+The defaults are the published values (suno-ai/bark, `bark/generation.py`). A model with a token space of its own
+carries it in its bundle's manifest, and the runtime takes it from there.
+
+The causal models read one id space each:
+
+    semantic   semantic tokens from 0 | semantic_pad, the end too | text ids from text_offset, text_pad, semantic_infer
+    coarse     semantic tokens from 0 | coarse codes, codebook by codebook | coarse_semantic_pad, coarse_infer
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal, TypeAlias
+
+from ..errors import BarkError
+
+CausalStage: TypeAlias = Literal["semantic", "coarse"]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Token ids, window lengths (in tokens or frames) and rates (in Hz) of one Bark model."""
+
+    text_offset: int = 10_048
+    text_pad: int = 129_595
+    text_window: int = 256
+
+    semantic_size: int = 10_000
+    semantic_pad: int = 10_000  # doubles as the end-of-sequence token
+    semantic_infer: int = 129_599
+    semantic_rate: float = 49.9
+    max_semantic_tokens: int = 768
+
+    coarse_codebooks: int = 2
+    coarse_rate: float = 75.0
+    coarse_semantic_pad: int = 12_048
+    coarse_infer: int = 12_050
+    coarse_semantic_window: int = 256
+    max_coarse_history: int = 630
+
+    fine_codebooks: int = 8
+    codebook_size: int = 1_024
+    fine_window: int = 1_024
+    fine_history: int = 512  # also the hop from one fine window to the next
+
+    sample_rate: int = 24_000
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{field.name} is {getattr(self, field.name)!r}"
+            for field in fields(self)
+            if not isinstance(getattr(self, field.name), (int, float)) or not 0 < getattr(self, field.name) < 2**31
+        ]
+        if not problems:
+            if self.coarse_codebooks >= self.fine_codebooks:
+                problems.append(f"{self.coarse_codebooks} coarse codebooks of {self.fine_codebooks}")
+            if 2 * self.fine_history > self.fine_window:
+                problems.append(f"a fine history of {self.fine_history} in a window of {self.fine_window} frames")
+            if self.semantic_pad < self.semantic_size or self.text_offset <= self.semantic_pad:
+                problems.append("semantic tokens, their pad and the text ids overlap")
+            if self.coarse_semantic_pad < self.semantic_size + self.coarse_codebooks * self.codebook_size:
+                problems.append("coarse codes and their pad overlap")
+            if self.sample_rate % self.coarse_rate:
+                problems.append(
+                    f"{self.sample_rate} Hz is no whole number of samples for a frame at {self.coarse_rate} Hz"
+                )
+        if problems:
+            raise BarkError("impossible token space: " + "; ".join(problems))
+
+    @property
+    def end_of_sequence(self) -> int:
+        """Index of the end token among the semantic logits, which follow [0, semantic_size) with this one."""
+        return self.semantic_size
+
+    @property
+    def semantic_choices(self) -> int:
+        """Ids that the semantic stage can sample: the tokens and the end."""
+        return self.semantic_size + 1
+
+    @property
+    def coarse_choices(self) -> int:
+        """Ids that the coarse stage can sample, codebook after codebook."""
+        return self.coarse_codebooks * self.codebook_size
+
+    def choices(self, stage: CausalStage) -> int:
+        """The number of ids that a causal stage can sample, which is the number of its logits."""
+        return self.semantic_choices if stage == "semantic" else self.coarse_choices
+
+    def first_id(self, stage: CausalStage) -> int:
+        """The id that the first logit of a causal stage stands for; the others follow it."""
+        return 0 if stage == "semantic" else self.semantic_size
+
+    @property
+    def frame_samples(self) -> int:
+        """Audio samples in one frame of codes."""
+        return int(self.sample_rate / self.coarse_rate)
+
+    @property
+    def coarse_per_semantic(self) -> float:
+        """Flattened coarse codes that one semantic token stands for (the reference's `semantic_to_coarse_ratio`)."""
+        return self.coarse_rate / self.semantic_rate * self.coarse_codebooks
+
+    def max_semantic_history(self, max_coarse_history: int) -> int:
+        """Semantic tokens that cover `max_coarse_history` flattened coarse codes."""
+        return math.floor(max_coarse_history / self.coarse_per_semantic)
+
+    def coarse_length(self, semantic_length: int) -> int:
+        """Flattened coarse codes to generate for `semantic_length` tokens: whole frames, rounded down."""
+        return math.floor(semantic_length * self.coarse_per_semantic / self.coarse_codebooks) * self.coarse_codebooks

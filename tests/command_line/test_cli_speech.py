@@ -1,0 +1,105 @@
+"""`say`, as a user or a script meets it: sound files, pipes, seeds, voices, and what a terminal is shown.
+
+Every run is a real process.
+"""
+
+import io
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from bark_onnx import Bark, GenerationOptions, VoicePreset
+from run_command import COMMAND, SAY, assert_silent, run
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_say_writes_the_format_of_the_suffix(bark: Bark, bundle: Path, tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"hello.{suffix}"
+    assert_silent(run(*SAY, "--bundle", bundle, "-o", output))
+    speech = bark.generate("hello", options=GenerationOptions(max_seconds=0.3), seed=7)
+    waveform, sample_rate = soundfile.read(output, dtype="float32")
+    assert (sample_rate, soundfile.info(output).format) == (24_000, suffix.upper())
+    assert waveform.shape == speech.waveform.shape
+    if suffix in ("wav", "flac"):
+        assert np.abs(waveform - speech.waveform).max() < 1e-3  # 16 bits
+    assert [path.name for path in tmp_path.iterdir()] == [output.name]
+
+
+def test_say_writes_out_wav_by_default(bundle: Path, tmp_path: Path) -> None:
+    assert_silent(run(*SAY, "--bundle", bundle, cwd=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.wav"]
+
+
+def test_say_replaces_a_file(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "hello.wav").write_bytes(b"old")
+    assert_silent(run(*SAY, "--bundle", bundle, "-o", tmp_path / "hello.wav"))
+    assert soundfile.info(tmp_path / "hello.wav").samplerate == 24_000
+
+
+def test_say_writes_wav_to_a_pipe(bundle: Path, tmp_path: Path) -> None:
+    assert_silent(run(*SAY, "--bundle", bundle, "-o", "same.wav", cwd=tmp_path))
+    piped = run(*SAY, "--bundle", bundle, "-o", "-", cwd=tmp_path)
+    assert (piped.returncode, piped.stderr) == (0, b"")
+    assert piped.stdout == (tmp_path / "same.wav").read_bytes()
+
+
+def test_say_reads_standard_input(bundle: Path) -> None:
+    by_argument = run("say", "héllo wörld", *SAY[2:], "--bundle", bundle, "-o", "-")
+    by_pipe = run("say", "-", *SAY[2:], "--bundle", bundle, "-o", "-", stdin="  héllo\n\twörld\n".encode())
+    assert by_pipe.stdout == by_argument.stdout
+    assert soundfile.info(io.BytesIO(by_pipe.stdout)).frames > 0
+
+
+def test_a_seed_makes_the_same_sound_again(bundle: Path) -> None:
+    first, again, other = (
+        run(*SAY, "--seed", seed, "--bundle", bundle, "-o", "-").stdout for seed in ("3", "3", "18446744073709551615")
+    )
+    assert first == again
+    assert first != other
+
+
+def test_what_was_spoken_is_kept_as_a_voice(bundle: Path, tmp_path: Path) -> None:
+    assert_silent(run(*SAY, "--bundle", bundle, "-o", "a.wav", "--save-voice", "mine.npz", cwd=tmp_path))
+    assert VoicePreset.load(tmp_path / "mine.npz").fine.shape[1] * 320 == soundfile.info(tmp_path / "a.wav").frames
+    with_voice = run(*SAY, "--bundle", bundle, "-o", "-", "--voice", "mine.npz", cwd=tmp_path)
+    assert with_voice.returncode == 0
+    assert with_voice.stdout != (tmp_path / "a.wav").read_bytes()
+
+
+def test_a_warning_is_one_line(bundle: Path, tmp_path: Path) -> None:
+    result = run("say", "hello " * 300, *SAY[2:], "--bundle", bundle, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, b"")
+    (line,) = result.stderr.decode().splitlines()
+    assert line.startswith("bark-onnx: warning: the text has 300 tokens")
+    assert "the last 44" in line
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_terminal_sees_progress_and_a_summary(bundle: Path, tmp_path: Path, quiet: bool) -> None:
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    master, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    command = [*COMMAND, *SAY, "--bundle", bundle, *(["--quiet"] if quiet else [])]
+    subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, cwd=tmp_path, timeout=120, check=True)
+    os.close(terminal)
+    shown = b""
+    try:
+        while piece := os.read(master, 4096):
+            shown += piece
+    except OSError:
+        pass  # how Linux says that a terminal has no other end any more
+    os.close(master)
+    if quiet:
+        assert shown == b""
+    else:
+        assert all(word in shown for word in (b"semantic", b"coarse", b"fine", b"out.wav: 0.", b"seed 7"))
+
+
+def test_head_of_a_pipe(bundle: Path) -> None:
+    shell = '"$@" | head -c 4'
+    result = run("-c", shell, "sh", *COMMAND, *SAY, "-o", "-", "--bundle", bundle, command=["sh"])
+    assert (result.stdout, result.stderr) == (b"RIFF", b"")

@@ -1,0 +1,293 @@
+"""The choice of a device, on machines that this one is not: tests set which providers ONNX Runtime lists."""
+
+import gc
+import weakref
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from bark_onnx import Bark, BarkWarning, DeviceError, GenerationOptions
+from bark_onnx.graphs import device as device_module
+from bark_onnx.graphs.decoder import CAUSAL_INPUTS, cache_names
+from bark_onnx.graphs.device import Device
+from bark_onnx.graphs.session import BFLOAT16, Feed, Graph, Memory
+from bark_onnx.graphs.tensorrt import ROWS, causal_profile, engine_directory, fine_profile
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.sizes import TransformerSize
+from conftest import export
+from run_command import SAY, assert_fails, run
+
+CUDA = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+ALL = ["TensorrtExecutionProvider", *CUDA]
+SIZE = TransformerSize(2, 4, 64, 1024, 500, 100)
+HAS_GPU = device_module._gpu_answers()
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """CUDA is built in, but no GPU answers unless the test says so."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: CUDA)
+    return monkeypatch
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT and CUDA are built in, and two GPUs answer."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ALL)
+    monkeypatch.setattr(device_module, "_gpu_answers", lambda index=0: index < 2)
+
+
+@pytest.mark.parametrize(
+    ("answers", "auto_gpu", "name"), [(True, True, "cuda"), (True, False, "cpu"), (False, True, "cpu")]
+)
+def test_auto_is_cuda_where_it_answers_and_pays(
+    listed: pytest.MonkeyPatch, answers: bool, auto_gpu: bool, name: str
+) -> None:
+    listed.setattr(device_module, "_gpu_answers", lambda index=0: answers)
+    assert Device.choose("auto", auto_gpu=auto_gpu).name == name
+
+
+def test_auto_falls_back_silently(bundle: Path, recwarn: pytest.WarningsRecorder) -> None:
+    assert Device.choose("auto").name == ("cuda" if HAS_GPU else "cpu")
+    assert Bark.load(bundle).device.name == "cpu"  # fp32, which a GPU's attention does not take
+    assert not list(recwarn)
+
+
+@pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU")
+def test_a_device_that_is_listed_but_does_not_answer_is_an_error(listed: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DeviceError, match=r"does not load here.*driver"):
+        Device.choose("cuda")
+
+
+@pytest.mark.parametrize("name", ["cuda", "tensorrt", "cuda:1"])
+def test_a_device_that_is_not_built_in_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(DeviceError, match=r"needs \w+ExecutionProvider.*bark-onnx\[gpu\]"):
+        Device.choose(name)
+
+
+def test_unknown_devices_and_threads_are_errors() -> None:
+    with pytest.raises(DeviceError, match=r"unknown device 'tpu'; choose one of auto, cpu, cuda, tensorrt"):
+        Device.choose("tpu")
+    with pytest.raises(DeviceError, match="threads"):
+        Device.choose("cpu", 0)
+
+
+@pytest.mark.parametrize("name", ["cuda:", "cuda:x", "cuda:-1", "cuda:99999", "cuda:1:2", "tensorrt:a"])
+def test_a_gpu_is_named_by_a_number(gpus: None, name: str) -> None:
+    with pytest.raises(DeviceError, match=r":0 is the first GPU"):
+        Device.choose(name)
+
+
+def test_there_is_one_cpu() -> None:
+    with pytest.raises(DeviceError, match="one CPU"):
+        Device.choose("cpu:1")
+
+
+def test_one_of_several_gpus(gpus: None) -> None:
+    device = Device.choose("cuda:1", options={"gpu_mem_limit": "1000000000", "use_tf32": "1"})
+    assert (device.name, device.index, device.memory) == ("cuda", 1, "cuda")
+    (provider, options), behind = device.providers(None)
+    assert provider == CUDA[0]
+    assert (options["device_id"], options["gpu_mem_limit"]) == ("1", "1000000000")
+    assert options["use_tf32"] == "1"  # the caller's before ours, which keeps fp32 exact
+    assert Device.choose("cuda").providers(None)[0][1]["use_tf32"] == "0"
+    assert behind == (CUDA[1], {})
+    with pytest.raises(DeviceError, match="does not load here"):
+        Device.choose("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["openvino", "OpenVINO", "OpenVINOExecutionProvider"])
+def test_any_provider_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    provider = "OpenVINOExecutionProvider"
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [provider, "CPUExecutionProvider"])
+    device = Device.choose(name, options={"device_type": "NPU"})
+    assert (device.name, device.memory) == (provider, "cpu")
+    assert device.providers(None) == [(provider, {"device_type": "NPU"}), ("CPUExecutionProvider", {})]
+    with pytest.raises(DeviceError, match=r"unknown device 'npu'.*, tensorrt, OpenVINO"):
+        Device.choose("npu")
+
+
+def test_a_provider_that_is_known_but_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(DeviceError, match=r"needs CoreMLExecutionProvider.*does not have; use device 'cpu'"):
+        Device.choose("coreml")
+
+
+def test_the_cpu_by_its_long_name_is_the_cpu() -> None:
+    assert Device.choose("CPUExecutionProvider") == Device.choose("cpu")
+
+
+def test_tensorrt_has_cuda_and_the_cpu_behind_it(gpus: None, tmp_path: Path) -> None:
+    device = Device.choose("tensorrt:1", options={"trt_builder_optimization_level": "5"})
+    profile = fine_profile("codes", 1024, 8, half=True, engines=tmp_path / "engines")
+    names, options = zip(*device.providers(profile), strict=True)
+    assert list(names) == ALL
+    assert [own.get("device_id") for own in options] == ["1", "1", None]
+    assert options[0]["trt_builder_optimization_level"] == "5"
+    assert options[0]["trt_fp16_enable"] == "1"
+    assert options[0]["trt_engine_cache_path"] == str(tmp_path / "engines")
+    assert options[0]["trt_timing_cache_path"] == str(tmp_path)
+    assert options[0]["trt_profile_max_shapes"] == f"codes:{ROWS}x1024x8"
+    assert [name for name, _ in device.providers(None)] == CUDA  # a graph that is left to CUDA
+
+
+def test_profiles_hold_every_shape_of_a_causal_graph(tmp_path: Path) -> None:
+    *ids, row = CAUSAL_INPUTS[:4]
+    cache = cache_names("past", SIZE.layers)
+    profile = causal_profile(ids, row, cache, SIZE, (1, 1023, 1024), half=False, engines=tmp_path)
+    options = profile.options()
+    for kind, rows, length in (("min", 1, 1), ("opt", 1, 1023), ("max", ROWS, 1024)):
+        shapes = dict(part.split(":") for part in options[f"trt_profile_{kind}_shapes"].split(","))
+        assert shapes == {
+            **dict.fromkeys(ids, f"{rows}x{length}"), row: str(rows), **dict.fromkeys(cache, f"{rows}x4x1024x16")
+        }  # fmt: skip
+    assert options["trt_fp16_enable"] == "0"
+
+
+def test_engines_of_other_weights_lie_elsewhere(
+    bundle: Path, bundle_with_voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime names an engine by its graph, which is the same for all weights."""
+    monkeypatch.setenv("BARK_ONNX_CACHE", str(tmp_path))
+    places = {
+        engine_directory(Bundle.open(directory), stage)
+        for directory in (bundle, bundle_with_voice)
+        for stage in ("semantic", "coarse")
+    }
+    assert len(places) == 4
+    assert all(place.is_dir() and place.is_relative_to(tmp_path) for place in places)
+    monkeypatch.delenv("BARK_ONNX_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert engine_directory(Bundle.open(bundle), "fine").is_relative_to(tmp_path / "home" / "bark-onnx")
+
+
+def test_tensorrt_needs_the_portable_layout(gpus: None, bundle: Path) -> None:
+    with pytest.raises(DeviceError, match="export the bundle with --layout portable"):
+        Bark.load(bundle, device="tensorrt")
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")  # ONNX Runtime's own
+@pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU")
+def test_a_bundle_that_a_gpu_does_not_speed_up_says_so(bundle: Path, listed: pytest.MonkeyPatch) -> None:
+    """The warning comes before any graph is loaded, which without a GPU then fails."""
+    listed.setattr(device_module, "_gpu_answers", lambda index=0: True)
+    advice = "export with --precision fp16"
+    with pytest.warns(BarkWarning, match=advice), pytest.raises(DeviceError, match="did not start"):
+        Bark.load(bundle, device="cuda")
+
+
+def test_provider_options_reach_the_session(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    real = ort.InferenceSession
+
+    def session(path: Path, options: ort.SessionOptions, providers: list[tuple[str, dict[str, str]]]) -> object:
+        seen.append(providers)
+        return real(path, options, providers=providers)
+
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    Bark.load(bundle, device="cpu", threads=1, provider_options={"anything": "1"})
+    assert seen == [[("CPUExecutionProvider", {"anything": "1"})]] * 4
+
+
+@pytest.mark.parametrize("value", ["", "=", "=x", "key"])
+def test_a_provider_option_is_a_pair(value: str) -> None:
+    result = run(*SAY, "--provider-option", value)
+    assert result.returncode == 2
+    assert b"is not KEY=VALUE" in result.stderr
+
+
+def test_an_unknown_device_is_one_line(bundle: Path) -> None:
+    assert_fails(run("say", "hello", "--bundle", bundle, "--device", "tpu"), "unknown device 'tpu'")
+
+
+def test_what_is_copied_to_a_device_is_what_was_written() -> None:
+    """On the CPU both are one; elsewhere, `push` brings the array over."""
+
+    class Elsewhere:
+        def update_inplace(self, array: np.ndarray) -> None:
+            self.copy = array.copy()
+
+    array = np.zeros(3, np.int64)
+    feed = Feed.of(array, Device("cpu"))
+    assert feed.memory.pointer == array.ctypes.data
+    feed.push()
+    there = Elsewhere()
+    remote = Feed(array, Memory(0, (3,), np.int64, "cuda", there))
+    array[1] = 7
+    remote.push()
+    assert there.copy.tolist() == [0, 7, 0]
+
+
+def test_a_provider_that_copies_is_bound_for_every_step(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a provider reads inputs when they are bound: a kept binding would decode one token for ever."""
+    monkeypatch.setattr("bark_onnx.graphs.decoder._BINDING_ONCE", ())
+    options = GenerationOptions(max_seconds=0.3)
+    expected = bark.generate("hello", options=options, seed=1).tokens.semantic
+    binds = []
+    real = bark._networks.semantic._bind_own
+    monkeypatch.setattr(bark._networks.semantic, "_bind_own", lambda *arguments: binds.append(1) or real(*arguments))
+    bark._caches.clear()
+    assert np.array_equal(bark.generate("hello", options=options, seed=1).tokens.semantic, expected)
+    assert len(binds) >= len(expected)
+
+
+def test_bfloat16_is_bound_as_what_it_is(tmp_path: Path) -> None:
+    """A CPU does hardly more than convert it; that is enough to see whose bits they are."""
+    info, kinds = onnx.helper.make_tensor_value_info, onnx.TensorProto
+    node = onnx.helper.make_node("Cast", ["narrow"], ["wide"], to=kinds.FLOAT)
+    values = [info("narrow", kinds.BFLOAT16, ["n"])], [info("wide", kinds.FLOAT, ["n"])]
+    opset = [onnx.helper.make_opsetid("", 20)]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", *values), opset_imports=opset, ir_version=9),
+              tmp_path / "cast.onnx")  # fmt: skip
+    inputs, outputs = {"narrow": (BFLOAT16, (None,))}, {"wide": (np.float32, (None,))}
+    graph = Graph(tmp_path / "cast.onnx", Device("cpu"), inputs, outputs)
+    exact = np.array([1.0, -2.5, 3.0e38], np.float32).view(np.uint32) >> 16 << 16
+    narrow, wide = (exact >> 16).astype(np.uint16), np.zeros(3, np.float32)
+    graph.run_bound(graph.bind({"narrow": Memory.of(narrow)}, {"wide": Memory.of(wide)}))
+    assert np.array_equal(wide, exact.view(np.float32))
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")  # ONNX Runtime's own
+@pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU")
+def test_a_bundle_for_gpus_is_taken_by_auto(checkpoint: Path, tmp_path: Path, gpus: None) -> None:
+    bundle = export(checkpoint, tmp_path / "w4a16", "w4a16")
+    with pytest.raises(DeviceError, match="did not start"):  # for there is none, but it was tried, without a warning
+        Bark.load(bundle)
+
+
+@pytest.mark.parametrize("low_memory", [False, True])
+def test_sessions_share_their_scratch_memory_unless_they_go(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, low_memory: bool
+) -> None:
+    seen: list[ort.SessionOptions] = []
+    real = ort.InferenceSession
+
+    def session(path: Path, options: ort.SessionOptions, providers: object) -> object:
+        seen.append(options)
+        return real(path, options, providers=providers)
+
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    bark = Bark.load(bundle, device="cpu", threads=1, low_memory=low_memory)
+    bark.generate("hello", options=GenerationOptions(max_seconds=0.1), seed=1)
+    assert len(seen) == 4
+    for options in seen:
+        assert 0 < int(options.get_session_config_entry("session.intra_op.spin_duration_us")) <= 5000
+        if low_memory:
+            with pytest.raises(RuntimeError):
+                options.get_session_config_entry("session.use_env_allocators")
+        else:
+            assert options.get_session_config_entry("session.use_env_allocators") == "1"
+
+
+def test_on_a_cpu_no_kv_cache_outlives_its_stage(bark: Bark) -> None:
+    caches = []
+    real = bark._networks.semantic.new_cache
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bark._networks.semantic, "new_cache", lambda: caches.append(weakref.ref(made := real())) or made)
+        bark.semantic("hello", options=GenerationOptions(max_seconds=0.1), seed=1)
+    gc.collect()
+    assert [cache() for cache in caches] == [None]

@@ -1,0 +1,211 @@
+"""Passages joined: no click, no jump of level, no clipping, and the same samples after an interruption."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from bark_onnx import BarkError
+from bark_onnx.arrays import Waveform
+from bark_onnx.long.joining import FADE_SECONDS, TARGET_DBFS, Joiner, limit, loudness
+from synthetic_speech import RATE, silence, speech
+
+FADE = round(FADE_SECONDS * RATE)
+
+
+@st.composite
+def passages(draw: st.DrawFn, quietest: float = -26.0, loudest: float = -14.0) -> list[tuple[Waveform, float]]:
+    """Speech cut off anywhere, within the 12 dB that the gain can do; each with the pause before it."""
+    listed = []
+    for _ in range(draw(st.integers(2, 5))):
+        waveform = speech(
+            draw(st.floats(0.5, 2.5)),
+            draw(st.integers(0, 10**6)),
+            draw(st.floats(quietest, loudest)),
+            crest=draw(st.floats(0.3, 8)),
+        )
+        listed.append((waveform, draw(st.sampled_from([0.0, 0.0, 0.01, 0.25, 0.8]))))
+    return listed
+
+
+def largest_step(waveform: Waveform) -> float:
+    return float(np.abs(np.diff(waveform)).max())
+
+
+def own_step(waveform: Waveform, joined: Waveform) -> float:
+    """The largest step of a passage had it only been matched and limited, and not faded."""
+    clear = np.abs(waveform) > 0.01
+    gain = np.median(joined[clear] / waveform[clear])
+    return largest_step(limit(waveform.astype(np.float64) * gain, RATE))
+
+
+def join(listed: list[tuple[Waveform, float]], target: float | None = None) -> list[Waveform]:
+    joiner = Joiner(RATE, loudness=target)
+    return [joiner.add(waveform, pause) for waveform, pause in listed]
+
+
+@settings(max_examples=60, deadline=None)
+@given(passages(), st.sampled_from([None, -24.0, -16.0]))
+def test_joins_are_not_heard(listed: list[tuple[Waveform, float]], target: float | None) -> None:
+    parts = join(listed, target)
+    for (waveform, pause), part in zip(listed, parts, strict=True):
+        assert part.dtype == np.float32
+        assert len(part) == len(waveform) + round(pause * RATE)
+        assert np.abs(part.astype(np.float64)).max() <= 0.999
+        assert not part[: len(part) - len(waveform)].any()
+    spoken = [part[len(part) - len(waveform) :] for (waveform, _), part in zip(listed, parts, strict=True)]
+    own = [own_step(waveform, part) for (waveform, _), part in zip(listed, spoken, strict=True)]
+    for (before, after), (own_before, own_after) in zip(pairwise(spoken), pairwise(own), strict=True):
+        assert largest_step(before[-FADE:]) <= own_before
+        assert largest_step(after[:FADE]) <= own_after
+        assert abs(before[-1]) + abs(after[0]) <= min(own_before, own_after)  # the pause between is zeros, or nothing
+        assert abs(loudness(before, RATE) - loudness(after, RATE)) <= 3.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(passages(quietest=-45, loudest=-3), st.data())
+def test_an_interrupted_job_goes_on_with_the_same_samples(
+    listed: list[tuple[Waveform, float]], data: st.DataObject
+) -> None:
+    whole = join(listed)
+    stop = data.draw(st.integers(0, len(listed)))
+    first = Joiner(RATE)
+    parts = [first.add(*passage) for passage in listed[:stop]]
+    text = json.dumps(first.state, allow_nan=False)
+    second = Joiner.from_state(json.loads(text))
+    assert second.state == first.state
+    parts += [second.add(*passage) for passage in listed[stop:]]
+    assert np.concatenate(parts).tobytes() == np.concatenate(whole).tobytes()
+    assert second.state["samples"] == sum(map(len, whole))
+
+
+def test_the_first_passage_gives_the_loudness() -> None:
+    quiet, loud = speech(2, 1, -26), speech(2, 2, -15)
+    joiner = Joiner(RATE)
+    first = joiner.add(quiet, 0)
+    assert np.abs(first[FADE:-FADE] - quiet[FADE:-FADE]).max() == pytest.approx(0, abs=1e-6)
+    assert loudness(joiner.add(loud, 0.3), RATE) == pytest.approx(loudness(first, RATE), abs=0.5)
+
+
+@pytest.mark.parametrize("dbfs", [-45, -5])
+def test_a_first_passage_far_from_speech_is_not_followed(dbfs: float) -> None:
+    joiner = Joiner(RATE)
+    joiner.add(speech(2, 1, dbfs), 0)
+    second = joiner.add(speech(2, 2, -22), 0.3)
+    assert TARGET_DBFS[0] - 0.5 <= loudness(second, RATE) <= TARGET_DBFS[1] + 0.5
+
+
+@pytest.mark.parametrize(("dbfs", "gain"), [(-45, 12), (-30, 10), (-14, -6), (-5, -12)])
+def test_the_gain_has_a_limit(dbfs: float, gain: float) -> None:
+    waveform = speech(2, 3, dbfs).clip(-0.999, 0.999)
+    measured = loudness(waveform, RATE)
+    (part,) = join([(waveform, 0.0)], target=-20)
+    expected = min(max(-20 - measured, -12), 12)
+    assert expected == pytest.approx(gain, abs=2)
+    assert loudness(part, RATE) - measured == pytest.approx(expected, abs=0.4)
+
+
+@pytest.mark.parametrize("quiet", [silence(2), np.zeros(RATE, np.float32), speech(2, dbfs=-55)])
+def test_silence_is_not_amplified(quiet: Waveform) -> None:
+    joiner = Joiner(RATE)
+    assert np.abs(joiner.add(quiet, 0)).max() <= np.abs(quiet).max()
+    assert joiner.state["loudness"] is None
+    joiner.add(speech(2), 0.3)
+    assert np.abs(joiner.add(quiet, 0)).max() <= np.abs(quiet).max()
+
+
+def test_a_click_in_silence_is_not_amplified() -> None:
+    click = silence(2)
+    click[RATE : RATE + 100] = 0.05
+    (part,) = join([(click, 0.0)], target=-15)
+    assert np.abs(part).max() <= 0.05
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2, 3, FADE, 2 * FADE - 1, 2 * FADE, 2 * FADE + 1])
+def test_passages_of_any_length(samples: int) -> None:
+    waveform = np.full(samples, 0.5, np.float32)
+    (part,) = join([(waveform, 0.0)])
+    assert len(part) == samples
+    assert np.array_equal(part, part[::-1])
+    if samples > 3:
+        assert abs(part[0]) < 0.5 * np.pi / FADE * 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays.arrays(np.float32, st.integers(0, 1_500), elements=st.floats(width=32)), st.floats(0, 1))
+def test_any_samples_become_finite_ones(waveform: Waveform, pause: float) -> None:
+    joiner = Joiner(RATE)
+    part = np.concatenate([joiner.add(waveform, pause), joiner.add(waveform, pause)])
+    assert np.isfinite(part).all()
+    assert np.abs(part.astype(np.float64)).max(initial=0) <= 0.999
+    assert len(part) == 2 * (len(waveform) + round(pause * RATE))
+
+
+def test_the_passage_given_is_not_changed() -> None:
+    waveform = speech(1)
+    copy = waveform.copy()
+    Joiner(RATE, loudness=-12).add(waveform, 0.5)
+    assert np.array_equal(waveform, copy)
+
+
+def test_the_limiter_turns_down_peaks_only() -> None:
+    waveform = speech(3, 4, -18).astype(np.float64)
+    quiet = waveform * 0.9 / np.abs(waveform).max()
+    assert np.array_equal(limit(quiet, RATE), quiet.astype(np.float32))
+    loud = quiet.copy()
+    loud[RATE] = 1.8
+    limited = limit(loud, RATE)
+    assert limited[RATE] == pytest.approx(0.998)
+    far = np.abs(np.arange(len(loud)) - RATE) > 2 * 0.01 * RATE + 1
+    assert np.allclose(limited[far], quiet[far], atol=1e-6)
+    gain = limited / loud
+    assert np.abs(np.diff(gain)).max() < 1 / (0.01 * RATE)  # no step of gain
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), dbfs=st.floats(-10, 12), rate=st.sampled_from([1_000, 8_000, 24_000]))
+def test_the_limiter_holds_its_peak(seed: int, dbfs: float, rate: int) -> None:
+    waveform = speech(0.5, seed, dbfs, rate).astype(np.float64)
+    limited = limit(waveform, rate)
+    assert np.abs(limited.astype(np.float64)).max() <= 0.999
+    assert (np.abs(limited) <= np.abs(waveform) + 1e-6).all()
+    assert (np.sign(limited) * np.sign(waveform) >= 0).all()
+
+
+def test_loudness_is_that_of_the_sound() -> None:
+    sine = np.sin(np.arange(RATE) * 0.3).astype(np.float32)
+    assert loudness(sine, RATE) == pytest.approx(-3.01, abs=0.05)
+    assert loudness(sine / 10, RATE) == pytest.approx(-23.01, abs=0.05)
+    assert loudness(sine[: RATE // 200], RATE) == pytest.approx(-3.01, abs=0.2)  # a quarter of a frame
+    paused = np.concatenate([silence(3), sine / 10, silence(3, dbfs=-58)])
+    assert loudness(paused, RATE) == pytest.approx(-23.01, abs=0.2)
+    assert loudness(np.zeros(RATE, np.float32), RATE) == -np.inf
+    assert loudness(np.empty(0, np.float32), RATE) == -np.inf
+
+
+@pytest.mark.parametrize("pause", [-0.1, float("nan"), float("inf")])
+def test_an_impossible_pause(pause: float) -> None:
+    with pytest.raises(BarkError, match="pause must be"):
+        Joiner(RATE).add(speech(0.5), pause)
+
+
+@pytest.mark.parametrize("target", [1.0, -51.0, float("nan")])
+def test_an_impossible_loudness(target: float) -> None:
+    with pytest.raises(BarkError, match="loudness must be"):
+        Joiner(RATE, loudness=target)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"samples": -1}, {"samples": 1.5}, {"sample_rate": 0}, {"loudness": "loud"}, {"loudness": 5}, {"more": 1}],
+)
+def test_a_damaged_state(change: dict[str, object]) -> None:
+    state = Joiner(RATE).state
+    with pytest.raises(BarkError):
+        Joiner.from_state({**state, **change})
+    with pytest.raises(BarkError):
+        Joiner.from_state({"samples": 0})

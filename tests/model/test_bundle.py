@@ -1,0 +1,178 @@
+"""A bundle's files come from outside: one that is missing, damaged or elsewhere is a BundleError of one line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bark_onnx.model.bundle import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    SAMPLERS,
+    TOKENIZER,
+    Bundle,
+    Manifest,
+    graph_file,
+    hash_file,
+)
+from manifests import VOICES, document, refused, write_files
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    return write_files(tmp_path / "plain")
+
+
+@pytest.mark.parametrize(
+    ("content", "fragment"),
+    [
+        (b"", "not JSON"),
+        (b"GGUF\x00\x01", "not JSON"),
+        (b"\xff\xfe{}", "cannot be read"),
+        (b"[]", "not a JSON object"),
+        (b"null", "not a JSON object"),
+        (b"{}", "format"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"format":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not JSON"),
+        (b'{"format":' + b"[" * 700 + b"]" * 700 + b"}", "format"),
+        (b'{"format": ' + b"1" * 10_000 + b"}", "not JSON"),
+        (b" " * (MAX_MANIFEST_BYTES + 1), "4 MiB"),
+    ],
+    ids=["empty", "binary", "utf-16", "list", "null", "object", "deep", "deeper", "deep format", "digits", "huge"],
+)
+def test_what_is_no_manifest_is_refused(plain: Path, content: bytes, fragment: str) -> None:
+    (plain / MANIFEST).write_bytes(content)
+    with refused(fragment, str(plain)):
+        Bundle.open(plain)
+
+
+def add_file(directory: Path, name: str, **entry: object) -> None:
+    """Name one more file in the manifest."""
+    changed = json.loads((directory / MANIFEST).read_text())
+    changed["files"][name] = {"bytes": 0, "sha256": "0" * 64} | entry
+    (directory / MANIFEST).write_text(json.dumps(changed))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x", "/etc/passwd", "a\\..\\b", "voices/../../x", "C:/x", "c:x", "./codec.onnx", "voices//x.npz", "voices/",
+        "", ".", "a\0b", "\ud800", "a\nb", "voices",
+    ],
+)  # fmt: skip
+def test_a_path_that_is_no_plain_one_inside_the_bundle_is_refused(plain: Path, name: str) -> None:
+    add_file(plain, name)
+    with refused("files"):
+        Manifest.from_json((plain / MANIFEST).read_text())
+    with refused(str(plain)):
+        Bundle.open(plain)
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "extra.onnx", "coarse.sampler.onnx", "coarse.step.onnx", "voices/readme.txt", "fine.data"]
+)
+def test_a_file_that_does_not_belong_to_the_bundle_is_refused(plain: Path, name: str) -> None:
+    """Sampler graphs do not belong to a bundle for CPUs, nor step graphs to one in int8."""
+    add_file(plain, name)
+    with refused(f"files names '{name}', which does not belong to this bundle"):
+        Bundle.open(plain)
+
+
+@pytest.mark.parametrize("name", ["coarse.onnx.data", "voices/new.npz"])
+def test_weights_beside_a_graph_and_voices_belong_to_it(plain: Path, name: str) -> None:
+    add_file(plain, name)
+    with refused(f"{name} is missing"):
+        Bundle.open(plain)
+
+
+@pytest.mark.parametrize(
+    ("precision", "layout", "for_gpu"),
+    [
+        ("fp32", "static", False), ("fp32", "portable", True), ("fp16", "static", True), ("fp16", "portable", True),
+        ("bf16", "static", True), ("w8a16", "static", True), ("w4a16", "static", True), ("int8", "static", False),
+        ("int8", "portable", False), ("int4", "static", False),
+    ],
+)  # fmt: skip
+def test_bundles_for_gpus_have_sampler_graphs_and_others_have_none(precision: str, layout: str, for_gpu: bool) -> None:
+    changed = document() | {"precision": precision, "kv_layout": layout}
+    entry = next(iter(changed["files"].values()))
+    samplers = {graph_file(*sampler): entry for sampler in SAMPLERS}
+    for has_samplers in (False, True):
+        changed["files"] = document()["files"] | (samplers if has_samplers else {})
+        if has_samplers == for_gpu:
+            assert Manifest.from_json(json.dumps(changed)).for_gpu == for_gpu
+            continue
+        complaint = "files names" if has_samplers else "files lacks"
+        with refused(f"{complaint} {'coarse.top_k_top_p.onnx'!r}" if has_samplers else f"{complaint} coarse.top_k"):
+            Manifest.from_json(json.dumps(changed))
+
+
+def test_a_path_outside_the_bundle_is_not_even_looked_at(plain: Path) -> None:
+    """A right size and hash do not help."""
+    outside = plain.parent / "outside"
+    outside.write_text("secret")
+    add_file(plain, "../outside", bytes=6, sha256=hash_file(outside))
+    with refused("'../outside'"):
+        Bundle.open(plain)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def put_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def put_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fragment"),
+    [
+        (remove, "fine.onnx is missing"),
+        (lambda path: path.write_text(""), "fine.onnx has 0 bytes instead of 20"),
+        (lambda path: path.write_text("What fine.onnx holds"), "fine.onnx has another hash"),
+        (put_directory, "fine.onnx"),
+        (put_loop, "fine.onnx cannot be read"),
+    ],
+    ids=["missing", "truncated", "changed", "directory", "loop"],
+)
+def test_a_damaged_file_is_named(plain: Path, spoil: Callable[[Path], object], fragment: str) -> None:
+    spoil(plain / "fine.onnx")
+    with refused(str(plain), "damaged", fragment, "export"):
+        Bundle.open(plain)
+
+
+def test_all_damaged_files_are_named_at_once(plain: Path) -> None:
+    remove(plain / "fine.onnx")
+    (plain / TOKENIZER).write_text("{}")
+    (plain / VOICES[1]).write_text(f"What {VOICES[1]} holds")
+    with refused("fine.onnx is missing", f"{TOKENIZER} has 2 bytes", f"{VOICES[1]} has another hash"):
+        Bundle.open(plain)
+
+
+def test_a_file_beside_the_named_ones_does_no_harm(plain: Path) -> None:
+    (plain / "README.md").write_text("mine")
+    assert Bundle.open(plain).directory == plain
+
+
+def test_voices_are_listed_by_name(plain: Path) -> None:
+    voices = Bundle.open(plain).voices
+    assert list(voices) == ["announcer", "v2/en_speaker_10", "v2/en_speaker_6"]
+    assert voices["v2/en_speaker_6"] == plain / "voices/v2/en_speaker_6.npz"
+
+
+@pytest.mark.parametrize("kind", ["nothing", "file", "empty directory"])
+def test_what_is_no_bundle_is_said_to_be_none(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "target"
+    if kind == "file":
+        path.write_text("GGUF")
+    elif kind == "empty directory":
+        path.mkdir()
+    with refused(str(path), "not a bundle", "bark-onnx export"):
+        Bundle.open(path)
