@@ -85,7 +85,8 @@ def is_lfs_pointer(path: Path) -> bool:
 def _roots(directory: Path) -> tuple[Path, ...]:
     """The real directories that a link in `directory` may lead to: itself, and its blobs if it is a hub's snapshot.
 
-    A `blobs` that is itself a link is none of these: huggingface_hub makes no such thing, and it could lead anywhere.
+    The stores are not resolved: no real path lies below a `blobs` that is itself a link. huggingface_hub makes no such
+    link, and it could lead anywhere.
     """
     real = directory.resolve()
     snapshot = next((path for path in (real, *real.parents) if path.parent.name == "snapshots"), None)
@@ -95,4 +96,4 @@ def _roots(directory: Path) -> tuple[Path, ...]:
     stores = [repository / "blobs"]
     if (repository.parent / "blobs" / _SHARED_STORE).is_file():
         stores.append(repository.parent / "blobs")
-    return (real, *(store for store in stores if not store.is_symlink()))
+    return (real, *stores)

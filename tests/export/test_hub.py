@@ -16,6 +16,7 @@ from bark_onnx_bench.suno_checkpoints import save_suno
 from checkpoint_files import small_model as small_model
 from hub_client import open_in_process
 from hub_server import Files, HubServer, read_tree
+from run_command import COMMAND, assert_fails, assert_silent
 from voice_directories import make_small_voice, write_triple
 
 VOICES = ["en_speaker_1", "v2/en_speaker_6"]
