@@ -103,7 +103,10 @@ class Journal:
         }
         arrays: dict[str, Any] = {} if record.tokens is None else record.tokens.to_prompt()
         try:
-            with replacing(self._path(index)) as temporary, temporary.open("wb") as file:
+            path = self._path(index)
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                path.unlink()  # nobody else's file is written: neither through a link nor into a pipe
+            with replacing(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, samples=record.waveform, about=np.array(json.dumps(about)), **arrays)
         except OSError as error:
             raise BarkError(f"cannot write {self._path(index)}: {reason(error)}; is the disk full?") from None
