@@ -35,7 +35,7 @@ def _open_closed_streams() -> None:
                 os.close(null)
             os.set_inheritable(number, True)
     if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w")  # the progress bar, for example, wants a stream
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  the progress bar, for example, wants a stream
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from command import COMMAND, assert_fails, assert_silent
 from transformers import BarkModel, EncodecModel
 
 from bark_onnx.model.bundle import Bundle
