@@ -14,7 +14,8 @@ import pytest
 from bark_onnx import Bark, BarkError, GenerationOptions, Journal
 from bark_onnx.long.guards import Guards
 from bark_onnx.long.journal import PLAN, Record
-from bark_onnx.long.narration import HISTORIES, History, NarrationOptions, SpokenPassage
+from bark_onnx.long.narration import SpokenPassage
+from bark_onnx.long.plan import HISTORIES, History, NarrationOptions
 from narrated import SAID, SPACE, make_voice, names, same_tokens
 
 TEXT = "\n\n".join([*SAID, "Is it music?"])
