@@ -19,6 +19,8 @@ from bark_onnx_export.checkpoint import STAGES, CheckpointError, Weights, open_c
 
 State = dict[str, torch.Tensor]
 
+LFS_POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 8928\n"
+
 
 @pytest.fixture(scope="module")
 def weights(model: BarkModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Weights]:

@@ -15,7 +15,7 @@ from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggin
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from narrated import END_LIKE, SPACE
-from utterances import Alone, all_kinds
+from utterances import Alone, speak_alone
 
 VOICE = "v2/en_speaker_6"
 REAL_VOICES = Path(__file__).parents[2] / "shared" / "voices"  # beside the checkout; the project does not contain them
@@ -111,17 +111,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bark:
 
 @pytest.fixture(scope="session")
 def alone(small: Bark) -> list[Alone]:
-    results = []
-    for request in all_kinds(small):
-        arguments = request.text, request.voice, request.options, request.seed
-        if request.streaming is None:
-            results.append(Alone(request, small.generate(*arguments)))
-        else:
-            stream = small.stream(*arguments, request.streaming)
-            starts = [chunk.start for chunk in stream]
-            assert stream.speech is not None
-            results.append(Alone(request, stream.speech, starts))
-    return results
+    return speak_alone(small)
 
 
 @pytest.fixture(scope="session")

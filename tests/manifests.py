@@ -12,7 +12,6 @@ from bark_onnx import BundleError, Vocabulary
 from bark_onnx.model.bundle import (
     FORMAT_REVISION,
     MANIFEST,
-    SAMPLERS,
     STAGES,
     TOKENIZER,
     CausalPrecision,
@@ -21,6 +20,7 @@ from bark_onnx.model.bundle import (
     Manifest,
     Precisions,
     Sizes,
+    graph_file,
     list_files,
 )
 from bark_onnx.model.sizes import CodecSize, TransformerSize
@@ -28,7 +28,7 @@ from bark_onnx.model.sizes import CodecSize, TransformerSize
 Document = dict[str, Any]
 Place = Sequence[str | int]
 
-GRAPHS = [f"{graph}.onnx" for graph in STAGES + SAMPLERS]
+GRAPHS = [graph_file(stage) for stage in STAGES]
 VOICES = ["voices/announcer.npz", "voices/v2/en_speaker_6.npz", "voices/v2/en_speaker_10.npz"]
 DELETED = object()
 

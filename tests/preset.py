@@ -1,4 +1,4 @@
-"""Voice presets of made-up tokens, the files they are in, and the refusal of what is none."""
+"""Voice presets with invented tokens, files of them, and the check that something else is refused."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def arrays(dtype: DTypeLike = np.int64, seconds: float = 2) -> Arrays:
-    """The three arrays of a voice, of lengths that fit together."""
+    """The three arrays of a voice. Their lengths fit together."""
     rng = np.random.default_rng(0)
     frames = int(75 * seconds)
     fine = rng.integers(1024, size=(8, frames)).astype(dtype)
@@ -24,14 +24,14 @@ def arrays(dtype: DTypeLike = np.int64, seconds: float = 2) -> Arrays:
 
 
 def write(path: Path, changes: dict[str, Any] | None = None) -> Path:
-    """An .npz file of these arrays, some of them replaced or (None) left out."""
+    """Write these arrays to an .npz file, some of them replaced by others or left out (None)."""
     np.savez(path, **{key: array for key, array in (arrays() | (changes or {})).items() if array is not None})
     return path
 
 
 @contextmanager
 def refused(*fragments: str) -> Iterator[None]:
-    """A VoiceError that names all of these on one readable line."""
+    """Expect a VoiceError whose text is one printable line and contains all of these."""
     with pytest.raises(VoiceError) as caught:
         yield
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""Signals with what matters of speech to a level meter: syllables, words, pauses, loud vowels and soft consonants."""
+"""Signals that resemble speech to a level meter: syllables, words, pauses, loud vowels and soft consonants."""
 
 import numpy as np
 
@@ -15,11 +15,12 @@ def speech(
     pauses: tuple[float, ...] = (),
     crest: float = 1.0,
 ) -> Waveform:
-    """`seconds` of it, with no silence at the ends, then each of `pauses` in the middle of sentences' worth of it.
+    """Make `seconds` of speech without silence at its ends, plus the pauses.
 
     Args:
-        pauses: seconds of silence, spread evenly.
-        crest: exponent of the syllables' envelope; more makes peaks rarer and higher.
+        dbfs: RMS of the speech without its pauses.
+        pauses: seconds of silence each, spread evenly over the speech.
+        crest: exponent of the syllables' envelope. A larger one makes peaks fewer and higher.
     """
     stream = np.random.default_rng(seed)
     parts = [_talk(seconds / (len(pauses) + 1), stream, rate, crest)]
@@ -32,13 +33,13 @@ def speech(
 
 
 def silence(seconds: float, seed: int = 0, dbfs: float = -75.0, rate: int = RATE) -> Waveform:
-    """What the codec makes of a pause: noise far below speech."""
+    """Make a pause as the codec decodes it: noise far below speech."""
     noise = np.random.default_rng(seed).standard_normal(round(seconds * rate))
     return (10 ** (dbfs / 20) * noise).astype(np.float32)
 
 
 def _talk(seconds: float, stream: np.random.Generator, rate: int, crest: float) -> np.ndarray:
-    """Bursts of 80 to 250 ms, each a vowel (harmonics) or a consonant (noise, 5 to 20 dB softer), with short gaps."""
+    """Make vowels (harmonics) and consonants (noise, 5 to 20 dB quieter) of 80 to 250 ms, with short gaps."""
     waveform = np.zeros(round(seconds * rate))
     at = 0
     while at < len(waveform):

@@ -149,21 +149,23 @@ def test_the_stages_are_the_pipelines(loaded: Bark) -> None:
         text_temperature=0.9, top_k=50, top_p=0.8, min_eos_p=0.3, max_seconds=0.5, allow_early_stop=False
     )
     assert len(semantic) == 25
-    np.testing.assert_array_equal(semantic, loaded.semantic("Hello world", voice, options, 7))
+    np.testing.assert_array_equal(semantic, loaded.semantic("Hello world", voice=voice, options=options, seed=7))
 
     coarse = compat.generate_coarse(semantic, prompt, 0.9, 50, 0.8, True, 100, 20, True, seed=7)
     options = GenerationOptions(coarse_temperature=0.9, top_k=50, top_p=0.8, max_coarse_history=100, sliding_window=20)
-    np.testing.assert_array_equal(coarse, loaded.coarse(semantic, voice, options, 7))
+    np.testing.assert_array_equal(coarse, loaded.coarse(semantic, voice=voice, options=options, seed=7))
     assert (coarse != compat.generate_coarse(semantic, prompt, 0.9, 50, 0.8, True, seed=7)).any()
 
     fine = compat.generate_fine(coarse, prompt, 0.9, seed=7)
-    np.testing.assert_array_equal(fine, loaded.fine(coarse, voice, GenerationOptions(fine_temperature=0.9), 7))
+    np.testing.assert_array_equal(
+        fine, loaded.fine(coarse, voice=voice, options=GenerationOptions(fine_temperature=0.9), seed=7)
+    )
     np.testing.assert_array_equal(compat.codec_decode(fine), loaded.decode(fine))
 
 
 def test_fine_temperature_none_is_argmax(loaded: Bark) -> None:
     coarse = np.random.default_rng(0).integers(0, 1024, (2, 20))
-    best = loaded.fine(coarse, None, GenerationOptions(fine_temperature=0), 0)
+    best = loaded.fine(coarse, voice=None, options=GenerationOptions(fine_temperature=0), seed=0)
     np.testing.assert_array_equal(compat.generate_fine(coarse, temp=None), best)
 
 
@@ -176,7 +178,7 @@ def test_generate_audio_is_generate(loaded: Bark, temperature: float) -> None:
         return semantic(text, voice, replace(options, max_seconds=0.5), seed)
 
     options = GenerationOptions(text_temperature=0.8, coarse_temperature=temperature, max_seconds=0.5)
-    speech = loaded.generate("Hello world", make_voice(), options, 7)
+    speech = loaded.generate("Hello world", voice=make_voice(), options=options, seed=7)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loaded, "semantic", short)
         waveform = compat.generate_audio("Hello world", make_voice().to_prompt(), 0.8, temperature, True, seed=7)

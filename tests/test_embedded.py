@@ -42,7 +42,7 @@ def test_the_bundle_is_what_export_makes_of_the_checkpoint(nano: Bark, tmp_path:
     )  # fmt: skip
     assert list(again.files) == list(shipped.files)
     own = Bark.load(tmp_path / "nano", device="cpu", threads=1)
-    said, expected = (bark.generate("Good morning.", "en_male", GREEDY, seed=1) for bark in (own, nano))
+    said, expected = (bark.generate("Good morning.", voice="en_male", options=GREEDY, seed=1) for bark in (own, nano))
     for name in ("semantic", "coarse", "fine"):
         assert np.array_equal(getattr(said.tokens, name), getattr(expected.tokens, name))
 
@@ -51,24 +51,24 @@ def test_the_bundle_is_what_export_makes_of_the_checkpoint(nano: Bark, tmp_path:
 def test_a_recogniser_hears_the_words(nano: Bark, voice: str) -> None:
     """As few sentences tell: the model card has the figures of all."""
     sentences = text.held_out()[::12]
-    speeches = [nano.generate(sentence, voice, GREEDY, seed=0) for sentence in sentences]
+    speeches = [nano.generate(sentence, voice=voice, options=GREEDY, seed=0) for sentence in sentences]
     heard = [recognise(speech.waveform, speech.sample_rate) for speech in speeches]
     assert word_errors(sentences, heard).rate < WORD_ERRORS[voice]
     assert {voice_of(speech.tokens.semantic) for speech in speeches} == {UNITS_OF[voice]}
 
 
 def test_marks_are_not_spoken(nano: Bark) -> None:
-    plain = nano.generate("It is a good day.", "en_male", GREEDY, seed=0).duration
-    marked = nano.generate("It is a good day. [laughs]", "en_male", GREEDY, seed=0).duration
+    plain = nano.generate("It is a good day.", voice="en_male", options=GREEDY, seed=0).duration
+    marked = nano.generate("It is a good day. [laughs]", voice="en_male", options=GREEDY, seed=0).duration
     assert abs(marked - plain) < 0.5
 
 
 def test_a_stream_and_a_batch_say_the_same(nano: Bark) -> None:
-    requests = [Request("Good evening.", voice, seed=2, options=GREEDY) for voice in UNITS_OF]
+    requests = [Request("Good evening.", voice=voice, seed=2, options=GREEDY) for voice in UNITS_OF]
     for request, together in zip(requests, nano.generate_batch(requests), strict=True):
-        alone = nano.generate(request.text, request.voice, GREEDY, seed=2)
+        alone = nano.generate(request.text, voice=request.voice, options=GREEDY, seed=2)
         assert abs(together.duration - alone.duration) < 0.25  # int8 activations share a scale in a batch
-        streamed = nano.stream(request.text, request.voice, GREEDY, seed=2)
+        streamed = nano.stream(request.text, voice=request.voice, options=GREEDY, seed=2)
         chunks = [chunk.waveform for chunk in streamed]
         assert len(chunks) > 2
         assert streamed.speech is not None
@@ -78,7 +78,7 @@ def test_a_stream_and_a_batch_say_the_same(nano: Bark) -> None:
 def test_a_long_text_finds_no_fault_with_its_passages(nano: Bark) -> None:
     words = " ".join(text.held_out()[:6])
     narration = NarrationOptions(passage_seconds=6, guards=Guards(retries=1))
-    spoken = list(nano.generate_long(words, "en_female", seed=4, narration=narration))
+    spoken = list(nano.generate_long(words, voice="en_female", seed=4, narration=narration))
     assert len(spoken) > 1
     assert [passage.problems for passage in spoken if passage.problems] == []
 

@@ -53,7 +53,10 @@ def test_one_network_is_in_memory_at_a_time(bark: Bark, bundle: Path, watch: Wat
 
 def test_a_stream_has_all_of_them(bark: Bark, bundle: Path, watch: Watch) -> None:
     lean = Bark.load(bundle, device="cpu", threads=2, low_memory=True)
-    audio = [np.concatenate([chunk.waveform for chunk in m.stream("hello", None, OPTIONS, 4)]) for m in (lean, bark)]
+    audio = [
+        np.concatenate([chunk.waveform for chunk in m.stream("hello", voice=None, options=OPTIONS, seed=4)])
+        for m in (lean, bark)
+    ]
     assert watch.most == 4
     assert np.array_equal(*audio)
 

@@ -31,8 +31,8 @@ def make_voice(space: Vocabulary, length: int, seed: int = 1) -> VoicePreset | N
     return VoicePreset(rng.integers(0, space.semantic_size, length), codes[:2], codes) if length else None
 
 
-def streamed(bark: Bark, *arguments: Any, **options: Any) -> tuple[list[AudioChunk], Speech]:
-    stream = bark.stream(*arguments, **options)
+def streamed(bark: Bark, text: str, **options: Any) -> tuple[list[AudioChunk], Speech]:
+    stream = bark.stream(text, **options)
     chunks = list(stream)
     assert stream.speech is not None
     return chunks, stream.speech
@@ -65,15 +65,20 @@ def all_kinds(bark: Bark) -> list[Request]:
     """All kinds: with and without voices, lengths from 3 to 270 tokens and their own ends, whole and streaming."""
     full, short = (make_voice(bark.vocabulary, length) for length in (FULL, SHORT))
     return [
-        Request(TEXT, None, 1),
-        Request("Hello", None, 2, lasting(3)),
-        Request("the dog is laughing", full, 3, lasting(50, text_temperature=1.2, coarse_temperature=0.3)),
-        Request(TEXT, short, 4, lasting(30, **GREEDY)),
-        Request(TEXT, full, 5, lasting(70, sliding_window=33, top_k=10)),
-        Request(TEXT, full, 6, lasting(80), StreamOptions()),
-        Request(TEXT, full, 7, lasting(60, top_p=0.8), StreamOptions(exact=True)),
-        Request(TEXT, None, 8, lasting(270), StreamOptions(first_seconds=0.3, chunk_seconds=0.5)),
-        Request("Suno", short, 9, None, StreamOptions(fine_context=20)),
+        Request(TEXT, seed=1),
+        Request("Hello", seed=2, options=lasting(3)),
+        Request(
+            "the dog is laughing",
+            voice=full,
+            seed=3,
+            options=lasting(50, text_temperature=1.2, coarse_temperature=0.3),
+        ),
+        Request(TEXT, voice=short, seed=4, options=lasting(30, **GREEDY)),
+        Request(TEXT, voice=full, seed=5, options=lasting(70, sliding_window=33, top_k=10)),
+        Request(TEXT, voice=full, seed=6, options=lasting(80), streaming=StreamOptions()),
+        Request(TEXT, voice=full, seed=7, options=lasting(60, top_p=0.8), streaming=StreamOptions(exact=True)),
+        Request(TEXT, seed=8, options=lasting(270), streaming=StreamOptions(first_seconds=0.3, chunk_seconds=0.5)),
+        Request("Suno", voice=short, seed=9, streaming=StreamOptions(fine_context=20)),
     ]
 
 
@@ -84,6 +89,21 @@ class Alone:
     request: Request
     speech: Speech
     starts: list[float] = field(default_factory=list)  # of the chunks
+
+
+def speak_alone(bark: Bark) -> list[Alone]:
+    """Each request of `all_kinds` by itself."""
+    results = []
+    for request in all_kinds(bark):
+        arguments: Any = {"voice": request.voice, "options": request.options, "seed": request.seed}
+        if request.streaming is None:
+            results.append(Alone(request, bark.generate(request.text, **arguments)))
+        else:
+            stream = bark.stream(request.text, **arguments, streaming=request.streaming)
+            starts = [chunk.start for chunk in stream]
+            assert stream.speech is not None
+            results.append(Alone(request, stream.speech, starts))
+    return results
 
 
 def assert_as_alone(job: Job, expected: Alone) -> None:
@@ -104,6 +124,5 @@ def run(engine: Engine) -> int:
 
 
 def is_empty(engine: Engine) -> bool:
-    owned = [engine._semantic.jobs, engine._coarse.jobs, engine._waiting, engine._between, engine._behind]
     lengths = np.concatenate([rows.cache.lengths for rows in (engine._semantic, engine._coarse)])
-    return not any(owned) and not lengths.any()
+    return engine.idle and not lengths.any()

@@ -23,3 +23,10 @@ def write_triple(directory: Path, name: str, voice: VoicePreset) -> None:
 def ensure(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     return directory
+
+
+def make_small_voice(seed: int = 0) -> VoicePreset:
+    """A voice of the generated checkpoints' small token space."""
+    rng = np.random.default_rng(seed)
+    fine = rng.integers(64, size=(8, 150))
+    return VoicePreset(rng.integers(100, size=100), fine[:2], fine)

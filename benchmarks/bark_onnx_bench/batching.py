@@ -43,7 +43,7 @@ def measure_batch(
     bark: Bark, name: str | None, voice: VoicePreset | None, utterances: int, repeats: int
 ) -> BatchMeasurement:
     """Alternate the two ways, after a warm-up of each."""
-    requests = [Request(TEXT, voice, seed, workload_options(bark)) for seed in range(utterances)]
+    requests = [Request(TEXT, voice=voice, seed=seed, options=workload_options(bark)) for seed in range(utterances)]
     run_once(bark, voice, seed=0)
     bark.generate_batch(requests[:2])
     alone_seconds, together_seconds = [], []

@@ -3,8 +3,8 @@
     python -m bark_onnx_bench.choices BUNDLE [--device cuda] [--repeats N] [--json FILE]
 
 A coarse window of 60 codes behind a full prompt; six fine passes over a window; the codec over 384 frames. `host` reads
-the logits back and samples them there, `resident` leaves them where they are, `recorded` has the CUDA provider replay
-decode steps as CUDA graphs as well.
+the logits back and samples them there, `device` samples on the device, `recorded` also has the CUDA provider replay
+decode steps as CUDA graphs.
 """
 
 import argparse
@@ -20,11 +20,12 @@ import numpy as np
 from bark_onnx.errors import BarkError
 from bark_onnx.files import replacing
 from bark_onnx.graphs.device import CUDA, Device
-from bark_onnx.graphs.models import FineWindow
-from bark_onnx.graphs.networks import open_causal, open_codec, open_fine
+from bark_onnx.graphs.networks import Networks
 from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.voice import VoicePreset
-from bark_onnx.sampling.sampling import random_stream
+from bark_onnx.sampling.distribution import random_stream
+from bark_onnx.sampling.loops import Loops
+from bark_onnx.sampling.sequence import FineWindow
 from bark_onnx.stages.coarse import CoarseSequence
 from bark_onnx.stages.options import GenerationOptions
 
@@ -39,27 +40,28 @@ SEED = 0
 
 def loops(device: Device) -> dict[str, Device]:
     """The ways to sample that a device has."""
-    ways = {"host": replace(device, resident=False), "resident": replace(device, resident=True)}
+    ways = {"host": replace(device, samples=False), "device": replace(device, samples=True)}
     if device.provider == CUDA:
-        ways["recorded"] = replace(ways["resident"], options={**device.options, "enable_cuda_graph": "1"})
+        ways["recorded"] = replace(ways["device"], options={**device.options, "enable_cuda_graph": "1"})
     return ways
 
 
 def coarse_window(bundle: Bundle, device: Device) -> Work:
     """One window after another behind a full history."""
     space = bundle.manifest.vocabulary
-    decoder, options = open_causal(bundle, "coarse", device), GenerationOptions()
-    cache = decoder.new_cache()
+    networks, options = Networks(bundle, device), GenerationOptions()
+    loop, context = Loops(networks).coarse, networks.sizes.coarse.context
+    cache = loop.new_cache()
     said = np.random.default_rng(SEED).integers(0, space.semantic_size, SEMANTIC_TOKENS)
 
     def window() -> None:
-        sequence = CoarseSequence(_voice(bundle), options, space, decoder.size.context, random_stream(SEED, "coarse"))
-        sequence.hear(said.tolist(), ended=True)
+        sequence = CoarseSequence(_voice(bundle), options, space, context, random_stream(SEED, "coarse"))
+        sequence.feed(said.tolist(), ended=True)
         # The prompt is held from the time before, but for its last position: what is timed is the steps.
         cache.lengths[0] = min(cache.lengths[0], space.coarse_semantic_window + 1 + options.max_coarse_history)
-        errors = decoder.begin(cache, sequence, sequence.begin_window())
+        errors = loop.begin(cache, sequence, sequence.begin_window())
         while sequence.in_window and not errors:
-            errors = decoder.go_on(cache, {0: sequence})
+            errors = loop.step(cache, {0: sequence})
         for error in errors.values():
             raise error
 
@@ -68,12 +70,12 @@ def coarse_window(bundle: Bundle, device: Device) -> Work:
 
 def fine_window(bundle: Bundle, device: Device) -> Work:
     """All passes over a full window."""
-    space, model = bundle.manifest.vocabulary, open_fine(bundle, device)
+    space, loop = bundle.manifest.vocabulary, Loops(Networks(bundle, device)).fine
     given = np.random.default_rng(SEED).integers(0, space.codebook_size, (space.fine_codebooks, space.fine_window))
     uniforms = np.random.default_rng(SEED).random((space.fine_window - space.fine_history, space.fine_codebooks))
 
     def window() -> None:
-        for error in model.fill([FineWindow(given.copy(), space.fine_history, uniforms, 0.5)], 2).values():
+        for error in loop.fill([FineWindow(given.copy(), space.fine_history, uniforms, 0.5)], 2).values():
             raise error
 
     return window
@@ -81,7 +83,7 @@ def fine_window(bundle: Bundle, device: Device) -> Work:
 
 def codec_whole(bundle: Bundle, device: Device) -> Work:
     """The workload's frames."""
-    space, codec = bundle.manifest.vocabulary, open_codec(bundle, device)
+    space, codec = bundle.manifest.vocabulary, Networks(bundle, device).codec
     frames = round(SEMANTIC_TOKENS * space.coarse_rate / space.semantic_rate)
     codes = np.random.default_rng(SEED).integers(0, space.codebook_size, (space.fine_codebooks, frames))
     return lambda: codec.decode(codes)

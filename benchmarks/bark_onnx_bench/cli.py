@@ -84,11 +84,11 @@ def bench(
             report.measurements.append(measurement)
             click.echo(workload_row(measurement))
     for name in names if streams else []:
-        report.streaming.append(measure_streaming(bark, name and Path(name).stem, bark.voice(name), streams))
+        report.streaming.append(measure_streaming(bark, name and Path(name).stem, bark.preset(name), streams))
         click.echo(streaming_row(report.streaming[-1]))
     for name in names if batch else []:
         stem, rounds = name and Path(name).stem, max(1, repeats // 2)
-        report.batches.append(measure_batch(bark, stem, bark.voice(name), batch, rounds))
+        report.batches.append(measure_batch(bark, stem, bark.preset(name), batch, rounds))
         click.echo(batch_row(report.batches[-1]))
 
     if used.name == "cpu":

@@ -6,10 +6,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bark_onnx.graphs.decoder import CausalDecoder, KVCache
+from bark_onnx.graphs.cache import KVCache
+from bark_onnx.graphs.codec import CodecDecoder
+from bark_onnx.graphs.decoder import Decoder
 from bark_onnx.graphs.device import Device
-from bark_onnx.graphs.models import CodecDecoder, FineModel
-from bark_onnx.graphs.networks import open_causal, open_codec, open_fine
+from bark_onnx.graphs.fine import FineModel
+from bark_onnx.graphs.networks import Networks
 from bark_onnx.model.bundle import Bundle
 
 from .floors import Floor, Limits, Work, codec_work, decode_work, fine_work, floor, prefill_work
@@ -87,8 +89,8 @@ def measure_stages(bundle: Bundle, device: Device, limits: Limits | None, repeat
         causal = CausalBench(bundle, stage, device, limits)
         found += [causal.prefill(count, repeats) for count in positions]
         found += [causal.step(count) for count in STEP_CONTEXTS if count <= causal.decoder.size.context]
-    found.append(fine_pass(bundle, open_fine(bundle, device), limits, repeats))
-    found.append(codec_decode(bundle, open_codec(bundle, device), limits, repeats))
+    found.append(fine_pass(bundle, Networks(bundle, device).fine, limits, repeats))
+    found.append(codec_decode(bundle, Networks(bundle, device).codec, limits, repeats))
     return found
 
 
@@ -97,7 +99,7 @@ class CausalBench:
 
     def __init__(self, bundle: Bundle, stage: Causal, device: Device, limits: Limits | None, rows: int = 1) -> None:
         manifest = bundle.manifest
-        self.decoder: CausalDecoder = open_causal(bundle, stage, device)
+        self.decoder: Decoder = Networks(bundle, device).causal(stage)
         self._cache: KVCache = self.decoder.new_cache(rows)
         self._stage: Causal = stage
         self._limits = limits

@@ -75,7 +75,7 @@ def row(measurement: StreamMeasurement) -> str:
 
 
 def _stream(bark: Bark, voice: VoicePreset | None, seed: int) -> SpeechStream:
-    return bark.stream(TEXT, voice, workload_options(bark), seed)
+    return bark.stream(TEXT, voice=voice, options=workload_options(bark), seed=seed)
 
 
 def _arriving(stream: SpeechStream, start: float) -> Iterator[tuple[float, AudioChunk]]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bark_onnx.graphs.device import Device
-from bark_onnx.graphs.networks import open_codec, open_fine
+from bark_onnx.graphs.networks import Networks
 from bark_onnx.model.bundle import Bundle
 
 from .floors import Limits
@@ -32,8 +32,8 @@ def sweep_threads(
         coarse = CausalBench(bundle, "coarse", own, limits)
         figures = [coarse.prefill(prompt, repeats), coarse.step(min(CONTEXT, coarse.decoder.size.context))]
         del coarse
-        figures.append(fine_pass(bundle, open_fine(bundle, own), limits, repeats, threads))
-        figures.append(codec_decode(bundle, open_codec(bundle, own), limits, repeats, threads))
+        figures.append(fine_pass(bundle, Networks(bundle, own).fine, limits, repeats, threads))
+        figures.append(codec_decode(bundle, Networks(bundle, own).codec, limits, repeats, threads))
         found.append(figures)
     return found
 

@@ -37,7 +37,7 @@ class Measurement:
 
 def run_once(bark: Bark, voice: VoicePreset | None, seed: int, profile: str = "reference") -> Speech:
     """One generation of exactly the workload's length."""
-    return bark.generate(TEXT, voice, workload_options(bark, profile), seed)
+    return bark.generate(TEXT, voice=voice, options=workload_options(bark, profile), seed=seed)
 
 
 def workload_options(bark: Bark, profile: str = "reference") -> GenerationOptions:
@@ -50,7 +50,7 @@ def measure(
     bark: Bark, voice_name: str | None, repeats: int, profiles: Sequence[str] = ("reference",)
 ) -> list[Measurement]:
     """The workload `repeats` times after a warm-up, in each of the profiles in turn."""
-    voice = bark.voice(voice_name)
+    voice = bark.preset(voice_name)
     run_once(bark, voice, seed=0)
     speeches: dict[str, list[Speech]] = {profile: [] for profile in profiles}
     for seed in range(1, repeats + 1):

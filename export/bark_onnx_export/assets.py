@@ -1,27 +1,29 @@
 """What a bundle holds beside its graphs: the tokenizer and the voices."""
 
-from collections.abc import Iterator
+import warnings
 from pathlib import Path
 
-import numpy as np
 from tokenizers import Tokenizer as WordPieceTokenizer
 from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from bark_onnx.errors import BarkError, VoiceError, reason
-from bark_onnx.model.bundle import is_plain
+from bark_onnx.errors import BarkError, BarkWarning, VoiceError, reason
 from bark_onnx.model.tokenizer import Tokenizer
 from bark_onnx.model.vocabulary import Vocabulary
 from bark_onnx.model.voice import VoicePreset
 
+from .directory import LFS_POINTER, is_lfs_pointer
+from .voice_files import read_voices
+
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-TRIPLE = ("semantic", "coarse", "fine")
 
 
 def write_tokenizer(source: Path, target: Path, vocabulary: Vocabulary) -> None:
     """Copy a `tokenizer.json`, or make one of BERT's `vocab.txt` (multilingual cased). Raises BarkError."""
+    if is_lfs_pointer(source):
+        raise BarkError(f"{source} {LFS_POINTER}")
     try:
         is_json = source.suffix == ".json"
         tokenizer = WordPieceTokenizer.from_file(str(source)) if is_json else _from_vocabulary(source)
@@ -50,50 +52,28 @@ def _from_vocabulary(source: Path) -> WordPieceTokenizer:
     return tokenizer
 
 
-def write_voices(source: Path, target: Path, vocabulary: Vocabulary) -> int:
-    """Copy every voice below `source` (`.npz`, or triples of `.npy`); returns how many. Raises VoiceError."""
-    names = set()
-    for name, voice in read_voices(source):
-        if name in names or not is_plain(name):
-            raise VoiceError(
-                f"{source / name} cannot go into a bundle: rename it, so that its name is plain and unique"
-            )
-        try:
-            voice.check(vocabulary)
-        except VoiceError as error:
-            raise VoiceError(f"{source / name}: {error}") from None
+def write_voices(
+    source: Path, target: Path, vocabulary: Vocabulary, *, checkpoint: Path | None = None
+) -> dict[str, VoicePreset]:
+    """Copy every voice below `source` (`.npz`, or triples of `.npy`) to `target`; returns them by name.
+
+    Args:
+        checkpoint: the directory of the checkpoint that the voices came with. One that cannot be used is left out then,
+            with a warning, since the export is as good without it; of voices that the user gave, none may be left out.
+
+    Raises:
+        VoiceError: the user's own voices hold none, or one that cannot be used.
+    """
+    found = read_voices(source, vocabulary, within=checkpoint)
+    problems = found.problems()
+    if not found.presets and not problems:
+        problems = ["it has no voices: neither .npz files nor .npy triples (NAME_semantic_prompt.npy ...)"]
+    if problems and checkpoint is None:
+        raise VoiceError(f"{source}: {'; '.join(problems)}")
+    for problem in problems:
+        warnings.warn(f"{source.name} of the checkpoint: {problem}", BarkWarning, stacklevel=2)
+    for name, voice in found.presets.items():
         path = target / f"{name}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         voice.save(path)
-        names.add(name)
-    if not names:
-        raise VoiceError(f"{source} has no voices: neither .npz files nor .npy triples (NAME_semantic_prompt.npy ...)")
-    return len(names)
-
-
-def read_voices(directory: Path) -> Iterator[tuple[str, VoicePreset]]:
-    """Names (relative, without suffix) and presets, sorted. Symbolic links out of the directory are not followed."""
-    root = directory.resolve()
-    files = [path for path in sorted(directory.rglob("*.np[yz]")) if path.resolve().is_relative_to(root)]
-    for path in files:
-        name = path.relative_to(directory).with_suffix("").as_posix()
-        if path.suffix == ".npz":
-            yield name, VoicePreset.load(path)
-        elif name.endswith("_semantic_prompt"):
-            yield name.removesuffix("_semantic_prompt"), _read_triple(path)
-
-
-def _read_triple(semantic: Path) -> VoicePreset:
-    arrays = {}
-    for part in TRIPLE:
-        path = semantic.with_name(semantic.name.replace("_semantic_prompt", f"_{part}_prompt"))
-        try:
-            arrays[part] = np.load(path, allow_pickle=False)
-        except FileNotFoundError:
-            raise VoiceError(f"{semantic.name} has no {path.name} beside it") from None
-        except (OSError, ValueError) as error:
-            raise VoiceError(f"{path} cannot be read: {reason(error)}") from None
-    try:
-        return VoicePreset(**arrays)
-    except VoiceError as error:
-        raise VoiceError(f"{semantic}: {error}") from None
+    return found.presets

@@ -1,9 +1,9 @@
-"""The two attentions of Bark, each twice: as one operator of ONNX Runtime's, or in standard operators.
+"""The two attentions of Bark, each in two forms: one operator of ONNX Runtime's, or standard operators.
 
-The *static* KV layout exports the operators: `com.microsoft::GroupQueryAttention` appends to a cache whose past and
-present are one preallocated buffer, and reads no more of it than is filled. The *portable* layout exports the plain
-branches, for TensorRT and other runtimes: present is past with some rows scattered into it, which may be one buffer
-too, and the scores with what is not filled yet are masked. The plain branches are also what runs in torch.
+The *static* KV layout exports ONNX Runtime's operators. `com.microsoft::GroupQueryAttention` appends to a cache whose
+past and present are one preallocated buffer, and reads only the positions that are filled. The *portable* layout
+exports the standard operators, for TensorRT and other runtimes: the present is the past with some positions scattered
+into it (both may be one buffer), and scores with positions that are not filled are masked. torch runs this form too.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-class KVCache(NamedTuple):
+class LayerCache(NamedTuple):
     """One layer's keys and values, each [B, heads, context, head_size]."""
 
     key: Tensor
@@ -20,8 +20,8 @@ class KVCache(NamedTuple):
 
 
 def causal_attention(
-    qkv: Tensor, cache: KVCache, lengths: Tensor, total: Tensor, heads: int, layout: str
-) -> tuple[Tensor, KVCache]:
+    qkv: Tensor, cache: LayerCache, lengths: Tensor, total: Tensor, heads: int, layout: str
+) -> tuple[Tensor, LayerCache]:
     """Attention of new positions to those in the cache and, causally, to each other.
 
     Args:
@@ -45,13 +45,13 @@ def causal_attention(
             shapes=[(batch, length, packed // 3), cache.key.shape, cache.value.shape],
             version=1,
         )
-        return attended, KVCache(key, value)
+        return attended, LayerCache(key, value)
 
     q, k, v = split_heads(qkv, heads)
     context = cache.key.shape[2]
     new = lengths[:, None] - length + 1 + torch.arange(length)  # [B, S]: where each new position stands in the cache
     slot = new[:, None, :, None].expand_as(k)
-    cache = KVCache(cache.key.scatter(2, slot, k), cache.value.scatter(2, slot, v))
+    cache = LayerCache(cache.key.scatter(2, slot, k), cache.value.scatter(2, slot, v))
     visible = torch.arange(context) <= new[:, None, :, None]  # [B, 1, S, context]
     return join_heads(attend(q, cache.key, cache.value, visible)), cache
 

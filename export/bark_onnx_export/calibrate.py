@@ -1,7 +1,7 @@
-"""How large keys and values get, channel by channel: the scales of a KV cache of 8 bits.
+"""The scales of a KV cache of 8 bits: the largest keys and values of each channel.
 
-The prompts are a stage's own, of voices where the checkpoint has some and else of tokens by chance: what a channel
-holds depends far more on the weights than on what is said.
+They are measured on a stage's own prompts, made from the checkpoint's voices, or from random tokens if it has none. A
+channel's values depend far more on the weights than on the tokens.
 """
 
 from collections.abc import Sequence
@@ -11,27 +11,28 @@ import torch
 from torch import Tensor
 
 from bark_onnx.arrays import IntArray
-from bark_onnx.model.bundle import CausalStage
-from bark_onnx.model.vocabulary import Vocabulary
+from bark_onnx.model.vocabulary import CausalStage, Vocabulary
 from bark_onnx.model.voice import VoicePreset
 from bark_onnx.stages.coarse import coarse_context, flatten_codes
 from bark_onnx.stages.semantic import semantic_prompt
 
-from .causal import CausalDecoder
+from .causal import CausalModule
 
 PROMPTS = 4
-MARGIN = 1.25  # beyond the largest that was seen
-SECONDS = 4.0  # of a voice by chance
+MARGIN = 1.25  # over the largest value found
+SECONDS = 4.0  # the length of a random voice
 
 
-def cache_scales(module: CausalDecoder, stage: CausalStage, voices: Sequence[VoicePreset], space: Vocabulary) -> Tensor:
-    """Scales [2 * layers, width], of each layer's keys and then its values."""
+def cache_scales(
+    module: CausalModule, stage: CausalStage, voices: Sequence[VoicePreset], vocabulary: Vocabulary
+) -> Tensor:
+    """Scales [2 * layers, width], for each layer's keys and then its values."""
     rng = np.random.default_rng(0)
-    voices = [*voices[:PROMPTS], *(_random_voice(rng, space) for _ in range(PROMPTS - len(voices[:PROMPTS])))]
-    context, nothing = module.position_embedding.num_embeddings, module.token_embedding.num_embeddings - 1
+    voices = [*voices[:PROMPTS], *(_random_voice(rng, vocabulary) for _ in range(PROMPTS - len(voices[:PROMPTS])))]
+    context, no_history_id = module.position_embedding.num_embeddings, module.token_embedding.num_embeddings - 1
     largest: Tensor | None = None
     for voice in voices:
-        ids, history = (x[:context] for x in _prompt(stage, voice, nothing, rng, space))
+        ids, history = (x[:context] for x in _prompt(stage, voice, no_history_id, rng, vocabulary))
         length, width = len(ids), module.norm.normalized_shape[0]
         shape = (1, module.heads, length, width // module.heads)
         past = [torch.zeros(shape) for _ in range(2 * len(module.blocks))]
@@ -46,20 +47,24 @@ def cache_scales(module: CausalDecoder, stage: CausalStage, voices: Sequence[Voi
 
 
 def _prompt(
-    stage: CausalStage, voice: VoicePreset, nothing: int, rng: np.random.Generator, space: Vocabulary
+    stage: CausalStage, voice: VoicePreset, no_history_id: int, rng: np.random.Generator, vocabulary: Vocabulary
 ) -> tuple[IntArray, IntArray]:
-    """Input and history ids: a text by chance with the voice as history and going on; a full coarse window."""
+    """Input and history ids: for the semantic stage a random text with the voice as history and as tokens after it; for
+    the coarse stage a full window.
+    """
     if stage == "semantic":
-        text = rng.integers(space.text_offset, space.text_pad, space.text_window)
-        ids, history = semantic_prompt(text, voice, nothing, space)
-        after = voice.semantic[: space.max_semantic_tokens]
-        return np.append(ids, after), np.append(history, np.full(len(after), nothing))
-    coarse = flatten_codes(voice.coarse, space)
-    ids = coarse_context(voice.semantic, 0, coarse, space.max_coarse_history, space)
-    return ids, np.full(len(ids), nothing)
+        text = rng.integers(vocabulary.text_offset, vocabulary.text_pad, vocabulary.text_window)
+        ids, history = semantic_prompt(text, voice, no_history_id, vocabulary)
+        after = voice.semantic[: vocabulary.max_semantic_tokens]
+        return np.append(ids, after), np.append(history, np.full(len(after), no_history_id))
+    coarse = flatten_codes(voice.coarse, vocabulary)
+    ids = coarse_context(voice.semantic, 0, coarse, vocabulary.max_coarse_history, vocabulary)
+    return ids, np.full(len(ids), no_history_id)
 
 
-def _random_voice(rng: np.random.Generator, space: Vocabulary) -> VoicePreset:
-    semantic = rng.integers(space.semantic_size, size=round(SECONDS * space.semantic_rate))
-    fine = rng.integers(space.codebook_size, size=(space.fine_codebooks, round(SECONDS * space.coarse_rate)))
-    return VoicePreset(semantic, fine[: space.coarse_codebooks], fine)
+def _random_voice(rng: np.random.Generator, vocabulary: Vocabulary) -> VoicePreset:
+    semantic = rng.integers(vocabulary.semantic_size, size=round(SECONDS * vocabulary.semantic_rate))
+    fine = rng.integers(
+        vocabulary.codebook_size, size=(vocabulary.fine_codebooks, round(SECONDS * vocabulary.coarse_rate))
+    )
+    return VoicePreset(semantic, fine[: vocabulary.coarse_codebooks], fine)

@@ -1,8 +1,8 @@
 """The causal decoder (semantic, coarse) as it is exported: one graph for prefill and decode step.
 
-Prefill is compute-bound (hundreds of positions at once); a decode step is bound by the bandwidth that reads every
-weight once per token. So the head computes only rows that can be sampled, for the last position only, and the KV cache
-is appended to in place.
+Prefill is compute-bound (hundreds of positions at once). A decode step is bound by memory bandwidth: it reads every
+weight once for each token. So the head computes only the ids that can be sampled, for the last position only, and
+appends to the KV cache in place.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from bark_onnx.model.sizes import TransformerSize
 
-from .attention import KVCache, causal_attention
+from .attention import LayerCache, causal_attention
 from .block import LAYER_NORM_EPS, Block
 
 
-class CausalDecoder(nn.Module):
+class CausalModule(nn.Module):
     """Token ids in; logits of the last position and the updated KV cache out.
 
     Args:
@@ -30,7 +30,7 @@ class CausalDecoder(nn.Module):
     def __init__(self, size: TransformerSize, sampled: Sequence[int], *, bias: bool, layout: str) -> None:
         super().__init__()
         self.heads, self.layout = size.heads, layout
-        # One row more than the vocabulary, all zero, so that "no history here" is an id like any other.
+        # One embedding more than the vocabulary, all zeros: the id that adds no history.
         self.token_embedding = nn.Embedding(size.input_vocabulary + 1, size.width)
         self.position_embedding = nn.Embedding(size.context, size.width)
         self.blocks = nn.ModuleList(Block(size.width, bias=bias, norm_bias=bias) for _ in range(size.layers))
@@ -40,7 +40,7 @@ class CausalDecoder(nn.Module):
     @classmethod
     def from_tensors(
         cls, size: TransformerSize, tensors: dict[str, Tensor], sampled: Sequence[int], layout: str
-    ) -> "CausalDecoder":
+    ) -> "CausalModule":
         """The module around a checkpoint's tensors."""
         tokens = tensors["token_embedding.weight"]
         own = {
@@ -78,21 +78,21 @@ class CausalDecoder(nn.Module):
         present: list[Tensor] = []
         for block, key, value in zip(cast(list[Block], self.blocks), past[::2], past[1::2], strict=True):
             attended, cache = causal_attention(
-                block.qkv(x), KVCache(key, value), lengths, total, self.heads, self.layout
+                block.qkv(x), LayerCache(key, value), lengths, total, self.heads, self.layout
             )
             present += cache
-            if block is self.blocks[-1]:  # of the last block, only the last position's output is read
+            if block is self.blocks[-1]:  # only the last position's output of the last block is used
                 x, attended = x[:, -1:], attended[:, -1:]
             x = block.finish(x, attended)
-        logits = self.head(self.norm(x))  # three dimensions keep it a MatMul, which the quantizers know
+        logits = self.head(self.norm(x))  # with three dimensions it stays a MatMul, which the quantizers support
         return logits.squeeze(1).float(), *present
 
 
 class CacheQuantizer(nn.Module):
-    """A KV cache of fp32 to one of 8 bits, rounded and bounded as the attention's operator does it.
+    """Quantises a KV cache of fp32 to 8 bits, with the rounding and the bounds of the attention's operator.
 
     Args:
-        scales: [2 * layers, heads * head_size], of each layer's keys and then its values.
+        scales: [2 * layers, heads * head_size], for each layer's keys and then its values.
     """
 
     def __init__(self, scales: Tensor, heads: int) -> None:

@@ -1,7 +1,6 @@
 """A checkpoint of Bark, in Hugging Face's layout or Suno's, as clean weights: one network in memory at a time."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,8 @@ from bark_onnx.model.vocabulary import Vocabulary
 
 from . import huggingface, suno
 from .encodec import load_codec
+from .layout import choose_layout
+from .sources import asset_files, find_codec, find_source, own_tokenizer, own_voices
 from .suno import ModelSize
 from .weights import CheckpointError, Weights, listing
 
@@ -53,44 +54,55 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    path_or_repo: str, *, codec: str | Path | None = None, model_size: ModelSize | None = None
+    path_or_repo: str,
+    *,
+    codec: str | Path | None = None,
+    model_size: ModelSize | None = None,
+    revision: str | None = None,
+    assets: Collection[str] = ("tokenizer", "voices"),
+    quiet: bool = False,
 ) -> Checkpoint:
     """Open a directory in either layout, or a repository on the Hugging Face hub.
 
     Args:
-        path_or_repo: a directory, or a name such as suno/bark-small.
-        codec: EnCodec from elsewhere: Meta's `.th` file, or the directory of a Hugging Face EncodecModel.
-        model_size: which of Suno's models, where a directory holds both; for Suno's layout only.
-    """
-    directory, revision = Path(path_or_repo), None
-    if directory.is_dir():
-        source = directory.resolve().name
-    elif not directory.exists() and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path_or_repo):
-        source, directory = path_or_repo, huggingface.download(path_or_repo)
-        revision = directory.name
-    else:
-        raise CheckpointError(f"{path_or_repo} is neither a directory nor a name on the hub such as suno/bark-small")
+        path_or_repo: a directory, or a name such as suno/bark-small or suno/bark-small@REVISION.
+        codec: EnCodec from elsewhere: Meta's `.th` file, or a Hugging Face EncodecModel, as a directory or on the hub.
+        model_size: which of Suno's models, where both are there, and Suno's layout where it is not the only one.
+        revision: a branch, tag, `refs/pr/N` or commit of the repository.
+        assets: what is wanted besides the weights; the rest is not downloaded, and None in the result.
+        quiet: show no bars while downloading.
 
-    if model_size is None and (directory / "config.json").is_file():
+    Raises:
+        CheckpointError: it cannot be found, downloaded or read, or lacks files; before weights are downloaded if the
+            repository lacks them.
+    """
+    directory, snapshot = find_source(path_or_repo, revision, quiet)
+    names = directory.names if snapshot is None else snapshot.names
+    local = snapshot is None or snapshot.cached is not None
+    layout = choose_layout(directory, names, model_size, codec_elsewhere=codec is not None, local=local)
+    codec_source = None if codec is None else find_codec(codec, quiet)
+    if snapshot is not None:
+        directory = snapshot.download([*layout.files, *asset_files(snapshot, assets)])
+
+    if layout.suno is None:
         vocabulary = huggingface.read_vocabulary(directory)
-        networks = huggingface.open_networks(directory, source, vocabulary)
+        networks = huggingface.open_networks(directory, vocabulary)
     else:
         vocabulary = Vocabulary()
-        networks = suno.open_transformers(directory, source, model_size)
-        codec = codec or suno.find_codec(directory, source)
-    if codec is not None:
-        if not Path(codec).exists():
-            raise CheckpointError(f"there is no codec at {codec}: give EnCodec's .th file or a Hugging Face directory")
-        networks["codec"] = partial(load_codec, Path(codec), vocabulary)
+        networks = suno.open_transformers(directory, layout.suno)
+        if layout.codec is not None:
+            codec_source = directory.file(layout.codec)
+        elif codec_source is None:
+            networks["codec"] = huggingface.open_networks(directory, vocabulary)["codec"]
+    if codec_source is not None:
+        networks["codec"] = partial(load_codec, codec_source, vocabulary)
 
-    tokenizers = [path for name in ("tokenizer.json", "vocab.txt") if (path := directory / name).is_file()]
-    voices = directory / "speaker_embeddings"
     return Checkpoint(
-        source=source,
-        revision=revision,
+        source=directory.name if snapshot is None else snapshot.repository.name,
+        revision=None if snapshot is None else directory.path.name,
         vocabulary=vocabulary,
-        tokenizer=tokenizers[0] if tokenizers else None,
-        voices=voices if voices.is_dir() else None,
+        tokenizer=own_tokenizer(directory) if "tokenizer" in assets else None,
+        voices=own_voices(directory) if "voices" in assets else None,
         _networks=networks,
     )
 

@@ -19,21 +19,24 @@ from bark_onnx.model.bundle import KV_LAYOUTS, PRECISIONS, Bundle
 
 
 def _checkpoint_options(command: Any) -> Any:
-    """What a checkpoint in Suno's layout does not say by itself."""
+    """Which revision of it, and what a checkpoint in Suno's layout does not say by itself."""
+    command = click.option("--revision", help="Of a repository on the hub: a branch, a tag, refs/pr/N or a commit.")(
+        command
+    )
     command = click.option(
-        "--codec", type=click.Path(path_type=Path), help="EnCodec from elsewhere: Meta's .th file or a directory."
+        "--codec", help="EnCodec from elsewhere: Meta's .th file, a directory, or facebook/encodec_24khz on the hub."
     )(command)
     return click.option(
         "--model-size", type=click.Choice(["small", "large"]), help="Which of Suno's models, where both are there."
     )(command)
 
 
-def _open_checkpoint(name: str, codec: Path | None, model_size: Any) -> Any:
+def _open_checkpoint(name: str, **options: Any) -> Any:
     try:
         from .checkpoint import open_checkpoint
     except ImportError as error:
         raise BarkError(f"reading a checkpoint needs {error.name}: {how_to_install('export')}") from None
-    return open_checkpoint(name, codec=codec, model_size=model_size)
+    return open_checkpoint(name, **options)
 
 
 @click.command()
@@ -49,13 +52,16 @@ def _open_checkpoint(name: str, codec: Path | None, model_size: Any) -> Any:
 @_checkpoint_options
 @click.option("--no-verify", is_flag=True, help="Do not compare the graphs with PyTorch.")
 @click.option("--force", is_flag=True, help="Overwrite a bundle of the same name.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings.")
 def export(
     checkpoint: str, out: Path, precision: str, layout: str, tokenizer: Path | None, voices: Path | None,
-    codec: Path | None, model_size: str | None, no_verify: bool, force: bool, quiet: bool,
+    revision: str | None, codec: str | None, model_size: str | None, no_verify: bool, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Turn CHECKPOINT (a hub repository or a directory) into the bundle OUT."""
-    opened = _open_checkpoint(checkpoint, codec, model_size)
+    """Turn CHECKPOINT (a directory, or on the hub ORG/NAME or ORG/NAME@REVISION) into the bundle OUT."""
+    wanted = [name for name, given in (("tokenizer", tokenizer), ("voices", voices)) if given is None]
+    opened = _open_checkpoint(
+        checkpoint, revision=revision, codec=codec, model_size=model_size, assets=wanted, quiet=quiet
+    )
     from .convert import ExportOptions, export_bundle
 
     options = ExportOptions(precision, layout, tokenizer, voices, verify=not no_verify, force=force)
@@ -100,7 +106,8 @@ def _limit(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.option("--device", default="cpu", show_default=True, help="--against: where both run, as for `say`.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="--against: write the figures here too.")
 def verify(
-    bundle: Path, checkpoint: str | None, codec: Path | None, model_size: str | None, against: Path | None,
+    bundle: Path, checkpoint: str | None, revision: str | None, codec: str | None, model_size: str | None,
+    against: Path | None,
     voices: tuple[str, ...], tokens: int | None, limits: dict[str, float], device: str,
     json_file: Path | None,
 ) -> None:  # fmt: skip
@@ -122,7 +129,7 @@ def verify(
             Bundle.open(against), opened, voices, tokens or TOKENS, limits, Device.choose(device), json_file
         )
     elif checkpoint:
-        source = _open_checkpoint(checkpoint, codec, model_size)
+        source = _open_checkpoint(checkpoint, revision=revision, codec=codec, model_size=model_size, assets=())
         from .verify import verify as verify_checkpoint
 
         errors = verify_checkpoint(source, opened)

@@ -141,7 +141,7 @@ class Stage(nn.Module):
         return x
 
 
-class CodecDecoder(nn.Module):
+class CodecModule(nn.Module):
     """Fine codes and the state [B, ...] -> waveforms and the next state; see `bark_onnx.model.sizes.codec_state`."""
 
     def __init__(self, size: CodecSize) -> None:
@@ -155,7 +155,7 @@ class CodecDecoder(nn.Module):
         self.last = CausalConv1d(size.filters, 1, size.last_kernel)
 
     @classmethod
-    def from_tensors(cls, size: CodecSize, tensors: dict[str, Tensor]) -> "CodecDecoder":
+    def from_tensors(cls, size: CodecSize, tensors: dict[str, Tensor]) -> "CodecModule":
         module = cls(size)
         module.load_state_dict(tensors, strict=True)
         return module.eval().requires_grad_(False)

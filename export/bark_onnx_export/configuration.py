@@ -28,7 +28,9 @@ class Section:
     values: Mapping[str, object]
 
     def section(self, name: str) -> "Section":
-        value = self.values.get(name, {})
+        """A part of it, empty if it is left out or null."""
+        value = self.values.get(name)
+        value = {} if value is None else value
         if not isinstance(value, dict):
             raise CheckpointError(f"{name} in {self.where} is {reprlib.repr(value)}, not an object")
         return Section(f"{name} of {self.where}", value)

@@ -14,7 +14,8 @@ from bark_onnx.model.sizes import CodecSize
 from bark_onnx.model.vocabulary import Vocabulary
 
 from .configuration import Section, read_json
-from .state_files import StateFiles, read_pickle, state_dict
+from .directory import CheckpointDirectory
+from .state_files import StateFiles, read_pickle, state_dict, unwrapped
 from .weights import CheckpointError, Place, Shape, Weights, collect
 
 _PUBLISHED = CodecSize()
@@ -73,15 +74,16 @@ _HOOKS = (".weight_g", ".weight_v")
 _PARAMETRIZATION = (".parametrizations.weight.original0", ".parametrizations.weight.original1")
 
 
-def load_codec(path: Path, vocabulary: Vocabulary) -> Weights:
-    """The codec from Meta's `.th` file, or from the directory of a Hugging Face EncodecModel."""
-    if path.is_dir():
-        config = Section(f"config.json of {path.name}", read_json(path / "config.json"))
-        return load_huggingface_codec(path.name, config, StateFiles.find(path, path.name).read(), vocabulary)
+def load_codec(path: CheckpointDirectory | Path, vocabulary: Vocabulary) -> Weights:
+    """The codec from the directory of a Hugging Face EncodecModel, or from Meta's `.th` file."""
+    if isinstance(path, CheckpointDirectory):
+        config = Section(f"config.json of {path.name}", read_json(path.file("config.json")))
+        return load_huggingface_codec(path.name, config, StateFiles.find(path).read(), vocabulary)
     value = read_pickle(path)
     for wrapping in ("best_state", "model"):
         value = value.get(wrapping, value) if isinstance(value, dict) else value
     tensors = state_dict(value, path.name)
+    tensors = {name: tensors[theirs] for name, theirs in unwrapped(tensors, path.name).items()}
     return _load(path.name, _size_from_shapes(path.name, tensors, vocabulary), tensors, META)
 
 

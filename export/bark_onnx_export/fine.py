@@ -12,7 +12,7 @@ from .attention import full_attention
 from .block import LAYER_NORM_EPS, Block
 
 
-class FineModel(nn.Module):
+class FineModule(nn.Module):
     """Codes of a window in, logits of one codebook at every position out.
 
     The embedding sum for codebook i takes codebooks 0 to i, i itself included. Heads are tied to embeddings, so that
@@ -38,7 +38,7 @@ class FineModel(nn.Module):
     @classmethod
     def from_tensors(
         cls, size: TransformerSize, tensors: dict[str, Tensor], codebook_size: int, layout: str
-    ) -> "FineModel":
+    ) -> "FineModule":
         """The module around a checkpoint's tensors."""
         with torch.device("meta"):
             bias = "blocks.0.attention.qkv.bias" in tensors

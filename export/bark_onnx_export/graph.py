@@ -1,4 +1,4 @@
-"""Modules to ONNX files: the one `torch.onnx.export` call, and what each network needs for it."""
+"""Modules to ONNX files: the one `torch.onnx.export` call, and its arguments for each network."""
 
 import contextlib
 import io
@@ -10,32 +10,40 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
 from bark_onnx.errors import BarkError, one_line
-from bark_onnx.graphs.decoder import CAUSAL_INPUTS, LOGITS, cache_names
-from bark_onnx.graphs.models import CODEC_INPUTS, FINE_INPUTS, WAVEFORM, codec_state_names
-from bark_onnx.graphs.resident import FINE_SAMPLER_INPUTS, RANKED_INPUTS, SAMPLED, SAMPLER_FLOATS, SAMPLER_INPUTS
+from bark_onnx.graphs.codec import CODEC_INPUTS, WAVEFORM, codec_state_names
+from bark_onnx.graphs.decoder import CAUSAL_INPUTS, LOGITS, PAST, PRESENT, cache_names
+from bark_onnx.graphs.fine import FINE_INPUTS
+from bark_onnx.graphs.sampler import (
+    FINE_SAMPLER_INPUTS,
+    SAMPLED,
+    SAMPLER_DTYPES,
+    SAMPLER_INPUTS,
+    TOP_K_TOP_P_INPUTS,
+)
 from bark_onnx.model.sizes import TransformerSize
 
-from .causal import CacheQuantizer, CausalDecoder
-from .codec import CodecDecoder
-from .fine import FineModel
+from .causal import CacheQuantizer, CausalModule
+from .codec import CodecModule
+from .fine import FineModule
 from .sampler import FineSampler, Sampler
 
-LARGE = 32 << 20  # bytes of weights from which they lie beside the graph, where they can be mapped rather than read
+LARGE = 32 << 20  # bytes; larger weights go to a file beside the graph, which can be mapped into memory
 
 
 @dataclass(frozen=True)
-class Graph:
-    """A module and how it is traced.
+class Tracing:
+    """A module, and the arguments to trace it with.
 
     Args:
-        arguments: example inputs; their free axes must not be 0 or 1 long, which would fix them.
-        free_axes: for each argument, its axes that vary at run time.
+        arguments: example inputs. A free axis must be at least 2 long, since torch would fix the axis otherwise.
+        free_axes: for each argument, the axes whose lengths vary at run time.
     """
 
     module: nn.Module
@@ -45,69 +53,69 @@ class Graph:
     output_names: list[str]
 
 
-def causal_graph(module: CausalDecoder, size: TransformerSize) -> Graph:
+def causal_graph(module: CausalModule, size: TransformerSize) -> Tracing:
     batch, length = Dim("batch"), Dim("length")
     rows = {0: batch, 1: length}
     dtype = module.norm.weight.dtype
     cache = [torch.zeros(2, size.heads, size.context, size.head_size, dtype=dtype) for _ in range(2 * size.layers)]
     ids = [torch.zeros(2, 3, dtype=torch.int64) for _ in range(3)]
-    return Graph(
+    return Tracing(
         module,
         arguments=(*ids, torch.zeros(2, dtype=torch.int32), torch.tensor(3, dtype=torch.int32), *cache),
         free_axes=(rows, rows, rows, {0: batch}, {}, tuple({0: batch} for _ in cache)),
-        input_names=[*CAUSAL_INPUTS, *cache_names("past", size.layers)],
-        output_names=[LOGITS, *cache_names("present", size.layers)],
+        input_names=[*CAUSAL_INPUTS, *cache_names(PAST, size.layers)],
+        output_names=[LOGITS, *cache_names(PRESENT, size.layers)],
     )
 
 
 def cache_quantizer_graph(module: CacheQuantizer, size: TransformerSize) -> bytes:
-    """A finished graph: the KV cache of a prefill to that of decode steps."""
+    """The finished graph that quantises the KV cache of a prefill for decode steps."""
     past = tuple(torch.zeros(2, size.heads, size.context, size.head_size) for _ in range(2 * size.layers))
     rows = (tuple({0: Dim("batch")} for _ in past),)
-    names = (cache_names(prefix, size.layers) for prefix in ("past", "present"))
-    return _whole(Graph(module, past, rows, *names))
+    names = (cache_names(prefix, size.layers) for prefix in (PAST, PRESENT))
+    return _whole(Tracing(module, past, rows, *names))
 
 
-def fine_graph(module: FineModel) -> Graph:
+def fine_graph(module: FineModule) -> Tracing:
     codes = torch.zeros(2, 16, len(module.token_embeddings), dtype=torch.int64)
     free_axes: tuple[Any, ...] = ({0: Dim("batch"), 1: Dim("frames", max=module.position_embedding.num_embeddings)}, {})
-    return Graph(module, (codes, torch.tensor(2)), free_axes, list(FINE_INPUTS), [LOGITS])
+    return Tracing(module, (codes, torch.tensor(2)), free_axes, list(FINE_INPUTS), [LOGITS])
 
 
-def codec_graph(module: CodecDecoder) -> Graph:
+def codec_graph(module: CodecModule) -> Tracing:
     batch, size = Dim("batch"), module.size
     codes = torch.zeros(2, size.codebooks, 16, dtype=torch.int64)
     past = module.new_state(2)
-    return Graph(
+    return Tracing(
         module,
         arguments=(codes, torch.tensor([True, False]), *past),
         free_axes=({0: batch, 2: Dim("frames")}, {0: batch}, tuple({0: batch} for _ in past)),
-        input_names=[*CODEC_INPUTS, *codec_state_names("past", size)],
-        output_names=[WAVEFORM, *codec_state_names("present", size)],
+        input_names=[*CODEC_INPUTS, *codec_state_names(PAST, size)],
+        output_names=[WAVEFORM, *codec_state_names(PRESENT, size)],
     )
 
 
 @cache
-def sampler_graph(choices: int, first_id: int, *, ranked: bool) -> bytes:
-    """A finished graph, which has no weights: it samples a causal decoder's logits.
+def sampler_graph(choices: int, first_id: int, *, top_k_top_p: bool) -> bytes:
+    """The finished graph that samples a causal decoder's logits. It has no weights.
 
     Args:
         choices: logits of a row.
         first_id: the id of the first of them.
-        ranked: with top-k and top-p.
+        top_k_top_p: whether the graph has top-k and top-p.
     """
-    names = SAMPLER_INPUTS + (RANKED_INPUTS if ranked else ())
-    kinds = [torch.float64 if name in SAMPLER_FLOATS else torch.int64 for name in names]
-    # Each a tensor of its own: one that comes twice would be one input.
-    arguments = (torch.zeros(2, choices), *(torch.ones(2, dtype=kind) for kind in kinds))
+    names = SAMPLER_INPUTS + (TOP_K_TOP_P_INPUTS if top_k_top_p else ())
+    dtypes = [torch.float64 if dtype is np.float64 else torch.int64 for dtype in SAMPLER_DTYPES[: len(names)]]
+    # Separate tensors, since torch would make one input of a tensor that is passed twice.
+    arguments = (torch.zeros(2, choices), *(torch.ones(2, dtype=dtype) for dtype in dtypes))
     batch = Dim("batch")
-    module = Sampler(choices, first_id, ranked=ranked)
-    return _whole(Graph(module, arguments, tuple({0: batch} for _ in arguments), [LOGITS, *names], [SAMPLED]))
+    module = Sampler(choices, first_id, top_k_top_p=top_k_top_p)
+    return _whole(Tracing(module, arguments, tuple({0: batch} for _ in arguments), [LOGITS, *names], [SAMPLED]))
 
 
 @cache
 def fine_sampler_graph(codebooks: int, codebook_size: int) -> bytes:
-    """The same for the fine model's logits."""
+    """The finished graph that samples the fine model's logits."""
     uniforms, temperatures = torch.ones(2, 16, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
     codes = torch.zeros(2, 16, codebooks, dtype=torch.int64)
     fills = torch.ones(2, dtype=torch.int64)
@@ -115,32 +123,32 @@ def fine_sampler_graph(codebooks: int, codebook_size: int) -> bytes:
     rows = {0: Dim("batch")}
     frames = rows | {1: Dim("frames")}
     free_axes: tuple[Any, ...] = (frames, frames, {}, rows, frames, rows)
-    return _whole(Graph(FineSampler(), arguments, free_axes, [LOGITS, *FINE_SAMPLER_INPUTS], [SAMPLED]))
+    return _whole(Tracing(FineSampler(), arguments, free_axes, [LOGITS, *FINE_SAMPLER_INPUTS], [SAMPLED]))
 
 
-def _whole(graph: Graph) -> bytes:
-    content: bytes = _traced(graph).model_proto.SerializeToString(deterministic=True)
+def _whole(tracing: Tracing) -> bytes:
+    content: bytes = _traced(tracing).model_proto.SerializeToString(deterministic=True)
     return content
 
 
-def export_graph(graph: Graph, path: Path) -> None:
-    """Write the graph; its weights go to a file beside it."""
-    _traced(graph).save(path, external_data=True)
+def export_graph(tracing: Tracing, path: Path) -> None:
+    """Trace a module and write its graph; the weights go to a file beside it."""
+    _traced(tracing).save(path, external_data=True)
 
 
-def _traced(graph: Graph) -> torch.onnx.ONNXProgram:
-    """The graph with nothing in it of the machine that made it (the exporter records stack traces)."""
+def _traced(tracing: Tracing) -> torch.onnx.ONNXProgram:
+    """Trace a module, and remove everything about this machine from the graph (torch records stack traces)."""
     with quiet():
         program = torch.onnx.export(
-            graph.module,
-            graph.arguments,
+            tracing.module,
+            tracing.arguments,
             dynamo=True,
-            dynamic_shapes=graph.free_axes,
-            input_names=graph.input_names,
-            output_names=graph.output_names,
+            dynamic_shapes=tracing.free_axes,
+            input_names=tracing.input_names,
+            output_names=tracing.output_names,
             verbose=False,
         )
-    assert program is not None  # None is the answer of the old exporter only
+    assert program is not None  # only the old exporter returns None
     model = program.model
     model.producer_name, model.producer_version = "bark-onnx", None
     model.metadata_props.clear()
@@ -156,7 +164,7 @@ def _traced(graph: Graph) -> torch.onnx.ONNXProgram:
 
 
 def check_portable(path: Path) -> None:
-    """Raise BarkError if a graph has an operator that is not ONNX's own, or is not valid in the checker's eyes."""
+    """Raise BarkError if a graph has an operator that is not standard ONNX, or if the ONNX checker refuses it."""
     foreign = {
         f"{node.domain}::{node.op_type}" for node in onnx.load(path, load_external_data=False).graph.node if node.domain
     }
@@ -169,10 +177,10 @@ def check_portable(path: Path) -> None:
 
 
 def save_model(model: onnx.ModelProto, path: Path, beside: Path | None = None) -> None:
-    """Write a model; its weights go to `NAME.onnx.data` beside it where they are large.
+    """Write a model; large weights go to `NAME.onnx.data` beside it.
 
     Args:
-        beside: a model in the same directory; what is in its external data is not written again.
+        beside: a model in the same directory. Tensors in its external data are not written again.
     """
     model.ClearField("metadata_props")  # quantizers leave their names there
     large = model.ByteSize() > LARGE
@@ -188,7 +196,7 @@ def save_model(model: onnx.ModelProto, path: Path, beside: Path | None = None) -
 
 
 def _share(model: onnx.ModelProto, beside: Path) -> None:
-    """Have tensors of `model` refer to the external data of another model that has the same ones."""
+    """Make tensors of `model` refer to another model's external data where the two are equal."""
     theirs = onnx.load(beside, load_external_data=False).graph.initializer
     external = {tensor.name: tensor for tensor in theirs if tensor.data_location == onnx.TensorProto.EXTERNAL}
     for tensor in model.graph.initializer:
@@ -204,7 +212,7 @@ def _share(model: onnx.ModelProto, beside: Path) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what the exporter and the quantizers say of their own internals from the user's terminal."""
+    """Silence the exporter and the quantizers, which report their own internals."""
     names = ("torch.onnx", "onnxscript", "onnx_ir", "onnxruntime.quantization", None)  # None: the root logger
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]

@@ -1,20 +1,15 @@
-"""Hugging Face's layout: config.json, generation_config.json and one state dict with all four networks.
-
-A repository on the hub is downloaded into the hub's own cache, only what is needed of it.
-"""
+"""Hugging Face's layout: config.json, generation_config.json and one state dict with all four networks."""
 
 import reprlib
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
-from pathlib import Path
-
-from huggingface_hub import snapshot_download
 
 from bark_onnx.errors import BarkError
 from bark_onnx.model.vocabulary import Vocabulary
 
 from .configuration import Section, read_json
+from .directory import CheckpointDirectory
 from .encodec import load_huggingface_codec
 from .state_files import StateFiles
 from .transformer import HUGGING_FACE, load_transformer
@@ -57,33 +52,12 @@ _TOKEN_SPACE = {
 }
 _SHARED_TOKEN_SPACE = {"codebook_size": "codebook_size", "sample_rate": "sample_rate"}
 
-_DESCRIPTIONS = ["config.json", "generation_config.json", "tokenizer.json", "vocab.txt", "speaker_embeddings/*"]
-_WEIGHTS = [
-    ["model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"],
-    ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"],
-]
 
-
-def download(repository: str) -> Path:
-    """The snapshot of a repository on the hub; the directory's name is the commit."""
-    for weights in _WEIGHTS:
-        try:
-            snapshot = Path(snapshot_download(repository, allow_patterns=_DESCRIPTIONS + weights))
-        except Exception as error:  # the network, the hub and its client each have errors of their own
-            raise CheckpointError(
-                f"{repository} is no directory, and could not be downloaded from the Hugging Face hub "
-                f"({type(error).__name__}): check the name and the network"
-            ) from error
-        if any((snapshot / name).is_file() for name in weights[:2]):
-            return snapshot
-    raise CheckpointError(f"{repository} on the Hugging Face hub has no model.safetensors or pytorch_model.bin")
-
-
-def read_vocabulary(directory: Path) -> Vocabulary:
+def read_vocabulary(directory: CheckpointDirectory) -> Vocabulary:
     """The token space that generation_config.json states; published values for what it leaves out."""
-    path = directory / "generation_config.json"
-    if not path.is_file():
+    if not directory.has("generation_config.json"):
         return Vocabulary()
+    path = directory.file("generation_config.json")
     config = Section(path.name, read_json(path))
     constants = _constants(config, _SHARED_TOKEN_SPACE)
     for section, names in _TOKEN_SPACE.items():
@@ -99,6 +73,8 @@ def _constants(config: Section, names: dict[str, str]) -> dict[str, int | float]
     constants: dict[str, int | float] = {}
     for theirs, ours in names.items():
         value = config.values.get(theirs)
+        if theirs == "eos_token_id" and isinstance(value, list) and len(value) == 1:
+            value = value[0]  # transformers takes a list of them too
         if value is None:
             continue
         if type(value) is not int and not (types[ours] is float and type(value) is float):
@@ -107,12 +83,12 @@ def _constants(config: Section, names: dict[str, str]) -> dict[str, int | float]
     return constants
 
 
-def open_networks(directory: Path, name: str, vocabulary: Vocabulary) -> dict[str, Callable[[], Weights]]:
-    """A loader for each network of the checkpoint in `directory`, which an error calls `name`."""
-    config = Section("config.json", read_json(directory / "config.json"))
+def open_networks(directory: CheckpointDirectory, vocabulary: Vocabulary) -> dict[str, Callable[[], Weights]]:
+    """A loader for each network of a checkpoint."""
+    config = Section("config.json", read_json(directory.file("config.json")))
     config.require({"model_type": "bark"})
-    files = StateFiles.find(directory, name)
-    return {stage: partial(_load, stage, name, config, files, vocabulary) for stage in _NETWORKS}
+    files = StateFiles.find(directory)
+    return {stage: partial(_load, stage, directory.name, config, files, vocabulary) for stage in _NETWORKS}
 
 
 def _load(stage: str, name: str, config: Section, files: StateFiles, vocabulary: Vocabulary) -> Weights:

@@ -1,18 +1,19 @@
-"""Precisions: which tensor is stored as what, and ONNX Runtime's quantizers on the finished graph.
+"""Precisions: the number format of each tensor, and ONNX Runtime's quantizers on the finished graph.
 
     fp32   everything
     fp16   transformers: weights, activations and KV cache
-    bf16   the same in bfloat16: fp16's size and speed with fp32's range, and three bits less of each number
-    int8   transformers: matrices per channel, activations quantised as they come (8 bits by 8 bits, VNNI or AMX)
-    int4   transformers: matrices in blocks of 32, symmetric; the head, where errors go straight into the logits, 8 bits
-    mixed  int8, but the decode steps of semantic and coarse model read matrices of 4 bits, in blocks of 128, and a KV
-           cache of 8 bits, each channel with a scale of its own
+    bf16   the same in bfloat16: fp16's size and speed with fp32's range, and three bits less precision
+    int8   transformers: matrices per channel, activations quantised at run time (8 bits by 8 bits, VNNI or AMX)
+    int4   transformers: matrices in blocks of 32, symmetric; 8 bits for the head, whose errors are errors of the logits
+    mixed  int8, but decode steps of the semantic and the coarse model have matrices of 4 bits, in blocks of 128, and a
+           KV cache of 8 bits with a scale for each channel
     w8a16, w4a16  for GPUs, weight-only: fp16, but matrices in blocks of 32 of 8 or 4 bits, symmetric; the head is fp16
 
-A decode step is bound by the bytes that it reads, a prefill and a fine pass by multiply-adds, which are fastest in 8
-bits: `mixed` has for each what it wants, and both sets of matrices in memory. With int8, int4 and mixed the embeddings
-are fp16: half the file, and an error a thousand times below the matrices'. The codec, 2 % of the work, is always fp32.
-On a GPU, where activations in 8 bits are slow to make, a decode step gains from narrow matrices alone.
+A decode step is bound by the bytes that it reads. A prefill and a fine pass are bound by multiply-adds, which are
+fastest in 8 bits. `mixed` has the best matrices for each, and keeps both sets in memory. With int8, int4 and mixed the
+embeddings are fp16: they take half the space, with an error a thousand times smaller than that of the matrices. The
+codec, 2 % of the work, is always fp32. On GPUs it is slow to quantise activations to 8 bits, so only the matrices are
+narrow there.
 """
 
 from dataclasses import dataclass
@@ -32,13 +33,13 @@ from .graph import quiet, save_model
 
 @dataclass(frozen=True)
 class Blocks:
-    """A format of matrices in blocks that share a scale.
+    """A format of matrices whose elements share a scale in blocks.
 
     Args:
-        bits: of a weight.
-        size: weights of a block.
-        head: bits of the head; None leaves it as it is.
-        accuracy: what activations are multiplied in, ONNX Runtime's `accuracy_level`: 4 is 8 bits, 0 what they are in.
+        bits: bits of a weight.
+        size: weights in a block.
+        head: bits of the head; None does not quantise it.
+        accuracy: ONNX Runtime's `accuracy_level`, the format of activations in products: 4 is 8 bits, 0 their own.
     """
 
     bits: int
@@ -55,11 +56,11 @@ BLOCKS = {
     "w4a16": Blocks(4, 32, head=None, accuracy=0),
 }
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16, "w8a16": torch.float16, "w4a16": torch.float16}
-"""What the weights of a precision are before any quantizer, and activations and KV cache remain."""
+"""The format of the weights before any quantizer runs, and of activations and the KV cache."""
 
 
 def precisions(precision: str) -> Precisions:
-    """What the manifest says of each graph."""
+    """The number formats of each graph, for the manifest."""
     embeddings = precision if precision in ("fp32", "bf16") else "fp16"
     kv_cache = "int8" if precision == "mixed" else embeddings if precision in _HALF else "fp32"
     matrices, steps = ("int8", STEP_FORM) if precision == "mixed" else (precision, precision)
@@ -68,7 +69,7 @@ def precisions(precision: str) -> Precisions:
 
 
 def cast_tensors(tensors: dict[str, Tensor], precision: str) -> dict[str, Tensor]:
-    """A transformer's tensors as they are stored, before any quantizer."""
+    """A transformer's tensors in the formats that they have before any quantizer runs."""
     if precision == "fp32":
         return tensors
     half = _HALF.get(precision)
@@ -81,21 +82,21 @@ def cast_tensors(tensors: dict[str, Tensor], precision: str) -> dict[str, Tensor
 def quantize(
     source: Path, target: Path, form: str, beside: Path | None = None, cache_scales: Tensor | None = None
 ) -> None:
-    """Write `target`, the transformer graph `source` with its matrices in this format.
+    """Write the transformer graph `source` to `target`, with its matrices in this format.
 
     Args:
-        beside: a graph of the same transformer in the same directory, whose external data holds what both have alike.
-        cache_scales: [2 * layers, width]: make the KV cache int8.
+        beside: a graph of the same transformer in the same directory, whose external data is used for equal tensors.
+        cache_scales: [2 * layers, width]; if given, the KV cache becomes int8.
     """
     with quiet():
         model = _quantized(source, form)
         if cache_scales is not None:
-            _narrow_cache(model, cache_scales)
+            _quantize_cache(model, cache_scales)
         save_model(model, target, beside)
 
 
-def _narrow_cache(model: onnx.ModelProto, scales: Tensor) -> None:
-    """Have every attention of a causal graph keep its keys and values in 8 bits."""
+def _quantize_cache(model: onnx.ModelProto, scales: Tensor) -> None:
+    """Give every attention of a causal graph a KV cache of 8 bits."""
     graph = model.graph
     attentions = [node for node in graph.node if node.op_type == "GroupQueryAttention"]
     for node, pair in zip(attentions, scales.view(len(attentions), 2, -1), strict=True):
@@ -124,7 +125,7 @@ def _quantized(source: Path, form: str) -> onnx.ModelProto:
             per_channel=True,
             weight_type=QuantType.QInt8,
             use_external_data_format=True,
-            # What follows a custom operator has no inferred type, so say it.
+            # The types of tensors after a custom operator cannot be inferred.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
         model = onnx.load(scratch)

@@ -1,30 +1,32 @@
-"""Sampling as graphs, for devices where tokens had better stay: the same rules, in the same 64-bit arithmetic, as
-`bark_onnx.sampling.sampling` has for the host, so that a seed gives the same tokens wherever the logits agree.
+"""The torch modules of the graphs that sample on a device.
 
-Standard operators only, and none whose work grows with the square of the choices: running sums go over short stretches
-first, then over their totals, since CUDA's CumSum adds up anew for every element.
+They follow the rules of `bark_onnx.sampling.distribution`, in the same 64-bit arithmetic, so that a seed gives the same
+tokens as on the host for the same logits.
+
+They use standard operators only. CUDA's CumSum adds up all elements before each element, so its work grows with the
+square of their number. Cumulative sums are therefore taken over short stretches first, then over the stretches' totals.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_STRETCH = 128
+_STRETCH = 128  # elements
 _NOT_NUMBERS = -1
 
 
 class Sampler(nn.Module):
-    """Logits to ids, a row for each sequence.
+    """Logits to ids, one row for each sequence.
 
     Args:
         choices: logits of a row.
-        first_id: the id of the first of them.
-        ranked: with top-k and top-p, which need the choices sorted.
+        first_id: the id of the first logit.
+        top_k_top_p: whether the graph has top-k and top-p, which sort the choices.
     """
 
-    def __init__(self, choices: int, first_id: int, *, ranked: bool) -> None:
+    def __init__(self, choices: int, first_id: int, *, top_k_top_p: bool) -> None:
         super().__init__()
-        self.choices, self.first_id, self.ranked = choices, first_id, ranked
+        self.choices, self.first_id, self.top_k_top_p = choices, first_id, top_k_top_p
 
     def forward(
         self,
@@ -41,13 +43,14 @@ class Sampler(nn.Module):
         """Ids [B, 1] for logits [B, V] float32; -1 where the logits are not numbers.
 
         Args:
-            uniforms: [B] in [0, 1), float64.
+            uniforms: [B] float64 in [0, 1).
             firsts, widths: [B] int64: the choices [first, first + width) can be sampled.
-            temperatures: [B] float64; 0 takes the largest.
-            ends: [B] int64, the choice that ends the sequence, -1 for none. It is taken too where it is at least as
-                probable as `min_eos_ps` [B] float64, infinity for never.
-            top_ks: [B] int64, at least 1; as many as there are choices for all of them.
-            top_ps: [B] float64; infinity for all.
+            temperatures: [B] float64; 0 takes the largest logit.
+            ends: [B] int64, the choice that ends the sequence; -1 for none.
+            min_eos_ps: [B] float64. The end is also taken if it has at least this probability; infinity: only if it is
+                sampled.
+            top_ks: [B] int64, from 1 to the number of choices, which keeps all of them.
+            top_ps: [B] float64; infinity keeps all choices.
         """
         places = torch.arange(self.choices)
         allowed = (places >= firsts[:, None]) & (places < (firsts + widths)[:, None])
@@ -56,10 +59,10 @@ class Sampler(nn.Module):
         largest = x.amax(-1, keepdim=True)
         fine = _numbers(x, largest)
         x = torch.where(fine, x - largest, 0.0)
-        if self.ranked:
+        if self.top_k_top_p:
             assert top_ks is not None
             assert top_ps is not None
-            x = _ranked(x, top_ks, top_ps)
+            x = _keep_top(x, top_ks, top_ps)
         greedy = temperatures[:, None] == 0
         weights = (x / torch.where(greedy, 1.0, temperatures[:, None])).exp()
         one_hot = (places == x.argmax(-1, keepdim=True)).double()
@@ -72,20 +75,20 @@ class Sampler(nn.Module):
 
 
 class FineSampler(nn.Module):
-    """Logits of one codebook to codes, at every position that is to be filled."""
+    """Logits of one codebook to codes, at every frame that is to be filled."""
 
     def forward(
         self, logits: Tensor, codes: Tensor, codebook: Tensor, fills: Tensor, uniforms: Tensor, temperatures: Tensor
     ) -> Tensor:
-        """Codes [B, T, codebooks] with one codebook of the positions from `fills` on sampled; -1: not numbers.
+        """Codes [B, T, codebooks] with one codebook sampled, at the frames from `fills` on; -1: not numbers.
 
         Args:
             logits: [B, T, V] float32.
             codes: [B, T, codebooks] int64.
             codebook: [] int64.
             fills: [B] int64.
-            uniforms: [B, T] in [0, 1), float64; those before `fills` are not used.
-            temperatures: [B] float64; 0 takes the largest.
+            uniforms: [B, T] float64 in [0, 1); those before `fills` are not used.
+            temperatures: [B] float64; 0 takes the largest logit.
         """
         batch, length, choices = logits.shape
         x = logits.double()
@@ -103,12 +106,12 @@ class FineSampler(nn.Module):
 
 
 def _numbers(x: Tensor, largest: Tensor) -> Tensor:
-    """[..., 1]: whether there is no NaN in x [..., V], and its largest is finite."""
+    """[..., 1]: whether x [..., V] has no NaN and its largest element is finite."""
     return (largest.abs() < torch.inf) & (x.isnan().sum(-1, keepdim=True) == 0)
 
 
 def pick(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """Choices [B] by the inverse of the cumulative distribution of weights [B, V], for uniform numbers [B]."""
+    """Sample choices [B] from weights [B, V] by inverse CDF, with uniform numbers [B]."""
     choices = weights.shape[1]
     stretches = F.pad(weights, (0, -choices % _STRETCH)).view(weights.shape[0], -1, _STRETCH)
     within = stretches.cumsum(-1)
@@ -120,8 +123,8 @@ def pick(weights: Tensor, uniforms: Tensor) -> Tensor:
     return chosen
 
 
-def _ranked(x: Tensor, top_ks: Tensor, top_ps: Tensor) -> Tensor:
-    """x [B, V] with all that top-p and then top-k leave out at -inf; the largest is 0."""
+def _keep_top(x: Tensor, top_ks: Tensor, top_ps: Tensor) -> Tensor:
+    """Logits x [B, V], of which the largest is 0, with -inf where top-p and then top-k exclude a choice."""
     ranked, order = x.topk(x.shape[1], dim=-1)
     mass = ranked.exp().cumsum(-1)
     crossed = mass > top_ps[:, None] * mass[:, -1:]

@@ -7,7 +7,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,11 @@ import torch
 from safetensors import safe_open
 
 from .configuration import read_json
-from .weights import CheckpointError
+from .directory import CheckpointDirectory
+from .weights import CheckpointError, listing
+
+INDEX = ".index.json"  # beside a state dict in several files, after the name that one file would have
+_WRAPPERS = ("module", "_orig_mod")
 
 
 @dataclass(frozen=True)
@@ -26,21 +30,46 @@ class StateFiles:
     paths: tuple[Path, ...]
 
     @classmethod
-    def find(cls, directory: Path, name: str) -> "StateFiles":
-        """The files in `directory`, which an error calls `name`; safetensors first."""
-        for file in ("model.safetensors", "pytorch_model.bin"):
-            if (directory / file).is_file():
-                return cls((directory / file,))
-            if (directory / f"{file}.index.json").is_file():
-                return cls(_shards(directory / f"{file}.index.json"))
-        raise CheckpointError(f"{name} has neither model.safetensors nor pytorch_model.bin: download it again")
+    def find(cls, directory: CheckpointDirectory) -> "StateFiles":
+        """The files in a directory that has weights in this layout."""
+        names = weight_files(directory, directory.names)
+        return cls(tuple(directory.file(name) for name in names if not name.endswith(INDEX)))
 
     def read(self, others: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
         """All tensors but those whose names begin with one of `others`, the prefixes of other networks."""
-        return {name: tensor for path in self.paths for name, tensor in _read_tensors(path, others).items()}
+        tensors: dict[str, torch.Tensor] = {}
+        for path in self.paths:
+            found = _read_tensors(path, others)
+            if twice := sorted(found.keys() & tensors.keys()):
+                raise CheckpointError(f"{path.name} holds what another file holds too ({listing(twice)})")
+            tensors |= found
+        return tensors
 
 
-def _shards(index: Path) -> tuple[Path, ...]:
+def weight_files(directory: CheckpointDirectory, names: Collection[str]) -> tuple[str, ...]:
+    """The files of a Hugging Face state dict, safetensors first: one, or an index and what it names.
+
+    Args:
+        directory: where the index lies, if there is one.
+        names: the files that there are; they may still be on the hub.
+
+    Raises:
+        CheckpointError: there is none, or one that the index names is missing.
+    """
+    for file in ("model.safetensors", "pytorch_model.bin"):
+        if file in names:
+            return (file,)
+        if (index := file + INDEX) in names:
+            shards = _shards(directory.file(index))
+            if missing := [shard for shard in shards if shard not in names]:
+                raise CheckpointError(
+                    f"{missing[0]} is missing from {directory.name}, though {index} names it: {directory.advice}"
+                )
+            return (index, *shards)
+    raise CheckpointError(f"{directory.name} has neither model.safetensors nor pytorch_model.bin: {directory.advice}")
+
+
+def _shards(index: Path) -> list[str]:
     """The files that an index names; they must lie beside it."""
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
@@ -49,20 +78,37 @@ def _shards(index: Path) -> tuple[Path, ...]:
     for shard in shards:
         if not re.fullmatch(r"[\w-]+(\.[\w-]+)*\.(safetensors|bin)", shard):
             raise CheckpointError(f"{index.name} names {shard!r}, which is not a file beside it, and was refused")
-        if not (index.parent / shard).is_file():
-            raise CheckpointError(f"{shard} is missing, though {index.name} names it: download it again")
-    return tuple(index.parent / shard for shard in shards)
+    return shards
 
 
 def _read_tensors(path: Path, others: tuple[str, ...]) -> dict[str, torch.Tensor]:
     if path.suffix == ".bin":
         state = state_dict(read_pickle(path), path.name)
-        return {name: tensor for name, tensor in state.items() if not name.startswith(others)}
+        return {
+            name: state[theirs] for name, theirs in unwrapped(state, path.name).items() if not name.startswith(others)
+        }
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys() if not name.startswith(others)}  # noqa: SIM118
+            names = unwrapped(file.keys(), path.name)
+            return {name: file.get_tensor(theirs) for name, theirs in names.items() if not name.startswith(others)}
+    except CheckpointError:
+        raise
     except Exception as error:  # a damaged file can raise anything
         raise CheckpointError(f"{path.name} cannot be read ({_first_line(error)}): download it again") from error
+
+
+def unwrapped(names: Iterable[str], where: str) -> dict[str, str]:
+    """For each name in a state dict, without the wrappers of torch that its model was saved in: the name as it is.
+
+    DataParallel puts its model under `module`, torch.compile under `_orig_mod`; either can be around a part only.
+    """
+    found: dict[str, str] = {}
+    for theirs in names:
+        name = ".".join(part for part in theirs.split(".") if part not in _WRAPPERS)
+        if name in found:
+            raise CheckpointError(f"{where} holds {listing([found[name]])} and {listing([theirs])}, which are the same")
+        found[name] = theirs
+    return found
 
 
 class _Unneeded:

@@ -1,8 +1,8 @@
-"""Torch against ONNX Runtime: torch modules with the methods of the runtime's networks, to be compared with them."""
+"""Torch against ONNX Runtime: torch modules with the methods of the runtime's networks, to compare the two."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -14,16 +14,17 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from bark_onnx.arrays import FloatArray, IntArray
-from bark_onnx.checks.compare import GraphError, compare, open_network
+from bark_onnx.checks.compare import CPU, GraphError, compare
 from bark_onnx.errors import BarkError
 from bark_onnx.files import temporary_directory
-from bark_onnx.model.bundle import STAGES, Bundle
+from bark_onnx.graphs.networks import Networks
+from bark_onnx.model.bundle import STAGES, Bundle, graph_file
 from bark_onnx.model.sizes import TransformerSize
 
-from .causal import CausalDecoder
+from .causal import CausalModule
 from .checkpoint import Checkpoint
-from .codec import CodecDecoder
-from .fine import FineModel
+from .codec import CodecModule
+from .fine import FineModule
 from .graph import save_model
 from .modules import build_module
 from .quantize import precisions
@@ -31,7 +32,7 @@ from .quantize import precisions
 
 @dataclass
 class TorchCache:
-    """Each layer's key and value, and how many positions they hold."""
+    """Each layer's key and value, and the number of positions in them."""
 
     tensors: list[Tensor]
     length: int = 0
@@ -39,19 +40,15 @@ class TorchCache:
 
 @dataclass(frozen=True)
 class TorchCausal:
-    module: CausalDecoder
+    module: CausalModule
     size: TransformerSize
-    nothing: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "nothing", self.size.input_vocabulary)
 
     def new_cache(self) -> TorchCache:
         shape = (1, self.size.heads, self.size.context, self.size.head_size)
         return TorchCache([torch.zeros(shape) for _ in range(2 * self.size.layers)])
 
     def prefill(self, cache: TorchCache, input_ids: IntArray, history_ids: IntArray | None = None) -> FloatArray:
-        history = np.full_like(input_ids, self.nothing) if history_ids is None else history_ids
+        history = np.full_like(input_ids, self.size.no_history_id) if history_ids is None else history_ids
         ids, history_tensor = torch.from_numpy(input_ids)[None], torch.from_numpy(history)[None]
         positions = torch.arange(cache.length, cache.length + len(input_ids))[None]
         cache.length += len(input_ids)
@@ -66,7 +63,7 @@ class TorchCausal:
 
 @dataclass(frozen=True)
 class TorchFine:
-    module: FineModel
+    module: FineModule
 
     def logits(self, codes: IntArray, codebook: int) -> FloatArray:
         with torch.inference_mode():
@@ -75,7 +72,7 @@ class TorchFine:
 
 @dataclass(frozen=True)
 class TorchCodec:
-    module: CodecDecoder
+    module: CodecModule
 
     def new_state(self, rows: int) -> list[Tensor]:
         return self.module.new_state(rows)
@@ -89,29 +86,30 @@ class TorchCodec:
 def verify_stage(checkpoint: Checkpoint, bundle: Bundle, stage: str) -> GraphError:
     """The error of one exported graph against torch with the checkpoint's weights in fp32.
 
-    ONNX Runtime computes no bfloat16 on a CPU: such a graph is run as fp32, with the weights that it has. What its
-    activations are rounded by is not in the error then.
+    ONNX Runtime has no bfloat16 products on CPUs, so a bf16 graph is run in fp32 with its own weights. The error then
+    does not include the rounding of activations.
     """
     manifest = bundle.manifest
     weights = checkpoint.load(stage)
     if (checkpoint.vocabulary, weights.size) != (manifest.vocabulary, getattr(manifest.sizes, stage)):
         raise BarkError(f"{checkpoint.source} and {bundle.directory} are different models: the {stage} sizes differ")
     module = build_module(stage, weights, manifest.vocabulary)
-    if isinstance(module, CausalDecoder):
+    if isinstance(module, CausalModule):
         assert isinstance(weights.size, TransformerSize)
         reference: TorchCausal | TorchFine | TorchCodec = TorchCausal(module, weights.size)
-    elif isinstance(module, FineModel):
+    elif isinstance(module, FineModule):
         reference = TorchFine(module)
     else:
         reference = TorchCodec(module)
     scratch = Path(gettempdir()) / "verify"
     with temporary_directory(scratch) if manifest.precision == "bf16" else nullcontext() as directory:
         runnable = bundle if directory is None else _widened(bundle, stage, directory)
-        return compare(stage, reference, open_network(runnable, stage), manifest.vocabulary, manifest.precision)
+        candidate = Networks(runnable, CPU).network(stage)
+        return compare(stage, reference, candidate, manifest.vocabulary, manifest.precision)
 
 
 def _widened(bundle: Bundle, stage: str, directory: Path) -> Bundle:
-    """A bundle, of which there is only one stage, with all that is bfloat16 in its graph made fp32."""
+    """Write a bundle of one stage whose graph has fp32 in place of bfloat16."""
     model = onnx.load(bundle.graph(stage))
     graph, narrow, wide = model.graph, onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT
     for tensor in graph.initializer:
@@ -124,10 +122,10 @@ def _widened(bundle: Bundle, stage: str, directory: Path) -> Bundle:
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.i == narrow:
                 attribute.i = wide
-    save_model(model, directory / f"{stage}.onnx")
+    save_model(model, directory / graph_file(stage))
     return Bundle(directory, replace(bundle.manifest, precisions=precisions("fp32")))
 
 
 def verify(checkpoint: Checkpoint, bundle: Bundle) -> list[GraphError]:
-    """The errors of all graphs, one after the other, so that one network is in memory at a time."""
+    """The errors of all graphs, one after another, so that one network is in memory at a time."""
     return [verify_stage(checkpoint, bundle, stage) for stage in STAGES]

@@ -43,6 +43,11 @@ def collect(
         CheckpointError: names all that is missing, unexpected (unless `ignored` finds it), misshapen, or not finite.
     """
     known = {place.name for place in places.values()}
+    if tensors and not known & tensors.keys():
+        raise CheckpointError(
+            f"{where} names its tensors unlike any Bark ({listing(sorted(tensors)[:2])} ...): save the model with "
+            "`save_pretrained`, its adapters merged"
+        )
     problems = [f"no {place.name}" for place in places.values() if place.name not in tensors]
     problems += [f"unexpected {name}" for name in tensors if name not in known and not ignored.search(name)]
     found: dict[str, torch.Tensor] = {}

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bark_onnx.model.sizes import TransformerSize
-from bark_onnx_export.codec import CodecDecoder, Residual, Stage
+from bark_onnx_export.codec import CodecModule, Residual, Stage
 from bark_onnx_export.transformer import HUGGING_FACE
 
 from . import codebooks, codec, spelling
@@ -66,7 +66,7 @@ def _theirs(name: str) -> str:
     return f"{HUGGING_FACE.modules[pattern].format(*numbers)}.{parts[-1]}"
 
 
-def codec_tensors(decoder: CodecDecoder) -> Iterator[tuple[str, Tensor]]:
+def codec_tensors(decoder: CodecModule) -> Iterator[tuple[str, Tensor]]:
     """The decoder under the names of transformers' EncodecModel, every convolution split as weight norm has it."""
     for n, table in enumerate(decoder.codebooks):
         yield f"quantizer.layers.{n}.codebook.embed", table

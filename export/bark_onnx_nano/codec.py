@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bark_onnx.model.sizes import CodecSize
-from bark_onnx_export.codec import CodecDecoder
+from bark_onnx_export.codec import CodecModule
 
 from . import corpus, mel
 from .codebooks import Codebooks
@@ -31,7 +31,7 @@ _OFTEN = {"slt": 2.0, "rms": 1.0}
 _RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (240, 60))
 
 
-def decode(decoder: CodecDecoder, codes: Tensor) -> Tensor:
+def decode(decoder: CodecModule, codes: Tensor) -> Tensor:
     """Codes [B, 8, T] -> waveforms [B, 320 T], whole utterances, in bf16."""
     rows = len(codes)
     with torch.autocast("cpu", torch.bfloat16):
@@ -84,7 +84,7 @@ def spectral_loss(made: Tensor, wanted: Tensor) -> Tensor:
 
 def task(excerpts: Excerpts, held_out: Excerpts, codebooks: Codebooks, seed: int) -> Task:
     torch.manual_seed(seed)
-    decoder = CodecDecoder(SIZE)
+    decoder = CodecModule(SIZE)
     decoder.codebooks.data.copy_(codebooks.tables)
 
     def loss(batch: Batch) -> Tensor:
@@ -103,7 +103,7 @@ def speech(directory: Path, first: int, last: int) -> list[NDArray[np.int16]]:
     return [utterance.samples for utterance in corpus.read(directory, first, last)]
 
 
-def load(path: Path) -> CodecDecoder:
-    decoder = CodecDecoder(SIZE)
+def load(path: Path) -> CodecModule:
+    decoder = CodecModule(SIZE)
     decoder.load_state_dict(torch.load(path, weights_only=True)["module"])
     return decoder

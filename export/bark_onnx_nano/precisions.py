@@ -94,14 +94,14 @@ def fast_profile(directory: Path, sentences: Sequence[str]) -> dict[str, object]
     for voice in VOICE_NAMES.values():
         coarse_changed, fine_changed, first, waves = [], [], [], []
         for sentence in sentences:
-            semantic = bark.semantic(sentence, voice, GREEDY, seed=0)
-            a, b = (bark.coarse(semantic, voice, options, seed=0) for options in (GREEDY, fast))
-            fine, other = (bark.fine(a, voice, options, seed=0) for options in (GREEDY, fast))
+            semantic = bark.semantic(sentence, voice=voice, options=GREEDY, seed=0)
+            a, b = (bark.coarse(semantic, voice=voice, options=options, seed=0) for options in (GREEDY, fast))
+            fine, other = (bark.fine(a, voice=voice, options=options, seed=0) for options in (GREEDY, fast))
             differs = (a != b).any(axis=0)
             coarse_changed.append(float((a != b).mean()))
             fine_changed.append(float((fine != other)[len(a) :].mean()))
             first.append(float(differs.argmax() / bark.vocabulary.coarse_rate) if differs.any() else float("inf"))
-            waves.append(bark.decode(bark.fine(b, voice, fast, seed=0)))
+            waves.append(bark.decode(bark.fine(b, voice=voice, options=fast, seed=0)))
         figures[voice] = {
             **heard(sentences, waves),
             "coarse_codes_changed": round(mean(coarse_changed), 4),

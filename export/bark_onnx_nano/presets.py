@@ -76,11 +76,13 @@ def best(bark: Bark, tokens: codes.Tokens, said: list[str], voice: str) -> int:
 
 def phone_errors(bark: Bark, voice: str, preset: VoicePreset, said: list[str]) -> float:
     """Of the phones that the synthesizer says, how many are others, greedy."""
-    made = [phones(bark.semantic(sentence, preset, GREEDY)) for sentence in said]
+    made = [phones(bark.semantic(sentence, voice=preset, options=GREEDY)) for sentence in said]
     wanted = [phones(spoken_tokens(sentence, voice)) for sentence in said]
     return word_errors([" ".join(p) for p in wanted], [" ".join(p) for p in made]).rate
 
 
 def missed_words(bark: Bark, preset: VoicePreset, said: list[str]) -> float:
     """The word error rate of what is heard, greedy."""
-    return word_errors(said, [recognise(bark.generate(s, preset, GREEDY).waveform, SAMPLE_RATE) for s in said]).rate
+    return word_errors(
+        said, [recognise(bark.generate(s, voice=preset, options=GREEDY).waveform, SAMPLE_RATE) for s in said]
+    ).rate

@@ -7,22 +7,38 @@ speech = bark.generate("Hello [laughs]", voice="v2/en_speaker_6", seed=7)
 speech.save("hello.wav")
 """
 
+import logging
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from .errors import BarkError, BarkWarning, BundleError, DeviceError, MissingOnnxRuntimeError, VoiceError
+from .errors import (
+    BarkError,
+    BarkWarning,
+    BundleError,
+    DeadlineExceeded,
+    DeviceError,
+    JobCancelled,
+    MissingOnnxRuntimeError,
+    NothingSaid,
+    QueueFull,
+    VoiceError,
+    WorkerError,
+)
 
 try:
-    from .engine.engine import Engine, SpeechStream
-    from .engine.job import BatchError, Job, Request
+    from .engine.engine import Engine
+    from .engine.job import BatchError, Job, JobState, Request
     from .engine.speech import Speech
+    from .engine.speech_stream import SpeechStream
     from .engine.stream import AudioChunk, StreamOptions
+    from .engine.worker import Task, Worker
     from .long.guards import Guards, Problem
     from .long.journal import Journal
     from .long.narration import NarrationOptions, SpokenPassage
     from .model.vocabulary import Vocabulary
     from .model.voice import VoicePreset
     from .pipeline import Bark
+    from .progress import Progress
     from .stages.options import GenerationOptions
 except MissingOnnxRuntimeError as error:
     # Whoever asks for one of these names gets the error. The package itself can be imported, so that the command can
@@ -36,6 +52,8 @@ except MissingOnnxRuntimeError as error:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent, unless the program configures logging
+
 __all__ = [
     "AudioChunk",
     "Bark",
@@ -43,23 +61,32 @@ __all__ = [
     "BarkWarning",
     "BatchError",
     "BundleError",
+    "DeadlineExceeded",
     "DeviceError",
     "Engine",
     "GenerationOptions",
     "Guards",
     "Job",
+    "JobCancelled",
+    "JobState",
     "Journal",
     "MissingOnnxRuntimeError",
     "NarrationOptions",
+    "NothingSaid",
     "Problem",
+    "Progress",
+    "QueueFull",
     "Request",
     "Speech",
     "SpeechStream",
     "SpokenPassage",
     "StreamOptions",
+    "Task",
     "Vocabulary",
     "VoiceError",
     "VoicePreset",
+    "Worker",
+    "WorkerError",
     "__version__",
 ]
 

@@ -1,4 +1,4 @@
-"""Names for the arrays that the stages hand to each other."""
+"""Types of the arrays that stages pass to each other, and the check of arrays that callers give."""
 
 from typing import Any, TypeAlias
 
@@ -18,8 +18,19 @@ Waveform: TypeAlias = NDArray[np.float32]
 
 
 def check_tokens(what: str, values: ArrayLike, shape: tuple[range | None, ...], below: int) -> IntArray:
-    """A caller's token array, checked: each axis in its range (None: any length but 0), values in [0, below)."""
-    array = np.asarray(values)
+    """Return a caller's tokens as an int64 array.
+
+    Args:
+        what: the tokens' name in errors.
+        shape: for each axis the lengths it may have; None for any length but 0.
+        below: every token is from 0 to one less.
+
+    Raises BarkError for values that are not integers, or not of this shape or range.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise BarkError(f"{what} must be an array of integers; rows must have the same length") from None
     expected = (
         "[" + ", ".join("n" if r is None else f"{r[0]}..{r[-1]}" if len(r) > 1 else str(r[0]) for r in shape) + "]"
     )

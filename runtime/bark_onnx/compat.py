@@ -14,13 +14,12 @@ Differences from the reference:
 """
 
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from .arrays import IntArray, Waveform
-from .errors import BarkWarning, VoiceError
+from .errors import VoiceError, warn
 from .model.vocabulary import Vocabulary
 from .model.voice import Voice, VoicePreset
 from .pipeline import Bark
@@ -57,7 +56,7 @@ def preload_models(
         gpu = text_use_gpu and coarse_use_gpu and fine_use_gpu and codec_use_gpu
         directory = bundle or os.environ.get("BARK_ONNX_BUNDLE") or None
         if directory is None and _loaded is None:
-            warnings.warn(_NANO, BarkWarning, stacklevel=2)
+            warn(_NANO)
         _loaded = Bark.load(directory, device="auto" if gpu else "cpu")
 
 

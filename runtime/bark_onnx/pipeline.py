@@ -2,68 +2,75 @@
 
     text -> ids -> semantic tokens [S] -> coarse codes [2, T] -> fine codes [8, T] -> waveform [320 T]
 
-Every arrow is a stage, and a stage is one call. Nothing flows back.
+Each arrow is a stage, and a stage is one call. Data flows down once.
 """
 
 import hashlib
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Literal, TypeVar
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tqdm import tqdm
 
 from .arrays import IntArray, Waveform, check_tokens
-from .engine.engine import Engine, SpeechStream
-from .engine.job import BatchError, Request
+from .engine.engine import Engine
+from .engine.job import BatchError, Job, Request
 from .engine.speech import Speech
+from .engine.speech_stream import SpeechStream
 from .engine.stream import StreamOptions
-from .errors import BarkError, BarkWarning, DeviceError
-from .graphs.decoder import CausalDecoder, KVCache
+from .engine.worker import Worker
+from .errors import BarkError, DeviceError, NothingSaid, warn
+from .graphs.cache import KVCache
 from .graphs.device import Device
-from .graphs.networks import open_causal, open_codec, open_fine, open_networks
+from .graphs.networks import Networks
 from .long.journal import Journal
-from .long.narration import History, NarrationOptions, Plan, SpokenPassage, narrate, speakable
-from .long.script import parse_script
-from .long.splitting import estimate_seconds, passages
-from .model.bundle import GPU_PRECISIONS, Bundle, CausalStage
+from .long.narration import History, NarrationOptions, Plan, SpokenPassage, narrate, plan_passages
+from .long.splitting import estimate_seconds
+from .model.bundle import Bundle
 from .model.tokenizer import Tokenizer
-from .model.voice import Voice, VoicePreset, find_voice
-from .sampling.sampling import draw_seed, random_stream
+from .model.vocabulary import CausalStage
+from .model.voice import Voice, VoicePreset, open_voice
+from .numbers import check_seed
+from .progress import ProgressOption, counted, shown
+from .sampling.distribution import draw_seed, random_stream
+from .sampling.loops import Loops
 from .stages.coarse import CoarseSequence, coarse_windows
-from .stages.codec import waveform
 from .stages.fine import FineSequence, fine_codes
 from .stages.options import GenerationOptions
-from .stages.semantic import NOTHING_SAID, SemanticSequence, semantic_tokens
-
-T = TypeVar("T")
+from .stages.semantic import SemanticSequence, semantic_tokens
 
 
 class Bark:
-    """A loaded bundle. Make one with `Bark.load` and keep it; it serves one call at a time.
+    """A loaded bundle. Make one with `Bark.load`, keep it, and `close` it or use it in a `with` statement.
+
+    Threads: a Bark may be called from several threads. Calls wait for each other, and each gets the tokens that it gets
+    alone. A `worker` serves several callers together.
 
     Args:
         bundle: an opened bundle.
         device: where its graphs run.
-        low_memory: have a network in memory only while its stage runs.
-        progress: show a progress bar on standard error where that is a terminal.
+        low_memory: keep a network in memory only while its stage runs.
+        progress: True shows a progress bar on standard error where that is a terminal; a function gets each `Progress`.
     """
 
-    def __init__(self, bundle: Bundle, device: Device, *, low_memory: bool = False, progress: bool = False) -> None:
+    def __init__(
+        self, bundle: Bundle, device: Device, *, low_memory: bool = False, progress: ProgressOption = False
+    ) -> None:
         self.bundle = bundle
-        self.device = replace(device, one_arena=not low_memory)
+        self._networks = Networks(bundle, device, low_memory=low_memory)
+        self._loops = Loops(self._networks)
+        self.device = self._networks.device
         self.progress = progress
         self.vocabulary = bundle.manifest.vocabulary
         self.sample_rate = self.vocabulary.sample_rate
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
-        self._networks = None if low_memory else open_networks(bundle, self.device)
-        self._caches: dict[CausalStage, KVCache] = {}
+        self._caches: dict[CausalStage, KVCache] = {}  # on GPUs
         self._idle_engines: list[Engine] = []  # of one slot, for streams
+        if not low_memory:
+            self._networks.load()
 
     @classmethod
     def load(
@@ -74,40 +81,42 @@ class Bark:
         threads: int | None = None,
         provider_options: Mapping[str, str] | None = None,
         low_memory: bool = False,
-        progress: bool = False,
+        progress: ProgressOption = False,
     ) -> "Bark":
         """Load a bundle from its directory.
 
         Args:
-            bundle: what `bark-onnx export` made. None is nano, a small voice for demonstrations that comes with the
-                package and is not Suno's Bark.
-            device: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or another execution provider of ONNX Runtime's by its
-                name, such as `openvino`; `auto` is CUDA for a bundle that runs on it, where that loads, else the CPU.
-            threads: threads of one graph run on the CPU; None is ONNX Runtime's choice.
-            provider_options: the execution provider's own options, in ONNX Runtime's words.
-            low_memory: load each network when its stage begins, and let go of it afterwards: the memory of one, for the
-                time of loading all in every utterance. Streams, batches and long texts need all of them at once.
+            bundle: the directory that `bark-onnx export` made. None loads nano, a small voice for demonstrations that
+                comes with the package and is not Suno's Bark.
+            device: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or another execution provider of ONNX Runtime by its
+                name, such as `openvino`. `auto` is CUDA if that starts and the bundle was exported for GPUs, else the
+                CPU.
+            threads: threads of one graph run on the CPU; None leaves the number to ONNX Runtime.
+            provider_options: options of the execution provider, as ONNX Runtime names them.
+            low_memory: load each network when its stage begins and drop it afterwards. The memory is that of one
+                network; the time to load all of them is added to every utterance. Streams, batches and long texts need
+                all of them at once, for as long as they run.
+            progress: see `Bark`.
 
-        Raises BundleError for a bundle that is incomplete or changed, DeviceError for a device that is not to be had.
+        Raises:
+            BundleError: the bundle is incomplete or changed.
+            DeviceError: the device does not exist or does not start.
         """
         opened = Bundle.open(bundle)
-        precision, layout = opened.manifest.precision, opened.manifest.kv_layout
-        # The static layout's attention has CUDA kernels for 16 bits only, and 8-bit activations are slow to make there.
-        for_gpu = precision in GPU_PRECISIONS or (precision == "fp32" and layout == "portable")
+        precision, layout, for_gpu = opened.manifest.precision, opened.manifest.kv_layout, opened.manifest.for_gpu
         chosen = Device.choose(device, threads, auto_gpu=for_gpu, options=provider_options)
         if chosen.name == "tensorrt" and layout != "portable":
             raise DeviceError("TensorRT runs standard operators only: export the bundle with --layout portable")
         if chosen.memory == "cuda" and not for_gpu:
-            warnings.warn(
-                f"an {precision} bundle is for CPUs and runs on a GPU in part and slowly: export with --precision fp16",
-                BarkWarning,
-                stacklevel=2,
-            )
+            warn(f"a bundle in {precision} is for CPUs: on a GPU it runs in part and slowly; export one in fp16")
         return cls(opened, chosen, low_memory=low_memory, progress=progress)
+
+    # text -> speech
 
     def generate(
         self,
         text: str,
+        *,
         voice: Voice | None = None,
         options: GenerationOptions | None = None,
         seed: int | None = None,
@@ -115,27 +124,29 @@ class Bark:
         """Speak a text.
 
         Args:
-            text: what to say; at most 256 tokens are read, about 13 seconds are made.
-            voice: a name of the bundle's, the path of an `.npz` file, or a VoicePreset; None for a voice by chance.
-            options: how to sample; None for the reference's defaults.
-            seed: makes the same tokens again; None draws one, which the result tells.
+            text: what to say; at most 256 tokens are read, and about 13 seconds are generated.
+            voice: a name of the bundle's, the path of an `.npz` file, or a VoicePreset; None: a random voice.
+            options: how to sample; None takes the reference's defaults.
+            seed: generates the same tokens again; None draws one, which the result carries.
         """
-        seed = draw_seed() if seed is None else seed
-        voice = self.voice(voice)
+        options, seed = options or GenerationOptions(), checked_seed(seed)
+        text_ids, preset = self._tokenizer.encode(text), self.preset(voice)
         timings: dict[str, float] = {}
-        with _timed(timings, "semantic"):
-            semantic = self.semantic(text, voice, options, seed)
-        with _timed(timings, "coarse"):
-            coarse = self.coarse(semantic, voice, options, seed)
-        with _timed(timings, "fine"):
-            fine = self.fine(coarse, voice, options, seed)
-        with _timed(timings, "codec"):
-            audio = self.decode(fine)
+        with self._networks.lock:
+            with _timed(timings, "semantic"):
+                semantic = self._semantic(text_ids, preset, options, seed)
+            with _timed(timings, "coarse"):
+                coarse = self._coarse(semantic, preset, options, seed)
+            with _timed(timings, "fine"):
+                fine = self._fine(coarse, preset, options, seed)
+            with _timed(timings, "codec"):
+                audio = self._decode(fine)
         return Speech(audio, self.sample_rate, VoicePreset(semantic, coarse, fine), seed, timings)
 
     def stream(
         self,
         text: str,
+        *,
         voice: Voice | None = None,
         options: GenerationOptions | None = None,
         seed: int | None = None,
@@ -143,199 +154,269 @@ class Bark:
     ) -> SpeechStream:
         """Speak a text in chunks, the first of them long before the text is finished.
 
-        Semantic tokens and coarse codes are those of `generate` with the same seed; fine codes may differ, unless
-        `streaming` asks for the exact ones.
+        Semantic tokens and coarse codes are those of `generate` with the same seed. Fine codes may differ, unless
+        `streaming` asks for exact ones.
 
         Args:
             text, voice, options, seed: as for `generate`.
             streaming: how long the chunks are.
         """
+        request = Request(text, voice=voice, options=options, seed=seed, streaming=streaming or StreamOptions())
         engine = self._idle_engines.pop() if self._idle_engines else self.engine(slots=1)
         try:
-            job = engine.submit(Request(text, voice, seed, options, streaming or StreamOptions()))
+            job = engine.submit(request)
         except BarkError:
-            self._idle_engines.append(engine)
+            self._release(engine)
             raise
-        return SpeechStream(engine, job, self._idle_engines)
+        return SpeechStream(engine, job, self._release)
 
-    def generate_batch(self, requests: Sequence[Request], slots: int = 8) -> list[Speech]:
-        """Speak many texts together, each with its own voice, seed and options; the results in the same order.
+    def generate_batch(self, requests: Sequence[Request], *, slots: int = 8) -> list[Speech]:
+        """Speak many texts together, each with its own voice, seed and options; return the results in the same order.
 
         Args:
             slots: utterances at a time; each takes memory for its KV caches.
 
-        Raises BatchError, when all the others are done, if one of them fails; it has their results.
+        Raises:
+            BatchError: some requests failed, or were refused; the others have been generated, and the error holds their
+                results.
         """
-        engine = self.engine(max(1, min(slots, len(requests))))
-        jobs = [engine.submit(request) for request in requests]
-        with tqdm(desc="batch   ", total=len(jobs), leave=False, disable=None if self.progress else True) as bar:
-            while engine.step():
-                bar.update(sum(job.ended for job in jobs) - bar.n)
-        errors = {n: job.error for n, job in enumerate(jobs) if job.error is not None}
+        engine = self.engine(slots=max(1, min(slots, len(requests))))
+        jobs: dict[int, Job] = {}
+        errors: dict[int, BaseException] = {}
+        for index, request in enumerate(requests):
+            try:
+                jobs[index] = engine.submit(request)
+            except BarkError as error:
+                errors[index] = error
+        with counted("batch", len(requests), self.progress) as count:
+            engine.work([*jobs.values()], count)
+        errors |= {index: job.error for index, job in jobs.items() if job.error is not None}
+        speeches = [jobs[index].speech if index in jobs else None for index in range(len(requests))]
         if errors:
-            raise BatchError(errors, [job.speech for job in jobs])
-        return [job.speech for job in jobs if job.speech is not None]
+            raise BatchError(errors, speeches)
+        return [speech for speech in speeches if speech is not None]
 
     def generate_long(
         self,
         text: str,
+        *,
         voice: Voice | None = None,
         options: GenerationOptions | None = None,
         seed: int | None = None,
-        *,
         history: History = "fixed",
         cast: Mapping[str, Voice] | None = None,
         narration: NarrationOptions | None = None,
         journal: str | Path | None = None,
+        worker: Worker | None = None,
     ) -> Iterator[SpokenPassage]:
         """Speak a text of any length, passage by passage, in flat memory.
 
         Args:
             text: paragraphs with blank lines between them; with a cast, a script of `SPEAKER: line`.
-            voice: who speaks; None for whoever the first passage happens to be.
+            voice: who speaks; None takes the voice that the first passage happens to get.
             options: how to sample.
-            seed: makes the same speech again.
-            history: what a passage hears before it: always the voice (`fixed`, the default; passages are then spoken in
-                batches), the passage before (`rolling`), or both (`hybrid`).
+            seed: generates the same speech again.
+            history: what conditions a passage: the voice (`fixed`; passages are then spoken in batches), the passage
+                before (`rolling`), or both (`hybrid`).
             cast: the voice of each speaker of a script.
             narration: lengths, pauses, guards.
-            journal: a directory where finished passages are kept, so that the same call goes on after an interruption,
+            journal: a directory that keeps finished passages, so that the same call continues after an interruption,
                 with the same result. Remove it at the end with `Journal.remove`, or keep it.
-
-        Each passage tells its time, its seed, and what is wrong with it still.
+            worker: speak on the engine of this worker, beside its other requests; None uses an engine of its own.
         """
-        narration = narration or NarrationOptions()
-        path = None if journal is None else Path(journal)
-        if seed is None:
-            seed = None if path is None else Journal.seed(path)
-        seed = draw_seed() if seed is None else seed
-        voices: dict[str | None, VoicePreset | None]
-        if cast is None:
-            voices = {None: self.voice(voice)}
-            parts = passages(text, self._fits(narration.passage_seconds))
-        else:
-            voices = {speaker: self.voice(own) for speaker, own in cast.items()}
-            parts = [
-                replace(part, ends_paragraph=part.ends_paragraph and line.ends_paragraph)
-                for line in parse_script(text, cast)
-                for part in passages(line.text, self._fits(narration.passage_seconds), line.speaker)
-            ]
-        parts = speakable(parts)
+        narration, path = narration or NarrationOptions(), None if journal is None else Path(journal)
+        if seed is None and path is not None:
+            seed = Journal.seed(path)
+        seed = checked_seed(seed)
+        parts = plan_passages(text, self._fits(narration.passage_seconds), cast)
+        voices = {speaker: self.preset(own) for speaker, own in ({None: voice} if cast is None else cast).items()}
         model = hashlib.sha256(self.bundle.manifest.to_json().encode()).hexdigest()
         plan = Plan(parts, voices, history, seed, options or GenerationOptions(), narration, model)
         kept = None if path is None else Journal(path, plan.fingerprint(), seed)
-        engine = self.engine(len(plan.block(0, voiced=True)))
-        return self._narrated(narrate(plan, engine, self.vocabulary, kept), plan)
+        runner = worker or self.engine(slots=len(plan.block(0, voiced=True)))
+        return self._narrated(narrate(plan, runner, self.vocabulary, kept), plan)
 
     def _fits(self, seconds: float) -> Callable[[str], bool]:
-        """Whether one generation can say a text."""
+        """Whether one utterance can say a text."""
         window = self.vocabulary.text_window
         return lambda text: estimate_seconds(text) <= seconds and self._tokenizer.count(text) <= window
 
-    def _narrated(self, spoken: Iterable[SpokenPassage], plan: Plan) -> Iterator[SpokenPassage]:
-        """The same passages, with a progress bar in seconds of speech, which are what time goes by."""
-        expected = [estimate_seconds(passage.text) for passage in plan.passages]
-        disable = None if self.progress else True
-        with tqdm(desc="speech  ", total=round(sum(expected)), unit="s", leave=False, disable=disable) as bar:
+    def _narrated(self, spoken: Iterator[SpokenPassage], plan: Plan) -> Iterator[SpokenPassage]:
+        """The same passages, with their progress in seconds of speech, which are what the time depends on."""
+        done, expected = 0.0, [estimate_seconds(passage.text) for passage in plan.passages]
+        with counted("speech", sum(expected), self.progress) as count:
             for seconds, passage in zip(expected, spoken, strict=True):
-                bar.update(seconds)
+                done += seconds
+                count(done)
                 yield passage
 
-    def engine(self, slots: int = 8) -> Engine:
-        """An engine for a server: submit at any time, take tokens and audio as they come, cancel one."""
-        networks = self._networks or open_networks(self.bundle, self.device)
-        return Engine(networks, self._tokenizer, self.vocabulary, self.voice, slots)
+    # many callers
+
+    def engine(self, *, slots: int = 8) -> Engine:
+        """An engine for one thread that submits requests at any time, takes results as they come, and cancels some."""
+        self._networks.check_open()
+        # With low memory the engine has networks of its own, which are dropped together with it.
+        networks = Networks(self.bundle, self.device) if self._networks.low_memory else self._networks
+        return Engine(networks, self._tokenizer, self.preset, slots)
+
+    def worker(self, *, slots: int = 8, max_waiting: int = 64) -> Worker:
+        """An engine on a thread of its own, for callers in several threads and in asyncio.
+
+        Args:
+            slots: utterances at a time.
+            max_waiting: requests that may wait for a slot; more are refused.
+        """
+        return Worker(self.engine(slots=slots), max_waiting=max_waiting)
+
+    # the stages, one call each: they check what comes from outside, and call what `generate` calls
 
     def semantic(
-        self, text: str, voice: Voice | None = None, options: GenerationOptions | None = None, seed: int | None = None
+        self,
+        text: str,
+        *,
+        voice: Voice | None = None,
+        options: GenerationOptions | None = None,
+        seed: int | None = None,
     ) -> IntArray:
         """Text -> semantic tokens [S], 49.9 for a second of speech. S is 0 if the model has nothing to say."""
-        options = options or GenerationOptions()
-        decoder, cache = self._causal("semantic")
-        text_ids, preset, stream = self._tokenizer.encode(text), self.voice(voice), _stream(seed, "semantic")
-        sequence = SemanticSequence(text_ids, preset, options, self.vocabulary, decoder.nothing, stream)
-        tokens = semantic_tokens(decoder, cache, sequence)
-        return np.fromiter(self._shown(tokens, "semantic", sequence.limit), np.int64)
+        text_ids = self._tokenizer.encode(text)
+        return self._semantic(text_ids, self.preset(voice), options or GenerationOptions(), checked_seed(seed))
 
     def coarse(
         self,
         semantic: ArrayLike,
+        *,
         voice: Voice | None = None,
         options: GenerationOptions | None = None,
         seed: int | None = None,
     ) -> IntArray:
-        """Semantic tokens [S] -> coarse codes [2, T], 75 frames for a second."""
-        options = options or GenerationOptions()
+        """Semantic tokens [S] -> coarse codes [2, T], 75 frames for a second. Raises NothingSaid if S is 0."""
         if np.size(semantic) == 0:
-            raise BarkError(NOTHING_SAID)
+            raise NothingSaid
         tokens = check_tokens("semantic tokens", semantic, (None,), self.vocabulary.semantic_size)
-        preset = self.voice(voice)
-        if preset is not None:
-            preset.warn_if_uneven(self.vocabulary)
-        (decoder, cache), stream = self._causal("coarse"), _stream(seed, "coarse")
-        sequence = CoarseSequence(preset, options, self.vocabulary, decoder.size.context, stream)
-        sequence.hear(tokens.tolist(), ended=True)
-        windows = coarse_windows(decoder, cache, sequence)
-        for _ in self._shown(windows, "coarse", -(-sequence.total // options.sliding_window)):
-            pass
-        return sequence.codes()
+        return self._coarse(tokens, self.preset(voice), options or GenerationOptions(), checked_seed(seed))
 
     def fine(
         self,
         coarse: ArrayLike,
+        *,
         voice: Voice | None = None,
         options: GenerationOptions | None = None,
         seed: int | None = None,
     ) -> IntArray:
-        """Coarse codes [n, T] of the first n codebooks, usually 2 -> the codes of all [8, T]."""
-        options = options or GenerationOptions()
-        space = self.vocabulary
-        codes = check_tokens("coarse codes", coarse, (range(1, space.fine_codebooks), None), space.codebook_size)
-        preset = self.voice(voice)
-        sequence = FineSequence(preset, options, space, _stream(seed, "fine"), given=len(codes))
-        sequence.hear(codes, ended=True)
-        model = self._networks.fine if self._networks else open_fine(self.bundle, self.device)
-        *_, result = self._shown(fine_codes(model, sequence), "fine", sequence.window_count)
-        return result.copy()
+        """Coarse codes [n, T] of the first n codebooks, usually 2 -> the codes of all codebooks [8, T]."""
+        books = range(1, self.vocabulary.fine_codebooks)
+        codes = check_tokens("coarse codes", coarse, (books, None), self.vocabulary.codebook_size)
+        return self._fine(codes, self.preset(voice), options or GenerationOptions(), checked_seed(seed))
 
     def decode(self, fine: ArrayLike) -> Waveform:
         """Fine codes [8, T] -> waveform [320 T], float32, mono, full scale at 1."""
-        space = self.vocabulary
-        codebooks = range(space.fine_codebooks, space.fine_codebooks + 1)
-        codes = check_tokens("fine codes", fine, (codebooks, None), space.codebook_size)
-        return waveform(self._networks.codec if self._networks else open_codec(self.bundle, self.device), codes)
+        books = self.vocabulary.fine_codebooks
+        codes = check_tokens("fine codes", fine, (range(books, books + 1), None), self.vocabulary.codebook_size)
+        return self._decode(codes)
 
-    def _causal(self, stage: CausalStage) -> tuple[CausalDecoder, KVCache]:
-        """A stage's decoder and its KV cache; with low memory they are the caller's alone, and go with it.
+    def _semantic(
+        self, text_ids: IntArray, voice: VoicePreset | None, options: GenerationOptions, seed: int
+    ) -> IntArray:
+        with self._working() as loops:
+            stream, no_history_id = random_stream(seed, "semantic"), self._networks.sizes.semantic.no_history_id
+            sequence = SemanticSequence(text_ids, voice, options, self.vocabulary, no_history_id, stream)
+            steps = semantic_tokens(loops.semantic, self._cache("semantic"), sequence)
+            tokens: IntArray = np.fromiter(shown(steps, "semantic", sequence.limit, self.progress), np.int64)
+            return tokens
 
-        So does any cache on the CPU, whose pages the next stage can use. On a GPU what was bound and recorded with it
-        is worth keeping.
-        """
-        if self._networks is None:
-            decoder = open_causal(self.bundle, stage, self.device)
-        else:
-            decoder = self._networks.semantic if stage == "semantic" else self._networks.coarse
-        if self._networks is None or self.device.memory == "cpu":
-            return decoder, decoder.new_cache()
-        if stage not in self._caches:
-            self._caches[stage] = decoder.new_cache()
-        return decoder, self._caches[stage]
-
-    def voice(self, voice: Voice | None) -> VoicePreset | None:
-        """The preset behind a name or a path, checked against this model. Raises VoiceError."""
-        if isinstance(voice, (str, Path)):
-            voice = VoicePreset.load(find_voice(voice, self.bundle.voices))
+    def _coarse(self, semantic: IntArray, voice: VoicePreset | None, options: GenerationOptions, seed: int) -> IntArray:
         if voice is not None:
-            voice.check(self.vocabulary)
-        return voice
+            voice.warn_if_uneven(self.vocabulary)
+        with self._working() as loops:
+            stream, context = random_stream(seed, "coarse"), self._networks.sizes.coarse.context
+            sequence = CoarseSequence(voice, options, self.vocabulary, context, stream)
+            sequence.feed(semantic.tolist(), ended=True)
+            if not sequence.total:
+                raise NothingSaid
+            windows = coarse_windows(loops.coarse, self._cache("coarse"), sequence)
+            for _ in shown(windows, "coarse", -(-sequence.total // options.sliding_window), self.progress):
+                pass
+            return sequence.codes()
 
-    def _shown(self, steps: Iterable[T], stage: str, total: int) -> Iterator[T]:
-        """The same steps, with a progress bar if one is wanted and standard error is a terminal."""
-        return iter(tqdm(steps, desc=f"{stage:8}", total=total, leave=False, disable=None if self.progress else True))
+    def _fine(self, coarse: IntArray, voice: VoicePreset | None, options: GenerationOptions, seed: int) -> IntArray:
+        with self._working() as loops:
+            sequence = FineSequence(voice, options, self.vocabulary, random_stream(seed, "fine"), given=len(coarse))
+            sequence.feed(coarse, ended=True)
+            *_, codes = shown(fine_codes(loops.fine, sequence), "fine", sequence.window_count, self.progress)
+            return codes.copy()
+
+    def _decode(self, fine: IntArray) -> Waveform:
+        with self._working():
+            return self._networks.codec.decode(fine)
+
+    @contextmanager
+    def _working(self) -> Iterator[Loops]:
+        """The loops of a stage. Other threads wait; with low memory the stage's network is dropped afterwards."""
+        with self._networks.lock:
+            self._networks.check_open()
+            try:
+                yield self._loops
+            finally:
+                self._networks.release()
+
+    def _cache(self, stage: CausalStage) -> KVCache:
+        """A KV cache of one row.
+
+        On the CPU it is a new one each time, so that the next stage can use its memory. On a GPU it is kept, with its
+        bindings and recordings.
+        """
+        if self._networks.low_memory or self.device.memory == "cpu":
+            return self._loops.causal(stage).new_cache()
+        if stage not in self._caches:
+            self._caches[stage] = self._loops.causal(stage).new_cache()
+        return self._caches[stage]
+
+    # voices, and the end
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """The names of the bundle's voices."""
+        return tuple(self.bundle.voices)
+
+    def preset(self, voice: Voice | None) -> VoicePreset | None:
+        """The VoicePreset of a name or a path, checked against this model. Raises VoiceError."""
+        if voice is None:
+            return None
+        preset = open_voice(voice, self.bundle.voices)
+        preset.check(self.vocabulary)
+        return preset
+
+    def close(self) -> None:
+        """Free the networks and their memory. Engines and workers of this Bark must not be used afterwards."""
+        with self._networks.lock:
+            self._idle_engines.clear()
+            self._caches.clear()
+            self._networks.close()
+
+    def __enter__(self) -> "Bark":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        manifest = self.bundle.manifest
+        closed = ", closed" if self._networks.closed else ""
+        return f"<Bark {manifest.model}, {manifest.precision} on {self.device.name}, {len(self.voices)} voices{closed}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Bark cannot be pickled: send the bundle's path, and call Bark.load in the other process")
+
+    def _release(self, engine: Engine) -> None:
+        """Keep a stream's engine for the next stream; one is enough for streams one after another."""
+        if not self._idle_engines and not self._networks.closed and not self._networks.low_memory:
+            self._idle_engines.append(engine)
 
 
-def _stream(seed: int | None, stage: Literal["semantic", "coarse", "fine"]) -> np.random.Generator:
-    return random_stream(draw_seed() if seed is None else seed, stage)
+def checked_seed(seed: int | None) -> int:
+    """A caller's seed as a plain int, or a drawn one. Raises BarkError."""
+    return draw_seed() if seed is None else check_seed(seed)
 
 
 @contextmanager

@@ -41,8 +41,8 @@ def test_a_step_that_fails_is_reported_and_the_rest_is_done(
     assert figures["fp32-portable"]["bench"] is None
     tried = figures["fp32-portable"]["choices"]["choices"]
     assert {what: set(ways) for what, ways in tried.items()} == {
-        "coarse window": {"host", "resident"},
-        "fine window": {"host", "resident"},
+        "coarse window": {"host", "device"},
+        "fine window": {"host", "device"},
     }
     assert all(timing["median_ms"] > 0 for ways in tried.values() for timing in ways.values())
     assert {peer["name"].split()[0] for peer in figures["peers"]["peers"]} == {
@@ -92,9 +92,9 @@ def test_a_way_that_does_not_run_is_told_beside_those_that_do() -> None:
 
 def test_what_is_tried_on_a_gpu() -> None:
     ways = choices.loops(Device("cuda", options={"a": "b"}))
-    assert {way: (own.resident, own.captures) for way, own in ways.items()} == {
+    assert {way: (own.samples, own.captures) for way, own in ways.items()} == {
         "host": (False, False),
-        "resident": (True, False),
+        "device": (True, False),
         "recorded": (True, True),
     }
     assert all(own.options["a"] == "b" for own in ways.values())

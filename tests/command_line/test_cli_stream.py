@@ -32,13 +32,13 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs pipes and prog
 @pytest.fixture(scope="module")
 def seed(tiny: Bark) -> int:
     """One that speaks for more than two seconds: several windows of the fine stage, more than a pipe holds."""
-    return next(seed for seed in range(200) if len(tiny.semantic(TEXT, None, OPTIONS, seed)) > 120)
+    return next(seed for seed in range(200) if len(tiny.semantic(TEXT, voice=None, options=OPTIONS, seed=seed)) > 120)
 
 
 @pytest.fixture(scope="module")
 def streamed(tiny: Bark, seed: int) -> bytes:
     """The samples, as they should come."""
-    with tiny.stream(TEXT, None, OPTIONS, seed) as stream:
+    with tiny.stream(TEXT, voice=None, options=OPTIONS, seed=seed) as stream:
         samples = b"".join(pcm(chunk.waveform) for chunk in stream)
     assert len(samples) > 80_000
     return samples
@@ -89,7 +89,9 @@ def test_exact_is_what_is_said_without_streaming(say: list[str], streamed: bytes
 
 def test_chunk_seconds(tiny: Bark, say: list[str], streamed: bytes, seed: int) -> None:
     options = StreamOptions(chunk_seconds=0.1, fine_context=20)
-    expected = b"".join(pcm(chunk.waveform) for chunk in tiny.stream(TEXT, None, OPTIONS, seed, options))
+    expected = b"".join(
+        pcm(chunk.waveform) for chunk in tiny.stream(TEXT, voice=None, options=OPTIONS, seed=seed, streaming=options)
+    )
     assert expected != streamed
     assert run(*say, "-o", "-", "--raw", "--chunk-seconds", "0.1", "--fine-context", "20").stdout == expected
 

@@ -7,11 +7,11 @@ import pytest
 
 from bark_onnx import Bark, BarkError, BatchError, GenerationOptions
 from bark_onnx.engine.job import Job, Request
-from bark_onnx.graphs import decoder as causal
-from bark_onnx.graphs.decoder import Errors
-from bark_onnx.graphs.models import FineModel, FineWindow
-from bark_onnx.sampling.sampling import TokenSequence
-from utterances import SAYS_NOTHING, TEXT, TOLERANCE, Alone, assert_as_alone, counted_runs, is_empty, lasting, run
+from bark_onnx.graphs.fine import FineModel
+from bark_onnx.sampling import host
+from bark_onnx.sampling.host import HostFine
+from bark_onnx.sampling.sequence import Errors, FineWindow, Rule
+from utterances import SAYS_NOTHING, TEXT, TOLERANCE, Alone, assert_as_alone, is_empty, lasting, run
 
 # Failures
 
@@ -20,12 +20,14 @@ def spoilt(stage: str, job: Job, patch: pytest.MonkeyPatch) -> None:
     """Logits that are no numbers, for this job alone, at a step in the middle of the stage."""
     count = 0
 
-    def draw(logits: Any, sequence: TokenSequence) -> None:
+    def draw(logits: Any, rule: Rule, uniform: float) -> int:
         nonlocal count
-        count += sequence is getattr(job, stage)
-        real_draw(logits * np.nan if count == 4 and sequence is getattr(job, stage) else logits, sequence)
+        own = uniform == getattr(job, stage).stream.last
+        count += own
+        return real_draw(logits * np.nan if count == 4 and own else logits, rule, uniform)
 
-    def fill(model: FineModel, windows: list[FineWindow], given: int) -> Errors:
+    def fill(loop: HostFine, windows: list[FineWindow], given: int) -> Errors:
+        model = loop._model
         places = [place for place, window in enumerate(windows) if window.codes is job.fine.window]
 
         def logits(codes: Any, codebook: int) -> Any:
@@ -35,10 +37,26 @@ def spoilt(stage: str, job: Job, patch: pytest.MonkeyPatch) -> None:
 
         with patch.context() as inner:
             inner.setattr(model, "logits", logits)
-            return real_fill(model, windows, given)
+            return real_fill(loop, windows, given)
 
-    real_draw, real_fill, real_logits = causal.draw, FineModel.fill, FineModel.logits
-    patch.setattr(FineModel, "fill", fill) if stage == "fine" else patch.setattr(causal, "draw", draw)
+    real_draw, real_fill, real_logits = host.draw, HostFine.fill, FineModel.logits
+    if stage == "fine":
+        patch.setattr(HostFine, "fill", fill)
+    else:
+        getattr(job, stage).stream = Recorded(getattr(job, stage).stream)
+        patch.setattr(host, "draw", draw)
+
+
+class Recorded:
+    """A random stream that remembers its last number, by which a test finds the sequence that took it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.last = -1.0
+
+    def random(self) -> float:
+        self.last = self._stream.random()
+        return self.last
 
 
 @pytest.mark.parametrize("which", [4, 6, 8], ids=["whole", "exact", "streaming"])
@@ -46,7 +64,7 @@ def spoilt(stage: str, job: Job, patch: pytest.MonkeyPatch) -> None:
 def test_bad_logits_end_one_job_alone(
     small: Bark, alone: list[Alone], stage: str, which: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = small.engine(4)
+    engine = small.engine(slots=4)
     others = [2, 3, 5, 1]
     jobs = [engine.submit(alone[other].request) for other in others]
     broken = engine.submit(alone[which].request)
@@ -61,8 +79,8 @@ def test_bad_logits_end_one_job_alone(
 
 
 def test_an_utterance_that_ends_at_once_fails_alone(small: Bark, alone: list[Alone]) -> None:
-    engine = small.engine(1)
-    silent = [engine.submit(Request(TEXT, None, seed, SAYS_NOTHING)) for seed in range(3)]
+    engine = small.engine(slots=1)
+    silent = [engine.submit(Request(TEXT, voice=None, seed=seed, options=SAYS_NOTHING)) for seed in range(3)]
     job = engine.submit(alone[5].request)
     run(engine)
     assert all("ended the utterance before it began" in str(one.error) for one in silent)
@@ -70,7 +88,7 @@ def test_an_utterance_that_ends_at_once_fails_alone(small: Bark, alone: list[Alo
 
 
 BAD_REQUESTS = {
-    "no voice 'nobody'": Request(TEXT, "nobody"),
+    "no voice 'nobody'": Request(TEXT, voice="nobody"),
     "text is empty": Request("  "),
     "seed": Request(TEXT, seed=-1),
     "do.*not fit|fit in the model": Request(TEXT, options=GenerationOptions(sliding_window=700)),
@@ -79,7 +97,7 @@ BAD_REQUESTS = {
 
 @pytest.mark.parametrize("complaint", BAD_REQUESTS)
 def test_errors_at_submit_change_nothing(small: Bark, alone: list[Alone], complaint: str) -> None:
-    engine = small.engine(1)
+    engine = small.engine(slots=1)
     with pytest.raises(BarkError, match=complaint):
         engine.submit(BAD_REQUESTS[complaint])
     assert not engine.step()
@@ -120,8 +138,8 @@ def test_drawn_seeds_of_a_batch_are_told(small: Bark) -> None:
 
 
 def test_a_batch_error_has_the_others_speeches(small: Bark, alone: list[Alone]) -> None:
-    silent = Request(TEXT, None, 1, SAYS_NOTHING)
-    with pytest.raises(BatchError, match=r"^2 of 4 utterances failed, first the one at 1: the model ended") as raised:
+    silent = Request(TEXT, voice=None, seed=1, options=SAYS_NOTHING)
+    with pytest.raises(BatchError, match=r"^2 of 4 utterances failed; request 1: the model ended") as raised:
         small.generate_batch([alone[2].request, silent, alone[3].request, silent], slots=2)
     assert raised.value.errors.keys() == {1, 3}
     assert raised.value.speeches[1::2] == [None, None]
@@ -130,10 +148,12 @@ def test_a_batch_error_has_the_others_speeches(small: Bark, alone: list[Alone]) 
         np.testing.assert_array_equal(speech.tokens.fine, expected.speech.tokens.fine)
 
 
-def test_a_batch_with_a_bad_request_is_not_begun(
-    small: Bark, alone: list[Alone], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runs = counted_runs(monkeypatch)
-    with pytest.raises(BarkError, match="no voice 'nobody'"):
-        small.generate_batch([alone[1].request, Request(TEXT, "nobody")])
-    assert runs == []
+def test_a_batch_with_a_bad_request_names_it_and_does_the_others(small: Bark, alone: list[Alone]) -> None:
+    requests = [alone[1].request, Request(TEXT, voice="nobody"), Request(" "), alone[3].request]
+    with pytest.raises(BatchError, match=r"^2 of 4 utterances failed; request 1: no voice 'nobody'") as raised:
+        small.generate_batch(requests)
+    assert raised.value.errors.keys() == {1, 2}
+    assert "empty" in str(raised.value.errors[2])
+    for speech, expected in zip(raised.value.speeches[::3], (alone[1], alone[3]), strict=True):
+        assert speech is not None
+        np.testing.assert_array_equal(speech.tokens.fine, expected.speech.tokens.fine)

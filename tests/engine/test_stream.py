@@ -18,7 +18,7 @@ from bark_onnx.arrays import IntArray
 from bark_onnx.engine.job import Request
 from bark_onnx.engine.speech import Speech
 from bark_onnx.engine.stream import ChunkedAudio, buffering
-from bark_onnx.sampling.sampling import draw, random_stream
+from bark_onnx.sampling.distribution import draw, random_stream
 from bark_onnx.stages.coarse import CoarseSequence
 from bark_onnx.stages.fine import FineSequence, fine_codes
 from bark_onnx.stages.semantic import SemanticSequence
@@ -64,8 +64,8 @@ CASES: dict[str, tuple[int, GenerationOptions]] = {
 def test_tokens_are_those_of_generate(small: Bark, case: str, exact: bool) -> None:
     voice_length, options = CASES[case]
     voice = make_voice(small.vocabulary, voice_length)
-    expected = small.generate(TEXT, voice, options, seed=7)
-    chunks, speech = streamed(small, TEXT, voice, options, 7, StreamOptions(exact=exact))
+    expected = small.generate(TEXT, voice=voice, options=options, seed=7)
+    chunks, speech = streamed(small, TEXT, voice=voice, options=options, seed=7, streaming=StreamOptions(exact=exact))
     np.testing.assert_array_equal(speech.tokens.semantic, expected.tokens.semantic)
     np.testing.assert_array_equal(speech.tokens.coarse, expected.tokens.coarse)
     np.testing.assert_array_equal(speech.tokens.fine[:2], expected.tokens.coarse)
@@ -79,9 +79,11 @@ def test_tokens_are_those_of_generate(small: Bark, case: str, exact: bool) -> No
 @pytest.mark.parametrize("name", ["v2/en_speaker_6", "v2/de_speaker_3"])
 def test_real_voices(bark: Bark, voices: Path, name: str) -> None:
     voice, options = VoicePreset.load(voices / f"{name}.npz"), GenerationOptions(max_seconds=1.5)
-    expected = bark.generate(TEXT, voice, options, seed=3)
+    expected = bark.generate(TEXT, voice=voice, options=options, seed=3)
     for exact in (False, True):
-        chunks, speech = streamed(bark, TEXT, voice, options, 3, StreamOptions(exact=exact))
+        chunks, speech = streamed(
+            bark, TEXT, voice=voice, options=options, seed=3, streaming=StreamOptions(exact=exact)
+        )
         np.testing.assert_array_equal(speech.tokens.coarse, expected.tokens.coarse)
         assert_whole(bark, chunks, speech)
     np.testing.assert_array_equal(speech.tokens.fine, expected.tokens.fine)
@@ -104,8 +106,10 @@ def test_an_end_right_behind_a_window(
     options = lasting(400, sliding_window=window, max_coarse_history=history)
     voice = make_voice(small.vocabulary, FULL)
     assert small.vocabulary.coarse_length(tokens) % window == 0
-    chunks, speech = streamed(small, TEXT, voice, options, 7)
-    np.testing.assert_array_equal(speech.tokens.coarse, small.generate(TEXT, voice, options, 7).tokens.coarse)
+    chunks, speech = streamed(small, TEXT, voice=voice, options=options, seed=7)
+    np.testing.assert_array_equal(
+        speech.tokens.coarse, small.generate(TEXT, voice=voice, options=options, seed=7).tokens.coarse
+    )
     assert_whole(small, chunks, speech)
 
 
@@ -115,7 +119,7 @@ def test_an_end_right_behind_a_window(
 def spoken_along(small: Bark, voice: VoicePreset | None, options: GenerationOptions) -> list[tuple[int, int]]:
     """Of each window: the codes before it, and the semantic tokens that there were."""
     engine, found = small.engine(slots=1), []
-    job = engine.submit(Request(TEXT, voice, 7, options, StreamOptions()))
+    job = engine.submit(Request(TEXT, voice=voice, seed=7, options=options, streaming=StreamOptions()))
     begin = job.coarse.begin_window
 
     def recorded() -> Any:
@@ -137,17 +141,17 @@ def test_a_window_begins_as_soon_as_it_sees_its_tokens(small: Bark, voice_length
     voice, options, tokens = make_voice(small.vocabulary, voice_length), lasting(320), 320
     windows = spoken_along(small, voice, options)
     assert windows[0] == (0, new)
-    semantic = small.semantic(TEXT, voice, options, 7).tolist()
+    semantic = small.semantic(TEXT, voice=voice, options=options, seed=7).tolist()
 
     def prompts(count: int) -> list[IntArray]:
         """Of all windows, with only so many tokens heard, whatever the sequence says of that."""
         sequence = CoarseSequence(voice, options, small.vocabulary, 1024, random_stream(7, "coarse"))
-        sequence.hear(semantic[:count], ended=False)
+        sequence.feed(semantic[:count], ended=False)
         made = []
         for _ in windows:
             made.append(sequence.begin_window())
             while sequence.in_window:
-                draw(flat, sequence)
+                sequence.take(draw(flat, sequence.rule, sequence.stream.random()))
         return made
 
     flat = np.zeros(128, np.float32)
@@ -167,7 +171,9 @@ def test_a_window_begins_as_soon_as_it_sees_its_tokens(small: Bark, voice_length
 
 def test_chunks_grow_to_their_longest(small: Bark) -> None:
     options = StreamOptions(first_seconds=0.2, growth=2, chunk_seconds=1.0)
-    chunks, _ = streamed(small, TEXT, make_voice(small.vocabulary, FULL), lasting(300), 7, options)
+    chunks, _ = streamed(
+        small, TEXT, voice=make_voice(small.vocabulary, FULL), options=lasting(300), seed=7, streaming=options
+    )
     frames = [len(chunk.waveform) / 320 for chunk in chunks]
     assert frames[:-1] == [15, 30, 60, 75, 75, 75, 75]
     assert frames[-1] == 45
@@ -188,7 +194,9 @@ def test_chunks_grow_to_their_longest(small: Bark) -> None:
 )
 def test_first_and_longest_chunk(small: Bark, options: StreamOptions, first: int, longest: int) -> None:
     count = 300 if longest > 1 else 256
-    chunks, speech = streamed(small, TEXT, make_voice(small.vocabulary, FULL), lasting(count), 7, options)
+    chunks, speech = streamed(
+        small, TEXT, voice=make_voice(small.vocabulary, FULL), options=lasting(count), seed=7, streaming=options
+    )
     frames = [len(chunk.waveform) // 320 for chunk in chunks]
     assert frames[0] == first
     assert max(frames[1:]) == longest
@@ -206,7 +214,14 @@ def test_the_fine_context_is_what_a_chunk_sees_of_the_past(small: Bark, monkeypa
     monkeypatch.setattr(FineSequence, "begin_chunk", recorded)
     for context, voice_length, before in ((40, FULL, [40, 40, 40]), (40, 0, [0, 20, 40]), (0, FULL, [0, 0, 0])):
         options = StreamOptions(first_seconds=20 / 75, growth=1.5, fine_context=context)
-        streamed(small, TEXT, make_voice(small.vocabulary, voice_length), lasting(60), 7, options)
+        streamed(
+            small,
+            TEXT,
+            voice=make_voice(small.vocabulary, voice_length),
+            options=lasting(60),
+            seed=7,
+            streaming=options,
+        )
         assert seen[:3] == list(zip(before, [20, 30, 40], strict=True))
         seen.clear()
 
@@ -214,9 +229,9 @@ def test_the_fine_context_is_what_a_chunk_sees_of_the_past(small: Bark, monkeypa
 def fed(small: Bark, options: StreamOptions, voice: VoicePreset | None, coarse: IntArray, cuts: list[int]) -> Any:
     """Chunks and codes of coarse codes that come in these portions, with small fine windows."""
     fine = FineSequence(voice, GenerationOptions(), TINY_WINDOWS, random_stream(7, "fine"))
-    chunked, chunks = ChunkedAudio(small._networks, fine, options, TINY_WINDOWS), []
+    chunked, chunks = ChunkedAudio(small._loops.fine, small._networks.codec, fine, options, TINY_WINDOWS), []
     for start, stop in pairwise([0, *cuts, coarse.shape[1]]):
-        fine.hear(coarse[:, start:stop], ended=stop == coarse.shape[1])
+        fine.feed(coarse[:, start:stop], ended=stop == coarse.shape[1])
         while chunked.can_advance:
             chunked.advance()
             chunk = chunked.decode()
@@ -257,8 +272,8 @@ def test_exact_codes_of_many_windows(small: Bark, portions: tuple[int, list[int]
     coarse = np.random.default_rng(frames).integers(0, 64, (2, frames))
     voice = make_voice(TINY_WINDOWS, voice_length)
     whole = FineSequence(voice, GenerationOptions(), TINY_WINDOWS, random_stream(7, "fine"))
-    whole.hear(coarse, ended=True)
-    *_, expected = fine_codes(small._networks.fine, whole)
+    whole.feed(coarse, ended=True)
+    *_, expected = fine_codes(small._loops.fine, whole)
     chunks, codes = fed(small, StreamOptions(exact=True), voice, coarse, cuts)
     np.testing.assert_array_equal(codes, expected)
     np.testing.assert_allclose(joined(chunks), small.decode(expected), rtol=0, atol=TOLERANCE)
@@ -272,17 +287,18 @@ def test_exact_codes_of_published_windows(small: Bark, voice_frames: int, frames
     voice = VoicePreset(np.zeros(200, np.int64), codes[:2], codes) if voice_frames else None
     coarse = rng.integers(0, 64, (2, frames))
     fine = FineSequence(voice, GenerationOptions(), space, random_stream(7, "fine"))
-    chunked, chunks, start = ChunkedAudio(small._networks, fine, StreamOptions(exact=True), space), [], 0
+    chunked = ChunkedAudio(small._loops.fine, small._networks.codec, fine, StreamOptions(exact=True), space)
+    chunks, start = [], 0
     while not chunked.ended:
         assert start < frames
         stop = min(frames, start + int(rng.integers(1, 200)))
-        fine.hear(coarse[:, start:stop], ended=stop == frames)
+        fine.feed(coarse[:, start:stop], ended=stop == frames)
         start = stop
         while chunked.can_advance:
             chunked.advance()
             chunk = chunked.decode()
             chunks += [(chunk, start)] if chunk is not None else []
-    np.testing.assert_array_equal(fine.codes(), small.fine(coarse, voice, seed=7))
+    np.testing.assert_array_equal(fine.codes(), small.fine(coarse, voice=voice, seed=7))
     waveform = joined([chunk for chunk, _ in chunks])
     np.testing.assert_allclose(waveform, small.decode(fine.codes()), rtol=0, atol=TOLERANCE)
     assert chunks[0][1] < frames

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bark_onnx import Bark, BarkError, GenerationOptions
-from bark_onnx.engine.engine import Engine, SpeechStream
+from bark_onnx import Bark, BarkError, GenerationOptions, SpeechStream
+from bark_onnx.engine.engine import Engine
 from utterances import FULL, TEXT, counted_runs, lasting, make_voice, streamed
 
 
@@ -40,12 +40,12 @@ def test_a_consumer_that_stops_stops_the_work(
     small: Bark, monkeypatch: pytest.MonkeyPatch, stop: Callable[[SpeechStream], None]
 ) -> None:
     """What the first chunk needs has been done; the next stream is right, and does its own work only."""
-    arguments = TEXT, make_voice(small.vocabulary, FULL), lasting(200), 7
+    arguments: Any = {"voice": make_voice(small.vocabulary, FULL), "options": lasting(200), "seed": 7}
     runs = counted_runs(monkeypatch)
-    expected = streamed(small, *arguments)[1]
+    expected = streamed(small, TEXT, **arguments)[1]
     undisturbed = list(runs)
     runs.clear()
-    stream = small.stream(*arguments)
+    stream = small.stream(TEXT, **arguments)
     assert runs == []
     stop(stream)
     done = len(runs)
@@ -53,7 +53,7 @@ def test_a_consumer_that_stops_stops_the_work(
     if stop is not breaking_out:
         assert list(stream) == []
     assert stream.speech is None
-    again = streamed(small, *arguments)[1]
+    again = streamed(small, TEXT, **arguments)[1]
     assert runs[done:] == undisturbed
     np.testing.assert_array_equal(again.tokens.fine, expected.tokens.fine)
     np.testing.assert_array_equal(again.waveform, expected.waveform)
@@ -63,7 +63,7 @@ def test_abandoned_streams_leave_nothing(small: Bark) -> None:
     """Whether they were closed or dropped; an engine's caches alone are 0.8 MB."""
 
     def abandon(close: bool) -> weakref.ref[Engine]:
-        stream = small.stream(TEXT, make_voice(small.vocabulary, FULL), lasting(100), 7)
+        stream = small.stream(TEXT, voice=make_voice(small.vocabulary, FULL), options=lasting(100), seed=7)
         next(stream)
         assert stream._engine is not None
         engine = weakref.ref(stream._engine)
@@ -91,8 +91,8 @@ def test_abandoned_streams_leave_nothing(small: Bark) -> None:
 def test_streams_side_by_side(small: Bark) -> None:
     """Taken in turns, with a whole utterance between their chunks."""
     voice, options = make_voice(small.vocabulary, FULL), lasting(90)
-    expected = [streamed(small, TEXT, voice, options, seed)[1] for seed in (1, 2)]
-    streams = [small.stream(TEXT, voice, options, seed) for seed in (1, 2)]
+    expected = [streamed(small, TEXT, voice=voice, options=options, seed=seed)[1] for seed in (1, 2)]
+    streams = [small.stream(TEXT, voice=voice, options=options, seed=seed) for seed in (1, 2)]
     for _ in zip_longest(*streams):
         small.generate(TEXT, options=lasting(10), seed=3)
     for stream, speech in zip(streams, expected, strict=True):
@@ -111,7 +111,7 @@ def test_streams_side_by_side(small: Bark) -> None:
 )
 def test_a_stream_that_cannot_be_begun(small: Bark, arguments: dict[str, Any], complaint: str) -> None:
     """The error comes with the call, and the engine is kept."""
-    streamed(small, TEXT, None, lasting(5))
+    streamed(small, TEXT, voice=None, options=lasting(5))
     idle = list(small._idle_engines)
     with pytest.raises(BarkError, match=complaint):
         small.stream(**arguments)
@@ -120,12 +120,12 @@ def test_a_stream_that_cannot_be_begun(small: Bark, arguments: dict[str, Any], c
 
 def test_a_stream_that_fails(small: Bark) -> None:
     """The error comes again and again, and the engine is kept."""
-    streamed(small, TEXT, None, lasting(5))
+    streamed(small, TEXT, voice=None, options=lasting(5))
     idle = len(small._idle_engines)
     assert idle > 0
-    stream = small.stream(TEXT, None, GenerationOptions(min_eos_p=1e-9), 7)
+    stream = small.stream(TEXT, voice=None, options=GenerationOptions(min_eos_p=1e-9), seed=7)
     for _ in range(2):
         with pytest.raises(BarkError, match="before it began"):
             next(stream)
     assert len(small._idle_engines) == idle
-    assert streamed(small, TEXT, None, lasting(5), 7)[1].tokens.semantic.size == 5
+    assert streamed(small, TEXT, voice=None, options=lasting(5), seed=7)[1].tokens.semantic.size == 5

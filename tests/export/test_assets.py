@@ -1,4 +1,4 @@
-"""What a bundle gets besides the graphs: voices and a tokenizer, each from either of its formats."""
+"""What a bundle gets besides the graphs must be there; and its tokenizer, from either of its formats."""
 
 import json
 import unicodedata
@@ -10,92 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertTokenizer
 
-from bark_onnx import BarkError, Vocabulary, VoiceError, VoicePreset
+from bark_onnx import BarkError, Vocabulary
 from bark_onnx.model.bundle import TOKENIZER
 from bark_onnx.model.tokenizer import Tokenizer
 from bark_onnx_bench.checkpoints import write_tokenizer as write_test_tokenizer
-from bark_onnx_export.assets import read_voices, write_tokenizer, write_voices
+from bark_onnx_export.assets import write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from voice_directories import ensure, make_voice, write_triple
-
-# Voices
-
-
-def test_the_names_of_voices_are_their_paths(tmp_path: Path) -> None:
-    make_voice(1).save(ensure(tmp_path / "a" / "b") / "c.npz")
-    write_triple(tmp_path, "d.e", make_voice(2))
-    (tmp_path / "README.md").write_text("not a voice")
-    found = dict(read_voices(tmp_path))
-    assert list(found) == ["a/b/c", "d.e"]
-    assert np.array_equal(found["d.e"].semantic, make_voice(2).semantic)
-
-
-def test_the_real_presets_become_voices(voices: Path, tmp_path: Path) -> None:
-    assert write_voices(voices, tmp_path / "voices", Vocabulary()) == 13
-    for path in voices.rglob("*.npz"):
-        copy = VoicePreset.load(tmp_path / "voices" / path.relative_to(voices))
-        assert np.array_equal(copy.fine, VoicePreset.load(path).fine)
-
-
-def test_a_link_out_of_the_directory_is_not_followed(tmp_path: Path) -> None:
-    make_voice().save(ensure(tmp_path / "elsewhere") / "secret.npz")
-    make_voice().save(ensure(tmp_path / "presets") / "mine.npz")
-    (tmp_path / "presets" / "secret.npz").symlink_to(tmp_path / "elsewhere" / "secret.npz")
-    assert [name for name, _ in read_voices(tmp_path / "presets")] == ["mine"]
-
-
-def spoil_voices(directory: Path, how: str) -> None:
-    write_triple(directory, "good", make_voice())
-    if how == "incomplete":
-        (directory / "good_fine_prompt.npy").unlink()
-    elif how == "pickle":
-        np.save(directory / "good_coarse_prompt.npy", np.array([{}], object))
-    elif how == "damaged":
-        (directory / "good_fine_prompt.npy").write_bytes(b"\x93NUMPY\x01\x00")
-    elif how == "text":
-        (directory / "good_semantic_prompt.npy").write_text("hello")
-    elif how == "another model":
-        np.save(directory / "good_semantic_prompt.npy", np.array([10_000]))
-    elif how == "float":
-        np.save(directory / "good_semantic_prompt.npy", np.zeros(9))
-    elif how == "nothing":
-        for path in directory.iterdir():
-            path.unlink()
-    elif how == "twice":
-        make_voice(3).save(directory / "good.npz")
-
-
-@pytest.mark.parametrize(
-    ("how", "fragments"),
-    [
-        ("incomplete", ["good_semantic_prompt.npy", "good_fine_prompt.npy"]),
-        ("pickle", ["good_coarse_prompt.npy", "cannot be read"]),
-        ("damaged", ["good_fine_prompt.npy", "cannot be read"]),
-        ("text", ["good_semantic_prompt.npy", "cannot be read"]),
-        ("another model", ["good", "does not fit"]),
-        ("float", ["good", "float64"]),
-        ("nothing", ["has no voices", ".npz", ".npy"]),
-        ("twice", ["good"]),
-    ],
-)
-def test_a_voice_that_is_none_is_named(tmp_path: Path, how: str, fragments: list[str]) -> None:
-    spoil_voices(tmp_path / "presets", how)
-    with pytest.raises(VoiceError) as caught:
-        write_voices(tmp_path / "presets", tmp_path / "voices", Vocabulary())
-    message = str(caught.value)
-    assert message.isprintable()
-    assert [fragment for fragment in fragments if fragment not in message] == [], message
-
-
-@pytest.mark.parametrize("name", ["a:b", "a\\b"])
-def test_a_name_that_a_bundle_cannot_have_fails_before_the_work(checkpoint: Path, tmp_path: Path, name: str) -> None:
-    make_voice().save(ensure(tmp_path / "presets") / f"{name}.npz")
-    report: list[str] = []
-    options = ExportOptions(voices=tmp_path / "presets", verify=False)
-    with pytest.raises(BarkError):
-        export_bundle(open_checkpoint(str(checkpoint)), tmp_path / "bundle", options, report.append)
-    assert report == []
+from checkpoint_files import LFS_POINTER
 
 
 @pytest.mark.parametrize(("option", "message"), [("tokenizer", "no such file"), ("voices", "no such directory")])
@@ -191,6 +113,8 @@ def test_a_tokenizer_that_cuts_and_pads_of_itself_is_tamed(checkpoint: Path, tmp
         ("vocab.txt", "\xff", "neither"),
         ("tokenizer.json", "", "neither a tokenizer.json nor a BERT vocab.txt"),
         ("tokenizer.json", "{}", "neither a tokenizer.json nor a BERT vocab.txt"),
+        ("tokenizer.json", LFS_POINTER, "is a Git LFS pointer and not the file itself"),
+        ("vocab.txt", LFS_POINTER, "is a Git LFS pointer and not the file itself"),
     ],
 )
 def test_a_tokenizer_that_is_none_is_named(tmp_path: Path, name: str, content: str, fragment: str) -> None:

@@ -13,7 +13,6 @@ from bark_onnx.model.sizes import CodecSize, TransformerSize
 from bark_onnx.model.vocabulary import Vocabulary
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_bench.suno_checkpoints import save_suno
-from bark_onnx_export import huggingface
 from bark_onnx_export.checkpoint import Weights, open_checkpoint
 from checkpoint_files import assert_same, edit_json, edit_state, error_of, load_all
 from checkpoint_files import small as small
@@ -120,7 +119,7 @@ def test_token_space_is_that_of_the_generation_config(small: Path) -> None:
     [
         ("semantic_config", {"text_pad_token": 900.5}, "text_pad_token in semantic_config of generation_config.json"),
         ("coarse_acoustics_config", {"n_coarse_codebooks": True}, "n_coarse_codebooks"),
-        ("fine_acoustics_config", {"n_fine_codebooks": 2}, "impossible token space: 2 coarse codebooks of 2"),
+        ("fine_acoustics_config", {"n_fine_codebooks": 2}, "impossible vocabulary: 2 coarse codebooks of 2"),
         (None, {"sample_rate": -1}, "sample_rate is -1"),
         (None, {"semantic_config": 7}, "semantic_config in generation_config.json is 7, not an object"),
     ],
@@ -152,34 +151,7 @@ def test_networks_too_small_for_the_token_space_are_refused(
     assert message in error_of(lambda: checkpoint.load(stage))
 
 
-# Hub
-
-
-def test_only_what_is_needed_is_downloaded(
-    small_model: BarkModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = "70a8a7d34168586dc5d028fa9666aceade177992"
-    snapshot = save_huggingface(small_model, tmp_path / commit, format="bin")
-    asked: list[list[str]] = []
-
-    def snapshot_download(repository: str, allow_patterns: list[str]) -> str:
-        assert repository == "suno/bark-small"
-        asked.append(allow_patterns)
-        return str(snapshot)
-
-    monkeypatch.setattr(huggingface, "snapshot_download", snapshot_download)
-    checkpoint = open_checkpoint("suno/bark-small")
-    assert (checkpoint.source, checkpoint.revision) == ("suno/bark-small", commit)
-    assert ["model.safetensors" in patterns for patterns in asked] == [True, False]  # the other format only if needed
-    checkpoint.load("coarse")
-
-
-def test_no_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def snapshot_download(*_: object, **__: object) -> str:
-        raise ConnectionError("many\nlines")
-
-    monkeypatch.setattr(huggingface, "snapshot_download", snapshot_download)
-    assert "check the name and the network" in error_of(lambda: open_checkpoint("suno/bark-small"))
+# Neither
 
 
 @pytest.mark.parametrize("name", ["no-such-directory", "/no/such/directory", "../suno/bark", "models/text.pt"])

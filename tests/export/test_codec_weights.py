@@ -25,12 +25,12 @@ def test_codec_of_suno(weights: dict[str, Weights], suno: Path, tmp_path: Path) 
     directory = Path(shutil.copytree(suno, tmp_path / "suno"))
     own = directory / "encodec_24khz-test.th"
     other = own.rename(tmp_path / "codec.pt")
-    assert "holds 0 EnCodec files" in error_of(lambda: open_checkpoint(str(directory)))
+    assert "has no EnCodec file (encodec*.th)" in error_of(lambda: open_checkpoint(str(directory)))
     assert "no codec at" in error_of(lambda: open_checkpoint(str(directory), codec=own))
     assert same_codec(open_checkpoint(str(directory), codec=other), weights)
     for name in ("encodec_1.th", "encodec_2.th"):
         shutil.copy(other, directory / name)
-    assert "holds 2 EnCodec files (encodec*.th): say which with --codec FILE" in error_of(
+    assert "holds 2 EnCodec files (encodec*.th): choose with --codec" in error_of(
         lambda: open_checkpoint(str(directory))
     )
 

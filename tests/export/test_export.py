@@ -15,7 +15,8 @@ import pytest
 from transformers import BarkModel
 
 from bark_onnx import Bark, BundleError, DeviceError, GenerationOptions, VoicePreset, __version__
-from bark_onnx.checks.compare import GraphError, open_network, table
+from bark_onnx.checks.compare import CPU, GraphError, table
+from bark_onnx.graphs.networks import Networks
 from bark_onnx.model.bundle import MANIFEST, PRECISIONS, STAGES, TOKENIZER, Bundle, hash_file, list_files
 from bark_onnx_bench.checkpoints import write_tokenizer as write_test_tokenizer
 from bark_onnx_bench.suno_checkpoints import save_suno
@@ -104,10 +105,10 @@ def test_an_export_speaks(exported: Export) -> None:
         with pytest.raises(DeviceError, match="needs a GPU"):
             Bark.load(exported.directory, device="cpu")
         with pytest.raises(DeviceError, match="needs a GPU"):
-            open_network(Bundle.open(exported.directory), "semantic")  # as `verify` does
+            Networks(Bundle.open(exported.directory), CPU).network("semantic")  # as `verify` does
         return
     bark = Bark.load(exported.directory, device="cpu", threads=2)
-    speech = bark.generate("hello [laughs]", "v2/en_speaker_6", SHORT, seed=0)
+    speech = bark.generate("hello [laughs]", voice="v2/en_speaker_6", options=SHORT, seed=0)
     assert np.isfinite(speech.waveform).all()
     assert np.abs(speech.waveform).max() > 0
     assert len(speech.waveform) == 320 * speech.tokens.fine.shape[1]

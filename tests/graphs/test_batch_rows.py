@@ -1,4 +1,4 @@
-"""Rows of a causal decoder: each as it would be alone, whatever the others do.
+"""Rows of a causal decoder: each has the logits that it has alone, whatever the other rows do.
 
 Logits within 1e-4, greedy tokens equal.
 """
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bark_onnx import Bark
-from bark_onnx.graphs.decoder import CausalDecoder, KVCache
+from bark_onnx.graphs.cache import SPANS, KVCache, Recent
+from bark_onnx.graphs.decoder import CausalDecoder
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
 
 TOLERANCE = 1e-4
@@ -40,7 +41,7 @@ def assert_close(logits: object, expected: object) -> None:
 
 
 class Alone:
-    """The rows of a batch, each in a cache of its own."""
+    """The same rows, each in a cache of its own."""
 
     def __init__(self, decoder: CausalDecoder) -> None:
         self.decoder = decoder
@@ -70,7 +71,7 @@ def test_any_operations_in_any_order(small: Bark, operations: list[tuple[str, in
             cache.clear(rows[0])
             alone.caches[rows[0]].clear()
         elif kind == "prefill":
-            prompt = some_ids(int(rng.integers(1, 200)), int(rng.integers(3)))  # often with a beginning held already
+            prompt = some_ids(int(rng.integers(1, 200)), int(rng.integers(3)))  # a row may hold its beginning
             assert_close(decoder.prefill(cache, prompt, row=rows[0]), decoder.prefill(alone.caches[rows[0]], prompt))
         else:
             tokens = rng.integers(0, 230, len(rows)).tolist()
@@ -79,7 +80,7 @@ def test_any_operations_in_any_order(small: Bark, operations: list[tuple[str, in
 
 
 def test_greedy_tokens_of_ragged_rows(decoder: CausalDecoder) -> None:
-    """Prompts of different lengths, the third row without one, and rows that stop one after the other."""
+    """Prompts of different lengths, a row without a prompt, and rows that stop one after another."""
     first, lengths = SMALL_VOCABULARY.semantic_size, {0: 5, 1: 300, 3: 129}
     cache, alone = decoder.new_cache(ROWS), Alone(decoder)
     together: dict[int, list[int]] = {}
@@ -109,7 +110,7 @@ def test_prefill_leaves_other_rows_alone(decoder: CausalDecoder) -> None:
 
 
 def test_rows_between_keep_what_they_hold(decoder: CausalDecoder) -> None:
-    """Of rows 0 and 3 that are decoded, rows 1 and 2 lie between: one has a prompt, one is empty."""
+    """Rows 0 and 3 are decoded. Rows 1 and 2 between them are not: one has a prompt, one is empty."""
     cache = decoder.new_cache(ROWS)
     for row in (0, 1, 3):
         decoder.prefill(cache, some_ids(40, row), row=row)
@@ -125,7 +126,7 @@ def test_rows_between_keep_what_they_hold(decoder: CausalDecoder) -> None:
 
 @pytest.mark.parametrize("length", [CONTEXT - 1, CONTEXT])
 def test_a_row_between_at_the_end_of_the_context(decoder: CausalDecoder, length: int) -> None:
-    """A row with room for one position keeps it; a full one gives its last position up, and knows that it did."""
+    """A row with room for one position keeps its positions. A full row loses its last one, and its length says so."""
     cache, prompt = decoder.new_cache(3), some_ids(CONTEXT)
     expected = decoder.prefill(decoder.new_cache(), prompt)
     decoder.prefill(cache, prompt[:length], row=1)
@@ -141,7 +142,7 @@ def test_a_row_between_at_the_end_of_the_context(decoder: CausalDecoder, length:
 
 
 def test_a_row_fills_its_context(decoder: CausalDecoder) -> None:
-    """The last position of one row, beside a short one."""
+    """One row decodes its last position beside a short row."""
     cache, prompt = decoder.new_cache(2), some_ids(CONTEXT)
     decoder.prefill(cache, prompt[:-1], row=0)
     decoder.prefill(cache, prompt[:3], row=1)
@@ -163,7 +164,7 @@ def test_logits_are_in_the_order_of_the_rows(decoder: CausalDecoder) -> None:
 
 
 def test_clear_forgets_one_row(decoder: CausalDecoder) -> None:
-    """Spoilt memory tells what is kept: the row that was cleared begins anew, the other goes on with what it has."""
+    """With spoilt memory, the cleared row is prefilled again and is right; the other uses its spoilt positions."""
     cache, prompt = decoder.new_cache(2), some_ids(100)
     expected = decoder.prefill(cache, prompt, row=0)
     decoder.prefill(cache, prompt, row=1)
@@ -175,7 +176,7 @@ def test_clear_forgets_one_row(decoder: CausalDecoder) -> None:
 
 
 def test_history_ids_of_a_row(small: Bark) -> None:
-    """Summed in at a prompt, and "nothing" at decode steps, whatever the rows beside it had."""
+    """They are added in a prompt and absent in decode steps, whatever the other rows have."""
     decoder, rng = small._networks.semantic, np.random.default_rng(3)
     cache, ids, history = decoder.new_cache(2), rng.integers(0, 100, (2, 40)), rng.integers(0, 100, (2, 40))
     for row in range(2):
@@ -186,3 +187,37 @@ def test_history_ids_of_a_row(small: Bark) -> None:
         expected = decoder.new_cache()
         decoder.prefill(expected, ids[row], history[row])
         assert_close(logits[row], decoder.decode_step(expected, [5 + row])[0])
+
+
+def test_many_spans_of_rows_take_bounded_memory(decoder: CausalDecoder) -> None:
+    """Inputs and logits are allocated once for all rows; bindings are kept for the last spans only."""
+    cache, rng = decoder.new_cache(64), np.random.default_rng(5)
+    for row in range(64):
+        decoder.prefill(cache, some_ids(5, row), row=row)
+    decoder.decode_step(cache, [0], [0])
+    steps = decoder._steps[cache]
+    base = steps.logits
+    assert base.nbytes == 64 * decoder.choices * 4
+    for _ in range(100):
+        first, last = sorted(rng.choice(64, 2, replace=False).tolist())
+        logits = decoder.decode_step(cache, list(range(first, last + 1)), list(range(first, last + 1)))
+        assert np.shares_memory(logits, base)
+    assert decoder._steps[cache] is steps
+    assert steps.logits is base
+    assert len(steps.bindings) == SPANS
+    del cache
+    assert len(decoder._steps) == 0
+
+
+def test_the_spans_used_last_are_kept() -> None:
+    made: list[range] = []
+
+    def value(span: range) -> int:
+        made.append(span)
+        return len(span)
+
+    recent: Recent[int] = Recent(2)
+    for rows in (1, 2, 1, 3, 1, 2):
+        assert recent.get(range(rows), value) == rows
+    assert [len(span) for span in made] == [1, 2, 3, 2]
+    assert len(recent) == 2

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from transformers import EncodecConfig, EncodecModel
 
 from bark_onnx import Vocabulary
+from bark_onnx.graphs.codec import CodecDecoder
 from bark_onnx.graphs.device import Device
-from bark_onnx.graphs.models import CodecDecoder
-from bark_onnx.graphs.networks import open_codec
+from bark_onnx.graphs.networks import Networks
 from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.sizes import CodecSize, codec_state, misfits
-from bark_onnx.stages.codec import WaveformStream, waveform, waveforms
+from bark_onnx.stages.codec import WaveformStream, waveforms
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
-from bark_onnx_export.codec import CodecDecoder as TorchDecoder
+from bark_onnx_export.codec import CodecModule
 from bark_onnx_export.configuration import Section
 from bark_onnx_export.encodec import load_huggingface_codec
 from bark_onnx_export.graph import codec_graph, export_graph
@@ -61,7 +61,7 @@ class Codec:
         weights = load_huggingface_codec("test", section, self.reference.state_dict(), space)
         assert isinstance(weights.size, CodecSize)
         self.size = weights.size
-        self.torch = TorchDecoder.from_tensors(self.size, weights.tensors)
+        self.torch = CodecModule.from_tensors(self.size, weights.tensors)
         export_graph(codec_graph(self.torch), path)
         self.onnx = CodecDecoder(path, self.size, Device.choose("cpu", 1))
 
@@ -107,7 +107,7 @@ def test_whole(codec: Codec, frames: int) -> None:
     codes = codec.codes(frames)
     expected = codec.expected(codes)
     assert expected.std() > 0.001
-    assert_close(waveform(codec.onnx, codes), expected)
+    assert_close(codec.onnx.decode(codes), expected)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -117,7 +117,7 @@ def test_any_chunks_join_to_the_whole(codec: Codec, frames: int, lengths: list[i
     stream = WaveformStream(codec.onnx)
     for _ in range(2):  # the second utterance knows nothing of the first
         parts = [*(stream.push(chunk) for chunk in cut(codes, lengths)), stream.finish()]
-        whole = waveform(codec.onnx, codes) if frames else np.zeros(0, np.float32)
+        whole = codec.onnx.decode(codes) if frames else np.zeros(0, np.float32)
         assert_close(np.concatenate(parts), whole)
 
 
@@ -157,7 +157,7 @@ def test_rows_are_utterances_of_their_own(codec: Codec, chunks: list[tuple[int, 
             spoken[row][-1][1].append(decoded[row])
     for utterances in spoken:
         for parts, audio in utterances:
-            assert_close(np.concatenate(audio), waveform(codec.onnx, np.concatenate(parts, axis=1)))
+            assert_close(np.concatenate(audio), codec.onnx.decode(np.concatenate(parts, axis=1)))
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -167,7 +167,7 @@ def test_utterances_of_any_lengths_in_one_run(codec: Codec, lengths: list[int]) 
     results = waveforms(codec.onnx, codes)
     assert len(results) == len(codes)
     for result, part in zip(results, codes, strict=True):
-        assert_close(result, waveform(codec.onnx, part))
+        assert_close(result, codec.onnx.decode(part))
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 9])
@@ -188,11 +188,11 @@ def test_torch_streams_as_the_graph_does(codec: Codec, chunk: int) -> None:
 
 
 def test_an_exported_bundle_streams(bundle: Path) -> None:
-    decoder = open_codec(Bundle.open(bundle), Device.choose("cpu", 1))
+    decoder = Networks(Bundle.open(bundle), Device.choose("cpu", 1)).codec
     codes = np.random.default_rng(5).integers(0, decoder.size.codebook_size, (decoder.size.codebooks, 90))
     stream = WaveformStream(decoder)
     parts = [stream.push(chunk) for chunk in cut(codes, [15, 15, 0, 1, 38])]
-    assert_close(np.concatenate([*parts, stream.finish()]), waveform(decoder, codes))
+    assert_close(np.concatenate([*parts, stream.finish()]), decoder.decode(codes))
 
 
 def test_state_of_the_published_codec() -> None:

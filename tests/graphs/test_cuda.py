@@ -32,7 +32,9 @@ def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 def test_fp32_has_the_tokens_of_the_cpu(bark: Bark, bundles: dict[str, Path], length: int) -> None:
     gpu, voice = Bark.load(bundles["fp32"], device="cuda"), make_voice(bark.vocabulary, length)
     assert gpu.device.name == "cuda"
-    speech, expected = (model.generate("the world is music", voice, GREEDY, seed=0) for model in (gpu, bark))
+    speech, expected = (
+        model.generate("the world is music", voice=voice, options=GREEDY, seed=0) for model in (gpu, bark)
+    )
     for name in ("semantic", "coarse", "fine"):
         assert np.array_equal(getattr(speech.tokens, name), getattr(expected.tokens, name))
     assert np.abs(speech.waveform - expected.waveform).max() < 1e-3
@@ -60,9 +62,9 @@ def test_precisions_are_close(bark: Bark, bundles: dict[str, Path], name: str, l
 def test_rows_together_have_the_tokens_of_each_alone(bundles: dict[str, Path]) -> None:
     gpu = Bark.load(bundles["fp32"], device="cuda")
     voices = [make_voice(gpu.vocabulary, length) for length in (0, 200, 400)]
-    requests = [Request("hello", voice, seed, GREEDY) for seed, voice in enumerate(voices)]
+    requests = [Request("hello", voice=voice, seed=seed, options=GREEDY) for seed, voice in enumerate(voices)]
     for request, speech in zip(requests, gpu.generate_batch(requests), strict=True):
-        alone = gpu.generate(request.text, request.voice, GREEDY, request.seed)
+        alone = gpu.generate(request.text, voice=request.voice, options=GREEDY, seed=request.seed)
         assert np.array_equal(speech.tokens.fine, alone.tokens.fine)
 
 
@@ -81,10 +83,10 @@ def test_tokens_sampled_on_the_gpu_are_those_sampled_here(
 ) -> None:
     options = GenerationOptions(max_seconds=1, **sampling)  # type: ignore[arg-type]
     found = []
-    for resident in (True, False):
+    for samples in (True, False):
         gpu = Bark.load(bundles[name], device="cuda")
-        gpu = Bark(gpu.bundle, replace(gpu.device, resident=resident))
-        found.append(gpu.generate("the world is music", None, options, seed=4).tokens)
+        gpu = Bark(gpu.bundle, replace(gpu.device, samples=samples))
+        found.append(gpu.generate("the world is music", voice=None, options=options, seed=4).tokens)
     for tokens in ("semantic", "coarse", "fine"):
         assert np.array_equal(getattr(found[0], tokens), getattr(found[1], tokens))
 
@@ -116,6 +118,6 @@ def test_recorded_steps_make_the_same_tokens(bundles: dict[str, Path], name: str
     for recorded in ("0", "1"):
         gpu = Bark.load(bundles[name], device="cuda", provider_options={"enable_cuda_graph": recorded})
         assert gpu.device.captures == (recorded == "1")
-        gpu.generate("hello", None, options, seed=1)  # records
-        found.append(gpu.generate("the world is music", None, options, seed=4).tokens)
+        gpu.generate("hello", voice=None, options=options, seed=1)  # records
+        found.append(gpu.generate("the world is music", voice=None, options=options, seed=4).tokens)
     assert np.array_equal(found[0].fine, found[1].fine)

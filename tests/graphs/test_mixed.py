@@ -1,6 +1,7 @@
-"""`mixed`: 8-bit matrices for prefills, 4-bit ones for decode steps, and what both have alike stored once."""
+"""`mixed`: 8-bit matrices for prefills, 4-bit ones for decode steps; equal tensors are stored once."""
 
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from bark_onnx import Bark, BarkError, BundleError, GenerationOptions, Request
 from bark_onnx.checks.quality import measure
+from bark_onnx.graphs.session import Binding, Graph
 from bark_onnx.model.bundle import MANIFEST, Bundle
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
@@ -35,7 +37,7 @@ def mixed(bundles: dict[str, Path]) -> Bark:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_each_phase_has_the_operators_it_wants(bundles: dict[str, Path], stage: str) -> None:
+def test_each_verb_has_its_own_operators(bundles: dict[str, Path], stage: str) -> None:
     prefill, step = (
         {node.op_type for node in onnx.load(bundles["mixed"] / name, load_external_data=False).graph.node}
         for name in (f"{stage}.onnx", f"{stage}.step.onnx")
@@ -66,7 +68,6 @@ def test_prefill_is_int8_s_and_steps_are_not(bundles: dict[str, Path], mixed: Ba
     prompt = np.arange(200)
     logits = []
     for bark in (mixed, int8):
-        assert bark._networks is not None
         decoder = bark._networks.coarse
         cache = decoder.new_cache()
         logits.append((decoder.prefill(cache, prompt).copy(), decoder.decode_step(cache, [5])[0].copy()))
@@ -76,9 +77,8 @@ def test_prefill_is_int8_s_and_steps_are_not(bundles: dict[str, Path], mixed: Ba
     assert 1e-3 < error < 0.4
 
 
-def test_what_is_kept_of_a_prefill_is_its_keys_and_values_in_8_bits(mixed: Bark) -> None:
-    """The decode step reads what the prefill has written, wherever its rows lie and in however many runs it came."""
-    assert mixed._networks is not None
+def test_a_prefill_leaves_its_keys_and_values_in_8_bits(mixed: Bark) -> None:
+    """The decode step reads what the prefill has written, in any row and after any number of runs."""
     decoder = mixed._networks.coarse
     prompt = np.random.default_rng(1).integers(0, 10_000, 300)
     cache, alone = decoder.new_cache(3), decoder.new_cache()
@@ -94,9 +94,8 @@ def test_what_is_kept_of_a_prefill_is_its_keys_and_values_in_8_bits(mixed: Bark)
     assert np.array_equal(*steps)
 
 
-def test_a_prompt_that_goes_on_is_only_stepped(mixed: Bark) -> None:
-    """Close to prefilling it anew, which reads matrices of 8 bits instead of 4."""
-    assert mixed._networks is not None
+def test_a_prompt_with_few_new_positions_runs_in_the_graph_of_steps(mixed: Bark) -> None:
+    """The logits are close to those of a prefill from the beginning, which has matrices of 8 bits instead of 4."""
     decoder = mixed._networks.coarse
     prompt = np.random.default_rng(2).integers(0, 10_000, 200)
     cache, anew = decoder.new_cache(), decoder.new_cache()
@@ -108,7 +107,47 @@ def test_a_prompt_that_goes_on_is_only_stepped(mixed: Bark) -> None:
     assert np.linalg.norm(logits - expected) < 0.4 * np.linalg.norm(expected)
 
 
-def test_a_cache_of_8_bits_goes_with_steps_of_their_own(bundles: dict[str, Path], tmp_path: Path) -> None:
+def test_the_cache_of_a_prefill_is_freed_with_the_last_row(mixed: Bark) -> None:
+    """While a row is in use it is kept for the next prefill; caches of others have one of their own."""
+    decoder, prompt = mixed._networks.coarse, np.arange(40)
+    cache, other = decoder.new_cache(2), decoder.new_cache()
+    assert cache.prefilled is None
+    decoder.prefill(cache, prompt, row=0)
+    decoder.prefill(cache, prompt + 1, row=1)
+    first = weakref.ref(cache.prefilled.memory.owner)
+    assert first().dtype == np.float32
+    assert first().shape[1] == 1  # one row is enough
+    decoder.prefill(other, prompt)
+    assert other.prefilled is not cache.prefilled
+    cache.clear(0)
+    decoder.prefill(cache, prompt + 2, row=1)
+    assert cache.prefilled.memory.owner is first()
+    cache.clear(1)
+    assert first() is None
+
+
+def test_nothing_is_kept_of_a_prefill_that_failed(mixed: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, prompt = mixed._networks.coarse, np.arange(300)
+    cache = decoder.new_cache()
+    expected = decoder.prefill(decoder.new_cache(), prompt)
+    decoder.prefill(cache, prompt[:100])
+    runs = iter(range(99))
+
+    def failing(graph: Graph, binding: Binding) -> None:
+        if next(runs) == 1:
+            raise MemoryError
+        run_bound(graph, binding)
+
+    run_bound = Graph.run_bound
+    with monkeypatch.context() as patch:
+        patch.setattr(Graph, "run_bound", failing)
+        with pytest.raises(MemoryError):
+            decoder.prefill(cache, prompt)
+    assert cache.lengths[0] == 0
+    np.testing.assert_array_equal(decoder.prefill(cache, prompt), expected)
+
+
+def test_only_steps_with_weights_of_their_own_have_a_cache_of_8_bits(bundles: dict[str, Path], tmp_path: Path) -> None:
     document = json.loads((bundles["int8"] / MANIFEST).read_text())
     document["precisions"]["coarse"]["kv_cache"] = "int8"
     (tmp_path / MANIFEST).write_text(json.dumps(document))
@@ -118,14 +157,16 @@ def test_a_cache_of_8_bits_goes_with_steps_of_their_own(bundles: dict[str, Path]
 
 def test_it_speaks_alone_together_and_streamed(mixed: Bark) -> None:
     voice = make_voice(mixed.vocabulary, 120)
-    speech = mixed.generate("hello", voice, OPTIONS, seed=1)
+    speech = mixed.generate("hello", voice=voice, options=OPTIONS, seed=1)
     assert np.isfinite(speech.waveform).all()
-    assert np.array_equal(mixed.generate("hello", voice, OPTIONS, seed=1).tokens.fine, speech.tokens.fine)
-    stream = mixed.stream("hello", voice, OPTIONS, seed=1)
+    assert np.array_equal(mixed.generate("hello", voice=voice, options=OPTIONS, seed=1).tokens.fine, speech.tokens.fine)
+    stream = mixed.stream("hello", voice=voice, options=OPTIONS, seed=1)
     list(stream)
     assert stream.speech is not None
     assert np.array_equal(stream.speech.tokens.coarse, speech.tokens.coarse)
-    pair = mixed.generate_batch([Request("hello", voice, 1, OPTIONS), Request("dog", None, 2, OPTIONS)])
+    pair = mixed.generate_batch(
+        [Request("hello", voice=voice, seed=1, options=OPTIONS), Request("dog", voice=None, seed=2, options=OPTIONS)]
+    )
     assert [len(one.waveform) > 0 for one in pair] == [True, True]
 
 
@@ -146,7 +187,7 @@ def test_info_tells_both(bundles: dict[str, Path]) -> None:
     assert "KV cache int8" in coarse
 
 
-@pytest.mark.parametrize("name", ["coarse.step.onnx", "coarse.narrow.onnx"])
+@pytest.mark.parametrize("name", ["coarse.step.onnx", "coarse.quantize_cache.onnx"])
 def test_a_bundle_without_its_step_graphs_is_refused(bundles: dict[str, Path], tmp_path: Path, name: str) -> None:
     document = json.loads((bundles["mixed"] / MANIFEST).read_text())
     del document["files"][name]
@@ -155,6 +196,6 @@ def test_a_bundle_without_its_step_graphs_is_refused(bundles: dict[str, Path], t
         Bundle.open(tmp_path)
 
 
-def test_the_portable_layout_has_no_such_thing(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_portable_layout_does_not_come_in_mixed(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(BarkError, match="not in mixed"):
         export_bundle(open_checkpoint(str(checkpoint)), tmp_path / "bundle", ExportOptions("mixed", "portable"))

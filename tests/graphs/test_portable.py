@@ -66,7 +66,9 @@ def test_a_graph_that_the_checker_refuses_is_an_error(portables: dict[str, Path]
 def test_tokens_are_those_of_the_static_layout(bark: Bark, portable: Bark, voiced: bool) -> None:
     voice = make_voice(bark.vocabulary, 300) if voiced else None
     options = GenerationOptions(max_seconds=2, fine_temperature=0)
-    expected, said = (model.generate("the world is music", voice, options, seed=4) for model in (bark, portable))
+    expected, said = (
+        model.generate("the world is music", voice=voice, options=options, seed=4) for model in (bark, portable)
+    )
     for name in ("semantic", "coarse", "fine"):
         assert np.array_equal(getattr(said.tokens, name), getattr(expected.tokens, name))
     assert np.abs(said.waveform - expected.waveform).max() < 1e-4
@@ -74,12 +76,17 @@ def test_tokens_are_those_of_the_static_layout(bark: Bark, portable: Bark, voice
 
 def test_rows_of_a_batch_do_not_see_each_other(portable: Bark) -> None:
     requests = [
-        Request("hello", None, 1, GenerationOptions(max_seconds=1.2)),
-        Request("the world is music", make_voice(portable.vocabulary, 200), 2, GenerationOptions(max_seconds=0.4)),
-        Request("dog", None, 3, GenerationOptions(max_seconds=0.8)),
+        Request("hello", voice=None, seed=1, options=GenerationOptions(max_seconds=1.2)),
+        Request(
+            "the world is music",
+            voice=make_voice(portable.vocabulary, 200),
+            seed=2,
+            options=GenerationOptions(max_seconds=0.4),
+        ),
+        Request("dog", voice=None, seed=3, options=GenerationOptions(max_seconds=0.8)),
     ]
     for request, together in zip(requests, portable.generate_batch(requests), strict=True):
-        alone = portable.generate(request.text, request.voice, request.options, request.seed)
+        alone = portable.generate(request.text, voice=request.voice, options=request.options, seed=request.seed)
         assert np.array_equal(together.tokens.coarse, alone.tokens.coarse)
 
 

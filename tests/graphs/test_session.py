@@ -228,8 +228,8 @@ def test_a_provider_that_copies_is_bound_for_every_step(bark: Bark, monkeypatch:
     options = GenerationOptions(max_seconds=0.3)
     expected = bark.generate("hello", options=options, seed=1).tokens.semantic
     binds = []
-    real = bark._networks.semantic._bind
-    monkeypatch.setattr(bark._networks.semantic, "_bind", lambda *arguments: binds.append(1) or real(*arguments))
+    real = bark._networks.semantic._bind_own
+    monkeypatch.setattr(bark._networks.semantic, "_bind_own", lambda *arguments: binds.append(1) or real(*arguments))
     bark._caches.clear()
     assert np.array_equal(bark.generate("hello", options=options, seed=1).tokens.semantic, expected)
     assert len(binds) >= len(expected)

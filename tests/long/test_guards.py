@@ -1,4 +1,4 @@
-"""What Bark is known for: each rule finds what it is for, leaves alone what it is not for, and says what it saw."""
+"""The guards: each rule finds the failure that it is for, accepts other speech, and says what it measured."""
 
 from dataclasses import fields
 
@@ -15,7 +15,7 @@ from synthetic_speech import RATE, silence, speech
 
 
 def found(waveform: Waveform, expected: float, tokens: int = 300, guards: Guards | None = None) -> dict[str, str]:
-    """Problems by name."""
+    """The details of the problems by name."""
     listed = problems(
         waveform, RATE, semantic_tokens=tokens, token_limit=768, expected_seconds=expected, guards=guards or Guards()
     )
@@ -29,15 +29,15 @@ def with_tail(said: float, gap: float, tail: float, seed: int = 0) -> Waveform:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("dbfs", [-35, -20, -13])
-def test_nothing_is_wrong_with_speech(seed: int, dbfs: float) -> None:
+def test_good_speech_has_no_problems(seed: int, dbfs: float) -> None:
     waveform = np.concatenate([silence(0.3), speech(5, seed, dbfs, pauses=(0.4, 0.7)), silence(0.6)])
     assert found(waveform, 6.0) == {}
 
 
-def test_a_token_limit_that_was_reached_is_a_runaway() -> None:
+def test_speech_that_reaches_the_token_limit_is_a_runaway() -> None:
     assert found(speech(5), 5.0, tokens=768) == {"runaway": "no end within 768 semantic tokens"}
     assert found(speech(5), 5.0, tokens=767) == {}
-    assert list(found(speech(9), 2.0, tokens=768)) == ["runaway"]  # told once
+    assert list(found(speech(9), 2.0, tokens=768)) == ["runaway"]  # reported once
 
 
 def test_much_longer_than_expected_is_a_runaway() -> None:
@@ -50,32 +50,32 @@ def test_much_longer_than_expected_is_a_runaway() -> None:
         pytest.param(speech(4.5), 2.0, id="slow"),
         pytest.param(speech(3.5), 0.5, id="a word and a laugh"),
         pytest.param(np.concatenate([speech(2), silence(10)]), 2.0, id="silence, which is trimmed"),
-        pytest.param(speech(14), 0.0, id="music, of which nothing is expected"),
+        pytest.param(speech(14), 0.0, id="music, without an expected length"),
     ],
 )
-def test_no_runaway(waveform: Waveform, expected: float) -> None:
+def test_slow_speech_is_not_a_runaway(waveform: Waveform, expected: float) -> None:
     assert found(waveform, expected) == {}
 
 
-def test_silence_is_silent() -> None:
+def test_a_silent_passage_is_silent() -> None:
     assert found(silence(5), 5.0) == {"silent": "0.00 s of sound at -inf dBFS"}
     assert list(found(np.zeros(5 * RATE, np.float32), 5.0)) == ["silent"]
     assert list(found(np.full(5 * RATE, np.nan, np.float32), 5.0)) == ["silent"]
     assert list(found(np.empty(0, np.float32), 5.0)) == ["silent"]
 
 
-def test_hardly_any_sound_is_silent() -> None:
+def test_a_click_is_silent() -> None:
     waveform = silence(5)
     waveform[RATE : RATE + 200] = 0.9  # a loud click
     assert list(found(waveform, 5.0)) == ["silent"]
 
 
-def test_speech_too_quiet_to_hear_is_silent() -> None:
+def test_speech_that_is_too_quiet_is_silent() -> None:
     assert list(found(speech(5, dbfs=-54), 5.0)) == ["silent"]
     assert found(speech(5, dbfs=-45), 5.0) == {}
 
 
-def test_a_silent_runaway_is_both() -> None:
+def test_a_passage_can_be_a_runaway_and_silent() -> None:
     assert set(found(silence(15), 5.0, tokens=768)) == {"runaway", "silent"}
 
 
@@ -89,7 +89,7 @@ def test_distortion_is_clipped() -> None:
     assert list(found(waveform.clip(-1, 1), 5.0)) == ["clipped"]
 
 
-def test_clipping_is_counted_in_the_sound_and_not_in_the_pauses() -> None:
+def test_the_share_of_clipped_samples_leaves_out_pauses() -> None:
     waveform = np.concatenate([speech(2, dbfs=-2), silence(9)])
     share = np.mean(np.abs(waveform) >= 0.999)
     assert list(found(waveform, 2.0, guards=Guards(clipped_share=float(share) * 2))) == ["clipped"]
@@ -101,11 +101,11 @@ def test_a_few_samples_at_full_scale_are_not_clipped() -> None:
     assert found(waveform, 5.0) == {}
 
 
-def test_swallowed_words_are_short() -> None:
+def test_speech_with_missing_words_is_short() -> None:
     assert found(speech(2), 6.0) == {"short": "2.0 s of speech where about 6.0 s are expected"}
 
 
-def test_a_pause_does_not_stand_for_words() -> None:
+def test_a_pause_does_not_count_as_speech() -> None:
     assert "short" in found(speech(2, pauses=(5.0,)), 6.0)
 
 
@@ -122,20 +122,20 @@ def test_speech_after_a_silence_at_the_expected_end_is_a_tail() -> None:
     "waveform",
     [
         pytest.param(with_tail(4, 0.6, 2), id="a pause between sentences"),
-        pytest.param(with_tail(2, 1.5, 3), id="a long pause when half is said"),
+        pytest.param(with_tail(2, 1.5, 3), id="a long pause after half of the text"),
         pytest.param(speech(3, pauses=(1.5, 1.5, 1.5)), id="a slow speaker's pauses"),
         pytest.param(np.concatenate([speech(4), silence(3)]), id="silence at the end"),
         pytest.param(np.concatenate([speech(4), silence(3), speech(0.05)]), id="a click after the end"),
     ],
 )
-def test_no_tail(waveform: Waveform) -> None:
+def test_other_pauses_are_not_followed_by_a_tail(waveform: Waveform) -> None:
     assert found(waveform, 4.5) == {}
     kept = trim(waveform, RATE, expected_seconds=4.5)
     assert kept.stop == len(waveform) or kept == trim(waveform, RATE)
 
 
-def test_how_often_the_rules_are_wrong() -> None:
-    """Speech at 0.6 to 1.6 times the expected speed, pauses of 0.2 to 1.2 s, half of it with an invented tail."""
+def test_the_rules_are_seldom_wrong() -> None:
+    """Speech at 0.6 to 1.6 times the expected speed with pauses of 0.2 to 1.2 s. Half of it has an invented tail."""
     stream = np.random.default_rng(5)
     alarms = {False: 0, True: 0}
     tails = 0
@@ -150,7 +150,7 @@ def test_how_often_the_rules_are_wrong() -> None:
         tails += tail and "tail" in names
         alarms[tail] += bool(names)
     assert alarms[False] <= 2  # of 50
-    assert tails >= 28  # of 50: the others come where a slower speaker would not have finished
+    assert tails >= 28  # of 50: a slow speaker's tail begins before the text could be over
 
 
 @settings(max_examples=30, deadline=None)
@@ -161,7 +161,7 @@ def test_how_often_the_rules_are_wrong() -> None:
     dbfs=st.floats(-35, -10),
     said=st.floats(0.3, 3),
 )
-def test_trim_takes_the_silence_at_both_ends(before: float, after: float, seed: int, dbfs: float, said: float) -> None:
+def test_trim_removes_silence_at_both_ends(before: float, after: float, seed: int, dbfs: float, said: float) -> None:
     spoken = speech(said, seed, dbfs)
     waveform = np.concatenate([silence(before), spoken, silence(after)])
     kept = trim(waveform, RATE)
@@ -176,7 +176,7 @@ def test_trim_takes_the_silence_at_both_ends(before: float, after: float, seed: 
 @pytest.mark.parametrize(
     "waveform", [silence(3), np.zeros(100, np.float32), np.empty(0, np.float32), speech(3, 1)[:16_000]]
 )
-def test_trim_keeps_the_whole_where_nothing_is_to_cut(waveform: Waveform) -> None:
+def test_trim_keeps_a_waveform_without_silence_or_without_speech(waveform: Waveform) -> None:
     assert trim(waveform, RATE) == slice(0, len(waveform))
 
 
@@ -200,7 +200,7 @@ def test_trim_cuts_an_invented_tail() -> None:
     st.floats(0, 20),
     st.sampled_from([8_000, 24_000, 44_100]),
 )
-def test_any_samples_have_an_answer(waveform: Waveform, expected: float, rate: int) -> None:
+def test_any_samples_can_be_judged(waveform: Waveform, expected: float, rate: int) -> None:
     options = {"semantic_tokens": 1, "token_limit": 768, "expected_seconds": expected}
     for problem in problems(waveform, rate, **options, guards=Guards()):
         assert str(problem) == f"{problem.name}: {problem.detail}"
@@ -208,11 +208,11 @@ def test_any_samples_have_an_answer(waveform: Waveform, expected: float, rate: i
     assert 0 <= kept.start <= kept.stop <= len(waveform)
 
 
-def test_a_problem_reads_as_a_line() -> None:
+def test_a_problem_is_printed_as_a_line() -> None:
     assert str(Problem("short", "1.0 s of speech")) == "short: 1.0 s of speech"
 
 
-def test_impossible_guards_are_one_error() -> None:
+def test_impossible_guards_are_named_in_one_error() -> None:
     broken = {field.name: -99 for field in fields(Guards)}
     with pytest.raises(BarkError) as raised:
         Guards(**broken)

@@ -1,4 +1,4 @@
-"""The journal: what was interrupted goes on with the same samples, and nothing else is touched."""
+"""The journal: an interrupted job continues with the same samples, and other files are not touched."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bark_onnx import Bark, BarkError, GenerationOptions, Journal
@@ -23,13 +24,13 @@ SEED = 3
 
 
 def narrate(bark: Bark, journal: Path, passages: int | None = None, **changes: Any) -> list[SpokenPassage]:
-    """All passages, or as many as come before an interruption."""
+    """Speak all passages, or as many as before an interruption."""
     arguments = {"text": TEXT, "voice": VOICE, "seed": SEED, "narration": OPTIONS, "journal": journal} | changes
     return list(islice(bark.generate_long(**arguments), passages))
 
 
 def assert_same(one: list[SpokenPassage], other: list[SpokenPassage]) -> None:
-    """All of it, to the bit."""
+    """Compare everything, waveforms bit by bit."""
     for mine, theirs in zip(one, other, strict=True):
         assert same_tokens(mine.tokens, theirs.tokens)
         assert mine.waveform.tobytes() == theirs.waveform.tobytes()
@@ -38,7 +39,7 @@ def assert_same(one: list[SpokenPassage], other: list[SpokenPassage]) -> None:
 
 
 def written(directory: Path) -> dict[str, tuple[int, int]]:
-    """What tells whether a file has been written again."""
+    """What changes when a file is written again: its inode and its time."""
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in directory.iterdir()}
 
 
@@ -48,41 +49,63 @@ def contents(directory: Path) -> dict[str, bytes | None]:
 
 @pytest.fixture(scope="module")
 def finished(tiny: Bark, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[SpokenPassage]]:
-    """The journal of a job that was done at once, and what came of it."""
+    """The journal of a job without interruptions, and its passages."""
     directory = tmp_path_factory.mktemp("finished") / "journal"
     spoken = narrate(tiny, directory)
-    assert any(passage.rejected for passage in spoken)  # so that there is something to be told again
+    assert any(passage.rejected for passage in spoken)  # so that the journal has rejected problems
     return directory, spoken
 
 
 @pytest.fixture
 def journal(finished: tuple[Path, list[SpokenPassage]], tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of the finished job's journal."""
     return shutil.copytree(finished[0], tmp_path / "journal")
 
 
-# Going on
+# Continuing
 
 
 @pytest.mark.parametrize("history", HISTORIES)
-def test_an_interrupted_job_ends_as_if_it_never_had_been(tiny: Bark, tmp_path: Path, history: History) -> None:
+def test_an_interrupted_job_has_the_same_result(tiny: Bark, tmp_path: Path, history: History) -> None:
     whole = narrate(tiny, tmp_path / "whole", history=history)
     for passages in (1, 4):
         directory = tmp_path / str(passages)
         assert_same(narrate(tiny, directory, passages, history=history), whole[:passages])
         kept = written(directory)
-        assert passages < len(kept) <= passages + 2  # with the plan, and the block's other passage
+        assert passages < len(kept) <= passages + 2  # the plan, and the other passage of the block
         assert_same(narrate(tiny, directory, history=history), whole)
         assert written(directory).items() >= kept.items()
 
 
-def test_without_a_seed_the_job_keeps_its_own(tiny: Bark, tmp_path: Path) -> None:
+def test_a_job_without_a_seed_continues_with_the_one_it_drew(tiny: Bark, tmp_path: Path) -> None:
     first = narrate(tiny, tmp_path / "journal", 2, seed=None)
     rest = narrate(tiny, tmp_path / "journal", seed=None)
     assert_same(rest[:2], first)
     seed = Journal.seed(tmp_path / "journal")
     assert seed == json.loads((tmp_path / "journal" / PLAN).read_text())["seed"]
     assert_same(narrate(tiny, tmp_path / "again", seed=seed), rest)
+
+
+@pytest.mark.parametrize("seed", [np.int64(SEED), np.uint8(SEED), float(SEED)], ids=repr)
+def test_seeds_and_options_may_be_numpy_scalars(
+    tiny: Bark, finished: tuple[Path, list[SpokenPassage]], tmp_path: Path, seed: Any
+) -> None:
+    """They are the same job as plain numbers, and JSON can write them."""
+    options = NarrationOptions(guards=Guards(retries=np.int64(1), longest=np.float32(2.5)), block=np.int8(2))
+    sampling = GenerationOptions(top_k=np.int64(10_000), text_temperature=np.float16(1))
+    changes = {"narration": options, "options": sampling}
+    first = narrate(tiny, tmp_path / "journal", 2, seed=seed, **changes)
+    plain = {"narration": OPTIONS, "options": GenerationOptions(top_k=10_000, text_temperature=1.0)}
+    assert_same(narrate(tiny, tmp_path / "journal", 2, **plain), first)
+    assert Journal.seed(tmp_path / "journal") == SEED
+    assert_same(narrate(tiny, shutil.copytree(finished[0], tmp_path / "copy"), seed=seed), finished[1])
+
+
+@pytest.mark.parametrize("seed", [1.5, "3", None, -1, 2**64, True], ids=repr)
+def test_a_journal_refuses_what_is_not_a_seed(tmp_path: Path, seed: Any) -> None:
+    with pytest.raises(BarkError, match="a seed must be a whole number"):
+        Journal(tmp_path / "journal", "fingerprint", seed)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_job_is_not_spoken_again(
@@ -93,10 +116,10 @@ def test_a_finished_job_is_not_spoken_again(
     assert written(journal) == before
 
 
-def test_a_block_with_a_passage_missing_is_spoken_anew(
+def test_a_block_with_a_missing_passage_is_spoken_again(
     tiny: Bark, finished: tuple[Path, list[SpokenPassage]], journal: Path
 ) -> None:
-    """And no other."""
+    """The other blocks are not."""
     before = written(journal)
     (journal / "00003.npz").unlink()
     assert_same(narrate(tiny, journal), finished[1])
@@ -118,9 +141,9 @@ def test_a_block_with_a_passage_missing_is_spoken_anew(
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_another_job_leaves_a_journal_alone(tiny: Bark, journal: Path, changes: dict[str, Any]) -> None:
+def test_another_job_is_refused_and_changes_nothing(tiny: Bark, journal: Path, changes: dict[str, Any]) -> None:
     before = contents(journal)
-    with pytest.raises(BarkError, match=r"journal of another job .*delete it to begin anew"):
+    with pytest.raises(BarkError, match=r"journal of another job .*delete the journal to start again"):
         narrate(tiny, journal, **changes)
     assert contents(journal) == before
 
@@ -133,7 +156,7 @@ def test_another_bundle_is_another_job(tiny_bundle: Path, journal: Path, tmp_pat
         narrate(Bark.load(bundle, device="cpu"), journal)
 
 
-def test_a_passage_is_kept_as_it_was(finished: tuple[Path, list[SpokenPassage]], tmp_path: Path) -> None:
+def test_a_passage_is_read_as_it_was_written(finished: tuple[Path, list[SpokenPassage]], tmp_path: Path) -> None:
     spoken = next(passage for passage in finished[1] if passage.rejected)
     journal = Journal(tmp_path / "journal", "fingerprint", 2**64 - 1)
     assert Journal.seed(tmp_path / "journal") == 2**64 - 1
@@ -152,7 +175,7 @@ def test_a_passage_is_kept_as_it_was(finished: tuple[Path, list[SpokenPassage]],
 def test_a_damaged_journal_makes_the_same_speech(
     tiny: Bark, finished: tuple[Path, list[SpokenPassage]], journal: Path, tmp_path: Path
 ) -> None:
-    """What is no file is not read, what a link points to is not written."""
+    """Only plain files are read, and the target of a link is not written."""
     (journal / "00000.npz").write_bytes((journal / "00000.npz").read_bytes()[:-99])
     (journal / "00002.npz").unlink()
     os.mkfifo(journal / "00002.npz")
@@ -165,10 +188,10 @@ def test_a_damaged_journal_makes_the_same_speech(
     assert all(path.is_file() and not path.is_symlink() for path in journal.iterdir())
 
 
-# Directories that are no journals
+# Directories that are not journals
 
 
-def test_a_directory_of_something_else_is_left_alone(tiny: Bark, tmp_path: Path) -> None:
+def test_a_directory_with_other_files_is_not_changed(tiny: Bark, tmp_path: Path) -> None:
     (tmp_path / "00000.npz").write_bytes(b"mine")
     for action in (lambda: narrate(tiny, tmp_path), lambda: Journal.remove(tmp_path)):
         with pytest.raises(BarkError, match="is not a journal"):
@@ -176,7 +199,7 @@ def test_a_directory_of_something_else_is_left_alone(tiny: Bark, tmp_path: Path)
     assert contents(tmp_path) == {"00000.npz": b"mine"}
 
 
-def test_where_no_journal_can_be_is_told(tiny: Bark, tmp_path: Path) -> None:
+def test_an_error_names_the_directory_that_cannot_be_a_journal(tiny: Bark, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "nowhere" / "journal", tmp_path / "file", tmp_path / "file" / "journal"):
         with pytest.raises(BarkError) as caught:
@@ -188,8 +211,8 @@ def test_where_no_journal_can_be_is_told(tiny: Bark, tmp_path: Path) -> None:
 # Removing
 
 
-def test_removing_takes_what_is_the_journals(journal: Path) -> None:
-    """What a killed process was writing too."""
+def test_remove_deletes_the_files_of_a_journal(journal: Path) -> None:
+    """Also those that a killed process left half written."""
     for name in (".00001-bark-onnx-0123456789abcdef.npz", ".plan-bark-onnx-0123456789abcdef.json", "100000.npz"):
         (journal / name).write_bytes(b"half")
     Journal.remove(journal)
@@ -197,7 +220,7 @@ def test_removing_takes_what_is_the_journals(journal: Path) -> None:
     Journal.remove(journal)
 
 
-def test_removing_leaves_what_is_somebody_elses(journal: Path) -> None:
+def test_remove_keeps_other_files(journal: Path) -> None:
     mine = {"notes.txt": b"mine", "00001.wav": b"mine", "1.npz": b"mine", ".00001.npz": b"mine"}
     for name, content in mine.items():
         (journal / name).write_bytes(content)
@@ -205,7 +228,7 @@ def test_removing_leaves_what_is_somebody_elses(journal: Path) -> None:
     assert contents(journal) == mine
 
 
-def test_a_job_that_was_killed_before_its_plan_was_written_begins(
+def test_a_job_begins_if_it_was_killed_while_it_wrote_its_plan(
     tiny: Bark, finished: tuple[Path, list[SpokenPassage]], tmp_path: Path
 ) -> None:
     directory = tmp_path / "journal"

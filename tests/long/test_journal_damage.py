@@ -1,7 +1,7 @@
-"""What a journal may hold when it is read again: nothing in it is executed, followed or believed.
+"""Damaged and hostile journals: nothing in them is executed, no link is followed, and no number is trusted.
 
-A passage that cannot be read counts as not spoken; a plan that cannot be read is an error, and the directory is left
-as it is.
+A passage that cannot be read counts as not spoken. A plan that cannot be read is an error, and the directory does not
+change.
 """
 
 import io
@@ -27,7 +27,7 @@ SHORT = Problem("short", "0.1 s of speech where about 1.0 s are expected")
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    """With one passage."""
+    """A journal with one passage."""
     journal = Journal(tmp_path / "journal", **JOB)
     waveform = np.random.default_rng(0).standard_normal(500).astype(np.float32)
     journal.save(0, Record(waveform, make_voice(1), 5, 2, (SHORT,), (SHORT,)))
@@ -43,14 +43,14 @@ def archive(**members: bytes) -> bytes:
 
 
 def header(shape: tuple[int, ...], dtype: str) -> bytes:
-    """An array that is all promise."""
+    """The header of an array, without the array."""
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
     return file.getvalue()
 
 
 def changed(**changes: Any) -> Callable[[bytes], bytes]:
-    """The passage with other arrays, or without some (None)."""
+    """Replace some arrays of the passage, or leave them out (None)."""
 
     def change(content: bytes) -> bytes:
         file = io.BytesIO()
@@ -62,7 +62,7 @@ def changed(**changes: Any) -> Callable[[bytes], bytes]:
 
 
 def about(**changes: Any) -> Callable[[bytes], bytes]:
-    """The passage with something else told about it."""
+    """Replace some of the JSON about the passage."""
 
     def change(content: bytes) -> bytes:
         told = json.loads(str(np.load(io.BytesIO(content))["about"])) | changes
@@ -72,7 +72,7 @@ def about(**changes: Any) -> Callable[[bytes], bytes]:
 
 
 def flipped(content: bytes) -> bytes:
-    """Compressed, and a byte changed in the middle."""
+    """Compress the passage and overwrite bytes in the middle."""
     file = io.BytesIO()
     np.savez_compressed(file, **np.load(io.BytesIO(content)))
     damaged = bytearray(file.getvalue())
@@ -91,7 +91,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "encrypted": lambda content: re.sub(rb"(PK\x01\x02.{4}).", rb"\1\001", content, flags=re.DOTALL),
     "pickle": changed(samples=np.array([print], object)),
     "bomb": lambda content: archive(samples=header((17 << 20,), "<f4") + bytes(68 << 20)),
-    "promise": lambda content: archive(samples=header((1 << 45,), "<f4"), about=header((), "<U9") + bytes(36)),
+    "header only": lambda content: archive(samples=header((1 << 45,), "<f4"), about=header((), "<U9") + bytes(36)),
     "no arrays": lambda content: archive(samples=b"hello", about=b'{"seed": 1}'),
     "doubles": changed(samples=np.zeros(9)),
     "other endian": changed(samples=np.zeros(9, ">f4")),
@@ -99,10 +99,10 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "no samples": changed(samples=None),
     "tokens incomplete": changed(coarse_prompt=None),
     "tokens of another model": changed(semantic_prompt=np.array([SPACE.semantic_size])),
-    "nothing told": changed(about=None),
-    "junk told": changed(about=np.array("junk")),
-    "list told": changed(about=np.array("[1, 2]")),
-    "depth told": changed(about=np.array("[" * 100_000)),
+    "no JSON": changed(about=None),
+    "JSON is junk": changed(about=np.array("junk")),
+    "JSON is a list": changed(about=np.array("[1, 2]")),
+    "JSON is deep": changed(about=np.array("[" * 100_000)),
     "infinite seed": about(seed=float("inf")),
     "seed no number": about(seed="1"),
     "attempts no number": about(attempts=[]),
@@ -116,7 +116,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_passage_that_cannot_be_read_has_not_been_spoken(journal: Journal, damage: str) -> None:
+def test_a_passage_that_cannot_be_read_counts_as_not_spoken(journal: Journal, damage: str) -> None:
     path = journal.directory / "00000.npz"
     content = path.read_bytes()
     path.write_bytes(DAMAGE[damage](content))
@@ -129,7 +129,7 @@ def test_a_passage_that_cannot_be_read_has_not_been_spoken(journal: Journal, dam
 @pytest.mark.parametrize(
     "make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path)], ids=["pipe", "dir", "loop"]
 )
-def test_what_is_no_file_is_not_read(journal: Journal, make: Callable[[Path], None]) -> None:
+def test_only_plain_files_are_read(journal: Journal, make: Callable[[Path], None]) -> None:
     make(journal.directory / "00001.npz")
     assert journal.load(1, SPACE) is None
     (journal.directory / PLAN).unlink()
@@ -143,13 +143,13 @@ PLANS = [
 
 
 @pytest.mark.parametrize("content", PLANS, ids=lambda content: repr(content[:8]))
-def test_a_plan_that_is_none_is_left_alone(journal: Journal, content: bytes) -> None:
+def test_an_invalid_plan_is_refused_and_not_changed(journal: Journal, content: bytes) -> None:
     (journal.directory / PLAN).write_bytes(content)
     assert_refused(journal, PLAN)
 
 
 @pytest.mark.parametrize("seed", ["1e999", "NaN", "-1", '"11"', "null", "1" * 4000, "[11]", "18446744073709551616"])
-def test_an_impossible_seed_is_none(journal: Journal, seed: str) -> None:
+def test_an_impossible_seed_counts_as_none(journal: Journal, seed: str) -> None:
     (journal.directory / PLAN).write_text(f'{{"format": 1, "fingerprint": "0123", "seed": {seed}}}')
     assert Journal.seed(journal.directory) is None
     with pytest.raises(BarkError, match="journal of another job"):
@@ -163,7 +163,7 @@ def test_a_plan_of_another_format_is_another_job(journal: Journal) -> None:
 
 
 def assert_refused(journal: Journal, *fragments: str) -> None:
-    """Neither written to nor deleted from, with a line that names it."""
+    """Expect an error that names the directory, which does not change."""
     directory = journal.directory
     before = sorted((path.name, path.lstat().st_mtime_ns) for path in directory.iterdir())
     for action in (

@@ -32,7 +32,7 @@ SPEECHLESS = GenerationOptions(min_eos_p=1e-9)  # the end always is probable eno
 @pytest.mark.parametrize("voice", [make_voice(3), None], ids=["voice", "no voice"])
 @pytest.mark.parametrize("history", HISTORIES)
 def test_what_a_passage_hears_before_it(tiny: Bark, history: History, voice: VoicePreset | None) -> None:
-    spoken = list(tiny.generate_long(TEXT, voice, seed=5, history=history, narration=ONCE))
+    spoken = list(tiny.generate_long(TEXT, voice=voice, seed=5, history=history, narration=ONCE))
     assert [passage.text for passage in spoken] == SAID
     before: VoicePreset | None = None
     for index, passage in enumerate(spoken):
@@ -40,12 +40,12 @@ def test_what_a_passage_hears_before_it(tiny: Bark, history: History, voice: Voi
         if before is not None and history != "fixed":
             assert heard is not None
             heard = before if history == "rolling" else succession(heard, before, SPACE)
-        alone = tiny.generate(passage.text, heard, seed=passage_seed(5, index, 0))
+        alone = tiny.generate(passage.text, voice=heard, seed=passage_seed(5, index, 0))
         assert (passage.seed, passage.attempts) == (alone.seed, 1)
         assert same_tokens(passage.tokens, alone.tokens)
         before = passage.tokens
     if voice is not None:
-        assert not same_tokens(tiny.generate(SAID[0], None, seed=spoken[0].seed).tokens, spoken[0].tokens)
+        assert not same_tokens(tiny.generate(SAID[0], voice=None, seed=spoken[0].seed).tokens, spoken[0].tokens)
 
 
 @pytest.mark.filterwarnings("ignore:the voice has")  # of one that is so short that a frame is much of it
@@ -57,7 +57,7 @@ def test_a_cast_gives_each_speaker_a_voice(tiny: Bark, history: History) -> None
     heard = dict(voices)
     for index, passage in enumerate(spoken):
         assert passage.speaker is not None
-        alone = tiny.generate(passage.text, heard[passage.speaker], seed=passage_seed(6, index, 0))
+        alone = tiny.generate(passage.text, voice=heard[passage.speaker], seed=passage_seed(6, index, 0))
         assert same_tokens(passage.tokens, alone.tokens)
         if history == "rolling" and passage.tokens is not None:
             heard[passage.speaker] = passage.tokens
@@ -65,7 +65,8 @@ def test_a_cast_gives_each_speaker_a_voice(tiny: Bark, history: History) -> None
 
 def test_a_block_is_spoken_as_its_passages_would_be_alone(tiny: Bark) -> None:
     ones, threes = (
-        list(tiny.generate_long(TEXT, make_voice(3), seed=7, narration=replace(ONCE, block=block))) for block in (1, 3)
+        list(tiny.generate_long(TEXT, voice=make_voice(3), seed=7, narration=replace(ONCE, block=block)))
+        for block in (1, 3)
     )
     for one, three in zip(ones, threes, strict=True):
         assert same_tokens(one.tokens, three.tokens)
@@ -124,7 +125,9 @@ def test_a_succession_keeps_tokens_and_codes_aligned(voice: int, before: int) ->
 
 def test_passages_follow_each_other_without_a_gap(tiny: Bark) -> None:
     """Each is the attempt, trimmed and joined; the times are those of the samples."""
-    spoken = list(tiny.generate_long(TEXT, make_voice(3), seed=5, narration=replace(ONCE, sentence_pause=0.123456)))
+    spoken = list(
+        tiny.generate_long(TEXT, voice=make_voice(3), seed=5, narration=replace(ONCE, sentence_pause=0.123456))
+    )
     joiner, samples, rate = Joiner(SPACE.sample_rate), 0, SPACE.sample_rate
     for passage, pause in zip(spoken, (0, 0.7, 0.08, 0.123456), strict=True):
         assert passage.tokens is not None
@@ -169,10 +172,10 @@ def best_attempt(bark: Bark, text: str, voice: VoicePreset, seed: int, index: in
     for own in (passage_seed(seed, index, attempt) for attempt in range(retries + 1)):
         if kept and not kept[-1][1]:
             break
-        if not len(bark.semantic(text, voice, seed=own)):
+        if not len(bark.semantic(text, voice=voice, seed=own)):
             kept.append((own, (Problem("silent", NOTHING_SAID),), None))
             continue
-        speech = bark.generate(text, voice, seed=own)
+        speech = bark.generate(text, voice=voice, seed=own)
         counts = {"semantic_tokens": len(speech.tokens.semantic), "token_limit": SPACE.max_semantic_tokens}
         expected = estimate_seconds(text)
         found = problems(speech.waveform, SPACE.sample_rate, expected_seconds=expected, guards=Guards(), **counts)
@@ -184,7 +187,7 @@ def best_attempt(bark: Bark, text: str, voice: VoicePreset, seed: int, index: in
 
 def test_a_passage_gone_wrong_is_spoken_again_and_the_best_is_kept(tiny: Bark) -> None:
     voice, narration = make_voice(3), NarrationOptions(guards=Guards(retries=2))
-    spoken = list(tiny.generate_long("\n\n".join([*SAID, *SAID]), voice, seed=3, narration=narration))
+    spoken = list(tiny.generate_long("\n\n".join([*SAID, *SAID]), voice=voice, seed=3, narration=narration))
     for index, passage in enumerate(spoken):
         expected = best_attempt(tiny, passage.text, voice, 3, index, retries=2)
         told = {name: getattr(passage, name) for name in ("seed", "attempts", "problems")}
@@ -200,10 +203,10 @@ def test_anything_is_better_than_silence(tiny: Bark) -> None:
     text, voice = "The dog is the laughter of the world, " * 4, make_voice(3)
 
     def length(seed: int, attempt: int) -> int:
-        return len(tiny.semantic(text, voice, seed=passage_seed(seed, 0, attempt)))
+        return len(tiny.semantic(text, voice=voice, seed=passage_seed(seed, 0, attempt)))
 
     seed = next(seed for seed in range(100) if length(seed, 0) <= 2 and 15 <= length(seed, 1) < 100)
-    (passage,) = tiny.generate_long(text, voice, seed=seed, narration=NarrationOptions(guards=Guards(retries=1)))
+    (passage,) = tiny.generate_long(text, voice=voice, seed=seed, narration=NarrationOptions(guards=Guards(retries=1)))
     assert (names(passage.problems), names(passage.rejected)) == (["short"], ["silent"])
     assert passage.seed == passage_seed(seed, 0, 1)
 
@@ -211,7 +214,7 @@ def test_anything_is_better_than_silence(tiny: Bark) -> None:
 @pytest.mark.parametrize("retries", [0, 2])
 def test_what_never_ends_is_a_runaway(tiny: Bark, retries: int) -> None:
     narration = NarrationOptions(guards=Guards(retries=retries))
-    (passage,) = tiny.generate_long("Hi", make_voice(3), ENDLESS, 4, narration=narration)
+    (passage,) = tiny.generate_long("Hi", voice=make_voice(3), options=ENDLESS, seed=4, narration=narration)
     assert (names(passage.problems), names(passage.rejected)) == (["runaway"], ["runaway"] * retries)
     assert (passage.attempts, passage.seed) == (retries + 1, passage_seed(4, 0, 0))
     assert passage.tokens is not None
@@ -221,7 +224,7 @@ def test_what_never_ends_is_a_runaway(tiny: Bark, retries: int) -> None:
 @pytest.mark.parametrize("history", HISTORIES)
 @pytest.mark.parametrize("voice", [make_voice(3), None], ids=["voice", "no voice"])
 def test_a_passage_that_says_nothing_is_silence(tiny: Bark, history: History, voice: VoicePreset | None) -> None:
-    spoken = list(tiny.generate_long(TEXT, voice, SPEECHLESS, 4, history=history, narration=ONCE))
+    spoken = list(tiny.generate_long(TEXT, voice=voice, options=SPEECHLESS, seed=4, history=history, narration=ONCE))
     assert [(names(passage.problems), passage.tokens) for passage in spoken] == [(["silent"], None)] * 4
     assert [len(passage.waveform) for passage in spoken] == [0, 16_800, 1_920, 6_000]
     assert [passage.end - passage.start for passage in spoken] == [0, 0, 0, 0]
@@ -268,8 +271,8 @@ def test_narration_options_have_limits(options: dict[str, Any]) -> None:
 
 
 def test_who_stops_listening_can_ask_for_something_else(tiny: Bark) -> None:
-    passages = tiny.generate_long(TEXT, make_voice(3), seed=5, narration=ONCE)
+    passages = tiny.generate_long(TEXT, voice=make_voice(3), seed=5, narration=ONCE)
     first: SpokenPassage = next(passages)
     close: Callable[[], None] = passages.close  # type: ignore[attr-defined]
     close()
-    assert same_tokens(next(tiny.generate_long(TEXT, make_voice(3), seed=5, narration=ONCE)).tokens, first.tokens)
+    assert same_tokens(next(tiny.generate_long(TEXT, voice=make_voice(3), seed=5, narration=ONCE)).tokens, first.tokens)

@@ -1,7 +1,8 @@
-"""Subtitles: times that players accept, lines that people can read, text that cannot break the format."""
+"""Subtitles: players accept the times, people can read the lines, and no text breaks the format."""
 
 import json
 import re
+import time
 from itertools import pairwise
 
 import pytest
@@ -18,7 +19,7 @@ CUES = st.lists(st.builds(Cue, TIMES, TIMES, TEXTS, st.none() | st.sampled_from(
 
 
 def read(srt: str) -> list[tuple[int, int, str]]:
-    """What a player reads: (start, end, text) in milliseconds. Fails for anything that is not SubRip."""
+    """Read subtitles as a player does: (start, end, text), in milliseconds. Fails if they are not SubRip."""
     cues = []
     for number, block in enumerate(srt.removesuffix("\n").split("\n\n") if srt else [], 1):
         match = BLOCK.fullmatch(block)
@@ -44,7 +45,7 @@ def test_no_cues() -> None:
     assert json.loads(to_json([])) == []
 
 
-def test_a_speaker_is_named_where_their_turn_begins() -> None:
+def test_the_first_cue_of_a_turn_names_the_speaker() -> None:
     cues = [
         Cue(0, 1, "a", "HOST"),
         Cue(1, 2, "b", "HOST"),
@@ -65,7 +66,7 @@ def test_a_long_cue_is_divided_in_proportion_to_its_text() -> None:
     assert all(2000 < end - start < 4000 for start, end, _ in cues)
 
 
-def test_cjk_counts_double() -> None:
+def test_a_cjk_character_is_as_wide_as_two_others() -> None:
     cues = read(to_srt([Cue(0, 8, "今天天气很好，我们一起去公园散步。" * 4)]))
     assert all(len(line) <= LINE_WIDTH // 2 for *_, text in cues for line in text.split("\n"))
     assert not any(line[0] in "，。" for *_, text in cues for line in text.split("\n"))
@@ -103,11 +104,23 @@ def test_times_do_not_overlap(cues: list[Cue], times: list[tuple[int, int]]) -> 
 
 
 @given(CUES)
-def test_any_cues_make_subrip(cues: list[Cue]) -> None:
+def test_any_cues_become_valid_subrip(cues: list[Cue]) -> None:
     shown = read(to_srt(cues))
     assert all(start < end for start, end, _ in shown)
     assert all(before[1] <= after[0] for before, after in pairwise(shown))
     assert all(len(line) <= LINE_WIDTH + 8 or "\u0301" in line for *_, text in shown for line in text.split("\n"))
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "我", "。", "\u0301", "a\u0301", "「", "-->", "a ", " ", "\x00", "😀", '"'], ids=ascii
+)
+def test_subtitles_take_linear_time(unit: str) -> None:
+    def seconds(length: int) -> float:
+        started = time.process_time()
+        to_srt([Cue(0, 9, unit * (length // len(unit)))])
+        return time.process_time() - started
+
+    assert seconds(64_000) < 24 * seconds(8_000) + 0.1  # 64 times if it were quadratic
 
 
 def test_json() -> None:

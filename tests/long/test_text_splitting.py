@@ -1,9 +1,8 @@
-"""Sentences in Bark's 13 languages, and passages that fit and lose nothing."""
+"""Splitting: sentences in Bark's 13 languages, and passages that fit and lose nothing, in linear time."""
 
 import time
 import unicodedata
 from collections.abc import Callable
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from bark_onnx.long.punctuation import WIDE_STOPS
 from bark_onnx.long.splitting import Passage, estimate_seconds, passages, split_sentences, unwrap
 
-# " | " is where a sentence ends; "|" alone where no space follows.
+# A sentence ends at " | ", or at "|" if no space follows.
 SENTENCES = {
     "en": [
         "Dr. Smith met Mr. Jones at 3.30 p.m. | They spoke of e.g. Berlin, i.e. the city.",
@@ -144,7 +143,7 @@ def test_every_language_has_examples() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  \n ", "\u3000"])
-def test_nothing_has_no_sentences(text: str) -> None:
+def test_an_empty_text_has_no_sentences(text: str) -> None:
     assert split_sentences(text) == []
     assert passages(text, lambda _: True) == []
 
@@ -179,13 +178,13 @@ def test_passages_lose_nothing_and_fit(text: str, limit: int) -> None:
 def test_words_are_not_cut_while_they_fit(text: str) -> None:
     limit = max(map(len, text.split()), default=1)
     found = passages(text, lambda part: len(part) <= limit)
-    # Wrapped CJK is joined, and then cut; behind a danda a sentence ends even within a word.
+    # CJK lines are joined and may be cut elsewhere. A sentence ends after a danda, also inside a word.
     if not any(character >= "\u2e80" or character in WIDE_STOPS for character in text):
         assert [word for passage in found for word in passage.text.split()] == text.split()
 
 
 @given(TEXTS, st.sets(st.integers(1, 40)))
-def test_a_strange_measure_loses_nothing_either(text: str, lengths: set[int]) -> None:
+def test_no_text_is_lost_if_longer_parts_fit_and_shorter_do_not(text: str, lengths: set[int]) -> None:
     found = passages(text, lambda part: len(part) in lengths)
     assert visible("".join(passage.text for passage in found)) == visible(text)
 
@@ -218,7 +217,7 @@ def test_cuts(text: str, limit: int, expected: list[str]) -> None:
     assert [passage.text for passage in passages(text, lambda part: len(part) <= limit)] == expected
 
 
-def test_paragraphs_end_where_they_do() -> None:
+def test_the_last_passage_of_a_paragraph_ends_it() -> None:
     found = passages("One. Two.\r\n\r\n\u2028 Three\nfour.", lambda part: len(part) <= 5)
     assert [(passage.text, passage.ends_paragraph) for passage in found] == [
         ("One.", False),
@@ -247,12 +246,12 @@ def test_a_character_is_not_cut_from_its_accents() -> None:
         ("25", 0.6),
     ],
 )
-def test_how_long_it_will_be(text: str, seconds: float) -> None:
+def test_estimated_seconds(text: str, seconds: float) -> None:
     assert estimate_seconds(text) == pytest.approx(seconds, rel=0.01)
 
 
 @pytest.mark.parametrize("text", ["Wie geht es dir, né?", "ガ가é"])
-def test_composed_or_not_takes_the_same_time(text: str) -> None:
+def test_composed_and_decomposed_text_take_the_same_time(text: str) -> None:
     assert estimate_seconds(unicodedata.normalize("NFD", text)) == pytest.approx(estimate_seconds(text))
 
 
@@ -279,19 +278,58 @@ LONG = {
 
 
 @pytest.mark.parametrize("name", ["no spaces", "song", "open brackets", "quotes", "stops"])
-def test_a_megabyte_is_no_trouble(name: str) -> None:
+def test_a_megabyte_takes_seconds(name: str) -> None:
     started = time.perf_counter()
     found = passages(LONG[name], up_to(13))
     assert time.perf_counter() - started < 20  # 1 to 3 s on an idle core
     assert sum(len(visible(passage.text)) for passage in found) == len(visible(LONG[name]))
 
 
-@pytest.mark.parametrize("name", LONG)
-def test_time_grows_with_the_text_and_not_faster(name: str) -> None:
-    def measure(length: int) -> float:
-        started = time.perf_counter()
-        passages(LONG[name][:length], up_to(13))
-        return time.perf_counter() - started
+# Texts that a regular expression or a library may take quadratic time for: runs and repetitions of every class of
+# character, alone, in pairs, and as a long run that a short one ends.
+UNITS = [
+    *".!?…。！、,;:-—\"'“”«»„()[]{}♪¿* _aA1我か가है\u0301\u200d\u200b\u05b0ß😀\x00\t\n\x1c\u2029\ue000",
+    "a\n", "a\n\n", "我\n", ". ", "! ", ", ", " - ", "« ", " »", '."', '。"', "。」", "a.", "A. ", "a。", "a: ",
+    "?!", ".-", ".[", ".♪", "a[", "[a", "[a]", "[a] ", "♪a", "♪a♪ ", "(.", "...a", "... A", "I... I... ", "no. 1 ",
+    "e.g. ", "z. B. ", "1. ", "\u0301\u0323", "a\u0301\u0323", "\u05b0\u05b4", "क\u094d", "ᄒ\u1161\u11ab",
+    "https://a.b/c ", "<a>", "#\n", "A: b\n",
+]  # fmt: skip
 
-    times = [min(measure(length) for _ in range(3)) for length in (20_000, 160_000)]
-    assert all(after < 24 * before + 0.05 for before, after in pairwise(times))  # 64 if it were quadratic
+
+@pytest.mark.parametrize(
+    "text", [*LONG.values(), *(unit * (64_000 // len(unit)) for unit in UNITS)], ids=lambda t: ascii(t[:8])
+)
+def test_time_grows_with_the_text_and_not_faster(text: str) -> None:
+    def measure(length: int) -> float:
+        started = time.process_time()
+        passages(text[:length], up_to(13))
+        return time.process_time() - started
+
+    assert measure(64_000) < 24 * measure(8_000) + 0.1  # 64 times if it were quadratic
+
+
+@pytest.mark.parametrize(
+    ("run", "end"),
+    [(".", " a"), ("。", "」。"), ("。", " 」a"), (" ", "a"), ("\u0301\u0323", "a"), ("[", "a]"), ("a", "。")],
+)
+def test_time_grows_with_a_run_and_not_faster(run: str, end: str) -> None:
+    def measure(length: int) -> float:
+        started = time.process_time()
+        passages(run * (length // len(run)) + end, up_to(13))
+        return time.process_time() - started
+
+    assert measure(64_000) < 24 * measure(8_000) + 0.1
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=ascii)
+def test_the_estimate_reads_a_text_a_few_times(unit: str) -> None:
+    """Passages call `fits` on texts that together are not much longer than the text, at every level of cutting."""
+    text, read = unit * (8_000 // len(unit)), 0
+
+    def fits(part: str) -> bool:
+        nonlocal read
+        read += len(part)
+        return estimate_seconds(part) <= 13
+
+    passages(text, fits)
+    assert read <= 40 * len(text) + 1_000

@@ -6,8 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from bark_onnx.model.bundle import MANIFEST, MAX_MANIFEST_BYTES, TOKENIZER, Bundle, Manifest, hash_file
-from manifests import VOICES, refused, write_files
+from bark_onnx.model.bundle import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    SAMPLERS,
+    TOKENIZER,
+    Bundle,
+    Manifest,
+    graph_file,
+    hash_file,
+)
+from manifests import VOICES, document, refused, write_files
 
 
 @pytest.fixture
@@ -58,6 +67,45 @@ def test_a_path_that_is_no_plain_one_inside_the_bundle_is_refused(plain: Path, n
         Manifest.from_json((plain / MANIFEST).read_text())
     with refused(str(plain)):
         Bundle.open(plain)
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "extra.onnx", "coarse.sampler.onnx", "coarse.step.onnx", "voices/readme.txt", "fine.data"]
+)
+def test_a_file_that_does_not_belong_to_the_bundle_is_refused(plain: Path, name: str) -> None:
+    """Sampler graphs do not belong to a bundle for CPUs, nor step graphs to one in int8."""
+    add_file(plain, name)
+    with refused(f"files names '{name}', which does not belong to this bundle"):
+        Bundle.open(plain)
+
+
+@pytest.mark.parametrize("name", ["coarse.onnx.data", "voices/new.npz"])
+def test_weights_beside_a_graph_and_voices_belong_to_it(plain: Path, name: str) -> None:
+    add_file(plain, name)
+    with refused(f"{name} is missing"):
+        Bundle.open(plain)
+
+
+@pytest.mark.parametrize(
+    ("precision", "layout", "for_gpu"),
+    [
+        ("fp32", "static", False), ("fp32", "portable", True), ("fp16", "static", True), ("fp16", "portable", True),
+        ("bf16", "static", True), ("w8a16", "static", True), ("w4a16", "static", True), ("int8", "static", False),
+        ("int8", "portable", False), ("int4", "static", False),
+    ],
+)  # fmt: skip
+def test_bundles_for_gpus_have_sampler_graphs_and_others_have_none(precision: str, layout: str, for_gpu: bool) -> None:
+    changed = document() | {"precision": precision, "kv_layout": layout}
+    entry = next(iter(changed["files"].values()))
+    samplers = {graph_file(*sampler): entry for sampler in SAMPLERS}
+    for has_samplers in (False, True):
+        changed["files"] = document()["files"] | (samplers if has_samplers else {})
+        if has_samplers == for_gpu:
+            assert Manifest.from_json(json.dumps(changed)).for_gpu == for_gpu
+            continue
+        complaint = "files names" if has_samplers else "files lacks"
+        with refused(f"{complaint} {'coarse.top_k_top_p.onnx'!r}" if has_samplers else f"{complaint} coarse.top_k"):
+            Manifest.from_json(json.dumps(changed))
 
 
 def test_a_path_outside_the_bundle_is_not_even_looked_at(plain: Path) -> None:

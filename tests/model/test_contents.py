@@ -43,7 +43,7 @@ def spoilt(bundle: Path, tmp_path: Path) -> Callable[..., Path]:
 
 def speak(directory: Path) -> None:
     with warnings.catch_warnings(action="ignore"):
-        Bark.load(directory, device="cpu", threads=1).generate("hello", None, SHORT, seed=0)
+        Bark.load(directory, device="cpu", threads=1).generate("hello", voice=None, options=SHORT, seed=0)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -35,7 +35,7 @@ def test_an_exported_bundle_says_of_every_file_what_it_is(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "value", "fragments"),
     [
-        (["format"], 1, ["1", f"reads {FORMAT_REVISION}", "export"]),
+        (["format"], 2, ["2", f"reads {FORMAT_REVISION}", "export"]),
         (["format"], True, ["format"]),
         (["format"], "2", ["'2'", f"reads {FORMAT_REVISION}"]),
         (["format"], DELETED, ["format"]),

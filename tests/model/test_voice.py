@@ -1,4 +1,4 @@
-"""Voice presets: the files that exist are read, what is saved is read everywhere, other contents are VoiceErrors."""
+"""Voice presets: existing files can be read, saved files work everywhere, and other contents are VoiceErrors."""
 
 import io
 import warnings
@@ -54,7 +54,7 @@ def test_saving_and_loading_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_saved_voice_is_sunos_format(tmp_path: Path) -> None:
-    """bark/generation.py reads it with np.load and looks for these keys."""
+    """bark/generation.py reads the file with np.load and expects these keys."""
     VoicePreset.from_prompt(arrays()).save(tmp_path / "voice.npz")
     with np.load(tmp_path / "voice.npz") as file:
         assert sorted(file) == sorted(KEYS)
@@ -62,7 +62,7 @@ def test_a_saved_voice_is_sunos_format(tmp_path: Path) -> None:
             assert np.array_equal(file[key], arrays()[key])
 
 
-def test_a_voice_cannot_be_changed_under_its_checks() -> None:
+def test_the_arrays_of_a_voice_cannot_be_changed() -> None:
     voice = VoicePreset.from_prompt(arrays())
     with pytest.raises(ValueError, match="read-only"):
         voice.semantic[0] = -1
@@ -75,17 +75,17 @@ def test_a_voice_does_not_change_with_the_array_it_was_made_from() -> None:
     assert np.array_equal(voice.semantic, arrays()["semantic_prompt"])
 
 
-def test_what_was_spoken_is_a_voice_for_the_next_call(bark: Bark, tmp_path: Path) -> None:
+def test_the_tokens_of_a_speech_can_be_the_voice_of_the_next(bark: Bark, tmp_path: Path) -> None:
     first = bark.generate("hello", options=SHORT, seed=1)
     first.tokens.save(tmp_path / "voice.npz")
     again = bark.generate("hello", options=SHORT, seed=2)
-    by_value = bark.generate("hello", first.tokens, SHORT, seed=2)
-    by_path = bark.generate("hello", tmp_path / "voice.npz", SHORT, seed=2)
+    by_value = bark.generate("hello", voice=first.tokens, options=SHORT, seed=2)
+    by_path = bark.generate("hello", voice=tmp_path / "voice.npz", options=SHORT, seed=2)
     assert np.array_equal(by_value.waveform, by_path.waveform)
     assert not np.array_equal(by_value.waveform, again.waveform)
 
 
-def test_saving_fails_without_touching_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_not_changed_if_saving_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     voice = VoicePreset.from_prompt(arrays())
     voice.save(tmp_path / "voice.npz")
     before = (tmp_path / "voice.npz").read_bytes()
@@ -108,7 +108,31 @@ def test_a_voice_is_saved_as_npz_only(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# Contents that are no voice
+# Voices that callers give
+
+
+def test_a_voice_may_be_a_dictionary_of_arrays(bark: Bark, tmp_path: Path) -> None:
+    """suno-ai/bark's `history_prompt` is such a dictionary, or what np.load returns for the file."""
+    expected = bark.generate("hello", voice=VoicePreset.from_prompt(arrays()), options=SHORT, seed=2).waveform
+    path = write(tmp_path / "voice.npz")
+    with np.load(path) as file:
+        given: list[Any] = [arrays(), arrays(np.uint16) | {"more": 1}, file, path, str(path)]
+        for voice in given:
+            assert np.array_equal(bark.generate("hello", voice=voice, options=SHORT, seed=2).waveform, expected)
+
+
+@pytest.mark.parametrize("voice", [5, 2.5, ["en_speaker_6"], np.zeros(9, int), b"voice.npz", object], ids=repr)
+def test_other_objects_are_not_voices(bark: Bark, voice: Any) -> None:
+    with refused("a voice is a name, a path, a VoicePreset or a dictionary", type(voice).__name__):
+        bark.generate("hello", voice=voice, options=SHORT)
+
+
+def test_a_dictionary_without_the_arrays_is_refused(bark: Bark) -> None:
+    with refused("coarse_prompt, fine_prompt missing"):
+        bark.generate("hello", voice={"semantic_prompt": np.zeros(9, int)}, options=SHORT)
+
+
+# Contents that are not a voice
 
 
 @pytest.mark.parametrize(
@@ -130,13 +154,13 @@ def test_a_voice_is_saved_as_npz_only(tmp_path: Path) -> None:
         ({"coarse_prompt": np.zeros(9), "fine_prompt": np.zeros(9, int)}, ["coarse", "float64", "fine", "(9,)"]),
     ],
 )
-def test_arrays_that_are_no_voice_are_named(tmp_path: Path, changes: Arrays, fragments: list[str]) -> None:
+def test_wrong_arrays_are_named_in_the_error(tmp_path: Path, changes: Arrays, fragments: list[str]) -> None:
     with refused("voice.npz", *fragments):
         VoicePreset.load(write(tmp_path / "voice.npz", changes))
 
 
 @pytest.mark.parametrize("value", [None, 5, "abc", [[1], [1, 2]], [2**70], [1.5], {}, [None]], ids=repr)
-def test_values_that_are_no_array_are_refused(value: Any) -> None:
+def test_values_that_are_not_arrays_are_refused(value: Any) -> None:
     with refused("semantic"):
         VoicePreset.from_prompt(arrays() | {"semantic_prompt": value})
 
@@ -152,15 +176,13 @@ def test_values_that_are_no_array_are_refused(value: Any) -> None:
         ({"semantic_prompt": np.array([2**62]), "fine_prompt": np.full((8, 9), 5000)}, ["semantic", "fine"]),
     ],
 )
-def test_tokens_of_another_model_are_refused_before_it_runs(
-    bark: Bark, tmp_path: Path, changes: Arrays, fragments: list[str]
-) -> None:
+def test_tokens_of_another_model_are_refused(bark: Bark, tmp_path: Path, changes: Arrays, fragments: list[str]) -> None:
     with refused("does not fit", *fragments):
-        bark.generate("hello", write(tmp_path / "voice.npz", changes), SHORT)
+        bark.generate("hello", voice=write(tmp_path / "voice.npz", changes), options=SHORT)
 
 
-def test_lengths_that_do_not_fit_together_are_a_warning(bark: Bark) -> None:
+def test_lengths_that_do_not_fit_together_give_a_warning(bark: Bark) -> None:
     uneven = VoicePreset.from_prompt(arrays() | {"semantic_prompt": np.zeros(50, int)})
     with pytest.warns(BarkWarning, match=r"3\.00 coarse frames .* instead of 1\.50"):
-        speech = bark.generate("hello", uneven, SHORT, seed=0)
+        speech = bark.generate("hello", voice=uneven, options=SHORT, seed=0)
     assert len(speech.waveform)

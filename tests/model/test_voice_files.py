@@ -1,4 +1,4 @@
-"""Hostile voice files: whatever is in them, they are read as a voice or are VoiceErrors, and nothing is executed."""
+"""Hostile voice files: whatever they contain, the result is a voice or a VoiceError, and nothing is executed."""
 
 import io
 import pickle
@@ -20,7 +20,7 @@ from preset import arrays, refused, write
 
 
 def write_members(path: Path, changes: dict[str, bytes]) -> Path:
-    """An .npz file of a voice with the bytes of some members of the archive replaced."""
+    """Write an .npz file of a voice in which some members of the archive have other bytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays().items():
             archive.writestr(f"{name}.npy", changes.get(name, npy(array)))
@@ -34,16 +34,16 @@ def npy(array: NDArray[Any]) -> bytes:
 
 
 def npy_header(text: str) -> bytes:
-    """The beginning of an .npy file that says anything at all of what follows."""
+    """The beginning of an .npy file with any text as its header."""
     return b"\x93NUMPY\x02\x00" + struct.pack("<I", len(text)) + text.encode()
 
 
-def saying_shape(shape: str) -> bytes:
+def with_shape(shape: str) -> bytes:
     return npy_header(f"{{'descr': '<i8', 'fortran_order': False, 'shape': {shape}}}\n")
 
 
 class Bomb:
-    """Unpickling one makes a file."""
+    """Unpickling it creates a file."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -69,10 +69,10 @@ def test_a_pickle_is_not_executed(tmp_path: Path, place: str) -> None:
 @pytest.mark.parametrize(
     "member",
     [
-        saying_shape("(10000000000000,)"),
-        saying_shape("(1" + "0" * 30 + ",)"),
-        saying_shape("(-1,)"),
-        saying_shape("'x'"),
+        with_shape("(10000000000000,)"),
+        with_shape("(1" + "0" * 30 + ",)"),
+        with_shape("(-1,)"),
+        with_shape("'x'"),
         npy_header("__import__('os').abort()\n"),
         npy_header("{'descr': '|V0', 'fortran_order': False, 'shape': (9,)}\n"),
         npy_header("(" * 500 + "\n"),
@@ -83,21 +83,21 @@ def test_a_pickle_is_not_executed(tmp_path: Path, place: str) -> None:
     ],
     ids=["huge", "beyond 64 bits", "negative", "text", "code", "void", "deep", "long", "cut", "none", "empty"],
 )
-def test_an_array_that_lies_about_itself_is_refused(tmp_path: Path, member: bytes) -> None:
+def test_an_array_with_a_wrong_header_is_refused(tmp_path: Path, member: bytes) -> None:
     path = write_members(tmp_path / "voice.npz", {"semantic_prompt": member})
     with refused(str(path)):
         VoicePreset.load(path)
 
 
-def test_a_zip_bomb_is_refused_unread(tmp_path: Path) -> None:
-    path = write_members(tmp_path / "voice.npz", {"semantic_prompt": saying_shape("(9000000,)") + bytes(72_000_000)})
+def test_a_zip_bomb_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = write_members(tmp_path / "voice.npz", {"semantic_prompt": with_shape("(9000000,)") + bytes(72_000_000)})
     assert path.stat().st_size < 200_000
     with refused(str(path), "MiB"):
         VoicePreset.load(path)
 
 
 @pytest.mark.parametrize("kind", ["missing", "directory", "empty", "text", "npy", "truncated"])
-def test_a_path_that_is_no_voice_is_named(tmp_path: Path, kind: str) -> None:
+def test_an_error_names_the_file_that_is_not_a_voice(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "voice.npz"
     content = {"empty": b"", "text": b"RIFF", "npy": npy(np.arange(9)), "truncated": write(path).read_bytes()[:-30]}
     path.unlink()
@@ -109,15 +109,15 @@ def test_a_path_that_is_no_voice_is_named(tmp_path: Path, kind: str) -> None:
         VoicePreset.load(path)
 
 
-def test_a_path_that_cannot_be_one_is_refused() -> None:
+def test_an_invalid_path_is_refused() -> None:
     with pytest.raises(VoiceError):
         VoicePreset.load("\0voice.npz")
 
 
 def unless_refused(path: Path) -> VoicePreset | None:
-    """What is read, or None if it is refused on one line."""
+    """Read a file. Returns None if it is refused with one printable line."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of zipfile, for duplicate names
+        with warnings.catch_warnings(action="ignore"):  # zipfile warns of duplicate names
             return VoicePreset.load(path)
     except VoiceError as error:
         message = str(error)
@@ -127,7 +127,7 @@ def unless_refused(path: Path) -> VoicePreset | None:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=400), zipped=st.booleans())
-def test_random_bytes_are_no_voice(tmp_path: Path, content: bytes, zipped: bool) -> None:
+def test_random_bytes_are_not_a_voice(tmp_path: Path, content: bytes, zipped: bool) -> None:
     if zipped:
         write_members(tmp_path / "voice.npz", {"semantic_prompt": content})
     else:
@@ -142,10 +142,10 @@ def test_random_bytes_are_no_voice(tmp_path: Path, content: bytes, zipped: bool)
         st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=4), st.integers(0, 8)), min_size=1
     ),
 )
-def test_any_change_to_a_file_leaves_a_voice_or_an_error(
+def test_any_damaged_file_is_a_voice_or_an_error(
     tmp_path: Path, compressed: bool, changes: list[tuple[float, bytes, int]]
 ) -> None:
-    """Each change writes some bytes over others, of another length too."""
+    """Each change replaces some bytes by others, perhaps by more or fewer of them."""
     path = tmp_path / "voice.npz"
     (np.savez_compressed if compressed else np.savez)(path, **arrays(np.uint16, seconds=0.2))
     content = bytearray(path.read_bytes())

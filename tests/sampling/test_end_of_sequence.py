@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bark_onnx import GenerationOptions, Vocabulary
 from bark_onnx.graphs.decoder import CausalDecoder
+from bark_onnx.sampling.host import HostLoop
 from bark_onnx.stages.semantic import SemanticSequence, semantic_tokens, token_limit
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
 
@@ -21,7 +22,7 @@ END = SMALL_VOCABULARY.semantic_size
 class Scripted(CausalDecoder):
     """A semantic model with these logits at every step."""
 
-    nothing = -1
+    size: Any = SimpleNamespace(no_history_id=-1)
 
     def __init__(self, logits: dict[int, float]) -> None:
         self._logits = np.full(END + 1, -1e9, np.float32)
@@ -41,8 +42,8 @@ def spoken(logits: dict[int, float], *, uniform: float = 0.0, limit: int = 3, **
     stream: Any = SimpleNamespace(random=lambda: uniform)
     chosen = GenerationOptions(**{"text_temperature": 1.0, "max_seconds": (limit - 0.5) / 49.9} | options)
     ids = np.zeros(256, np.int64)
-    sequence = SemanticSequence(ids, None, chosen, SMALL_VOCABULARY, decoder.nothing, stream)
-    return list(semantic_tokens(decoder, cache, sequence))
+    sequence = SemanticSequence(ids, None, chosen, SMALL_VOCABULARY, decoder.size.no_history_id, stream)
+    return list(semantic_tokens(HostLoop(decoder), cache, sequence))
 
 
 def log(**probabilities: float) -> dict[int, float]:

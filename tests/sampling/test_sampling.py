@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from bark_onnx import Bark, BarkError, GenerationOptions, Vocabulary, VoicePreset
-from bark_onnx.graphs.decoder import CausalDecoder, KVCache
-from bark_onnx.graphs.models import FineModel
-from bark_onnx.sampling.sampling import probabilities, random_stream, sample
+from bark_onnx.graphs.cache import KVCache
+from bark_onnx.graphs.decoder import CausalDecoder
+from bark_onnx.graphs.fine import FineModel
+from bark_onnx.sampling.distribution import probabilities, random_stream, sample
+from bark_onnx.sampling.host import HostFine
+from bark_onnx.sampling.loops import Loops
 from bark_onnx.stages.coarse import CoarseSequence, coarse_windows
 from bark_onnx.stages.fine import FineSequence, fine_codes
 from bark_onnx.stages.semantic import SemanticSequence, semantic_tokens
@@ -187,10 +190,10 @@ class FlatFine(FineModel):
 
 def fine_codes_of_flat_logits(frames: int, voice: VoicePreset | None = None) -> list[NDArray[np.int64]]:
     """The codes [8, frames] after each window."""
-    model = FlatFine()
+    loop = HostFine(FlatFine())
     sequence = FineSequence(voice, GenerationOptions(), Vocabulary(), random_stream(7, "fine"))
-    sequence.hear(np.zeros((2, frames), np.int64), ended=True)
-    return [codes.copy() for codes in fine_codes(model, sequence)]
+    sequence.feed(np.zeros((2, frames), np.int64), ended=True)
+    return [codes.copy() for codes in fine_codes(loop, sequence)]
 
 
 def test_a_fine_frames_numbers_depend_on_its_place_alone() -> None:
@@ -254,21 +257,22 @@ def test_generate_is_its_four_stages(bark: Bark) -> None:
 def test_every_stage_samples_from_the_stream_of_its_name(bark: Bark) -> None:
     space, options = Vocabulary(), SHORT
     ids = bark._tokenizer.encode("Hello world")
-    networks = bark._networks
-    stream, cache = random_stream(7, "semantic"), networks.semantic.new_cache()
-    utterance = SemanticSequence(ids, None, options, space, networks.semantic.nothing, stream)
-    semantic = np.array(list(semantic_tokens(networks.semantic, cache, utterance)))
+    sizes, loops = bark._networks.sizes, Loops(bark._networks)
+    stream, loop = random_stream(7, "semantic"), loops.semantic
+    utterance = SemanticSequence(ids, None, options, space, sizes.semantic.no_history_id, stream)
+    semantic = np.array(list(semantic_tokens(loop, loop.new_cache(), utterance)))
     np.testing.assert_array_equal(bark.semantic("Hello world", options=options, seed=7), semantic)
 
-    spoken = CoarseSequence(None, options, space, networks.coarse.size.context, random_stream(7, "coarse"))
-    spoken.hear(semantic.tolist(), ended=True)
-    assert list(coarse_windows(networks.coarse, networks.coarse.new_cache(), spoken))[-1] == spoken.total
+    spoken = CoarseSequence(None, options, space, sizes.coarse.context, random_stream(7, "coarse"))
+    spoken.feed(semantic.tolist(), ended=True)
+    loop = loops.coarse
+    assert list(coarse_windows(loop, loop.new_cache(), spoken))[-1] == spoken.total
     coarse = spoken.codes()
     np.testing.assert_array_equal(bark.coarse(semantic, options=options, seed=7), coarse)
 
     filled = FineSequence(None, options, space, random_stream(7, "fine"))
-    filled.hear(coarse, ended=True)
-    *_, fine = fine_codes(networks.fine, filled)
+    filled.feed(coarse, ended=True)
+    *_, fine = fine_codes(loops.fine, filled)
     np.testing.assert_array_equal(bark.fine(coarse, options=options, seed=7), fine)
 
 
@@ -295,10 +299,10 @@ def test_coarse_windows_with_and_without_the_kept_cache(
             return prefill(decoder, cache, *ids)
 
         monkeypatch.setattr(CausalDecoder, "prefill", changed)
-        decoder, stream = bark._networks.coarse, random_stream(7, "coarse")
-        sequence = CoarseSequence(None, options, Vocabulary(), decoder.size.context, stream)
-        sequence.hear(semantic.tolist(), ended=True)
-        list(coarse_windows(decoder, decoder.new_cache(), sequence))
+        loop, stream = Loops(bark._networks).coarse, random_stream(7, "coarse")
+        sequence = CoarseSequence(None, options, Vocabulary(), bark._networks.sizes.coarse.context, stream)
+        sequence.feed(semantic.tolist(), ended=True)
+        list(coarse_windows(loop, loop.new_cache(), sequence))
         return sequence.codes().ravel().tolist()
 
     def forget(cache: KVCache) -> None:

@@ -167,7 +167,7 @@ def test_semantic_logits(pair: Pair, with_voice: bool) -> None:
     expected = causal_logits(pair.model.semantic, np.concatenate([text, [space.semantic_infer], tokens]), history)
 
     cache = decoder.new_cache()
-    inputs = np.append(text, space.semantic_infer), np.append(history, decoder.nothing)
+    inputs = np.append(text, space.semantic_infer), np.append(history, decoder.size.no_history_id)
     logits = [decoder.prefill(cache, *inputs), *(decoder.decode_step(cache, [token])[0].copy() for token in tokens)]
 
     choices = [*range(space.semantic_size), space.semantic_pad]  # the end token last
@@ -222,16 +222,16 @@ def test_semantic_tokens(pair: Pair, text: str, voice_length: int) -> None:
     expected = hf_semantic(pair, text, voice, 40)
     if text == LONG_TEXT:
         with pytest.warns(BarkWarning, match="cut off"):
-            tokens = pair.bark.semantic(text, voice, greedy(pair.space, 40))
+            tokens = pair.bark.semantic(text, voice=voice, options=greedy(pair.space, 40))
     else:
-        tokens = pair.bark.semantic(text, voice, greedy(pair.space, 40))
+        tokens = pair.bark.semantic(text, voice=voice, options=greedy(pair.space, 40))
     np.testing.assert_array_equal(tokens, expected)
 
 
 def test_semantic_ends(pair: Pair) -> None:
     """The end token ends the utterance at the same place; without one it is as long as it may be, 768 tokens."""
     for text in (SHORT_TEXT, "Hello", "laughing dogs [music]"):
-        tokens = pair.bark.semantic(text, None, greedy(pair.space))
+        tokens = pair.bark.semantic(text, voice=None, options=greedy(pair.space))
         np.testing.assert_array_equal(tokens, hf_semantic(pair, text, None, 768))
         assert len(tokens) == 768 if pair.space == PUBLISHED else 0 < len(tokens) < 100
 
@@ -242,7 +242,7 @@ def test_coarse_tokens(pair: Pair, length: int, voice_length: int) -> None:
     voice = voice_or_none(pair, voice_length)
     semantic = np.random.default_rng(2).integers(0, pair.space.semantic_size, length)
     expected = hf_coarse(pair, semantic, voice)
-    codes = pair.bark.coarse(semantic, voice, greedy(pair.space))
+    codes = pair.bark.coarse(semantic, voice=voice, options=greedy(pair.space))
     np.testing.assert_array_equal(flat_ids(codes, pair.space), expected)
 
 
@@ -254,7 +254,9 @@ def test_fine_codes(pair: Pair, frames: int, voice_length: int, seed: int) -> No
     """One window, and several over more than 1024 frames, without history, with less and with more than 512 frames."""
     voice = voice_or_none(pair, voice_length)
     coarse = np.random.default_rng(seed).integers(0, pair.space.codebook_size, (2, frames))
-    np.testing.assert_array_equal(pair.bark.fine(coarse, voice, greedy(pair.space)), hf_fine(pair, coarse, voice))
+    np.testing.assert_array_equal(
+        pair.bark.fine(coarse, voice=voice, options=greedy(pair.space)), hf_fine(pair, coarse, voice)
+    )
 
 
 @pytest.mark.parametrize("frames", [1, 75, 400])
@@ -278,7 +280,7 @@ def test_text_to_waveform(pair: Pair, voice_length: int) -> None:
         coarse_suppress_tokens=hf_suppressed(pair),
         do_sample=False,
     )
-    speech = pair.bark.generate(SHORT_TEXT, voice, greedy(pair.space, 50))
+    speech = pair.bark.generate(SHORT_TEXT, voice=voice, options=greedy(pair.space, 50))
     np.testing.assert_allclose(speech.waveform, expected[0], rtol=0, atol=TOLERANCE)
 
 
@@ -286,7 +288,7 @@ def test_text_to_waveform(pair: Pair, voice_length: int) -> None:
 def test_real_voices(model: BarkModel, bark: Bark, voices: Path, name: str) -> None:
     """A published preset through all stages."""
     pair, voice = Pair(model, bark), VoicePreset.load(voices / f"{name}.npz")
-    speech = bark.generate(SHORT_TEXT, voice, greedy(PUBLISHED, 30))
+    speech = bark.generate(SHORT_TEXT, voice=voice, options=greedy(PUBLISHED, 30))
     semantic = hf_semantic(pair, SHORT_TEXT, voice, 30)
     np.testing.assert_array_equal(speech.tokens.semantic, semantic)
     np.testing.assert_array_equal(flat_ids(speech.tokens.coarse.copy(), PUBLISHED), hf_coarse(pair, semantic, voice))

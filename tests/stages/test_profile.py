@@ -8,8 +8,8 @@ import soundfile
 
 from bark_onnx import Bark, GenerationOptions, Request
 from bark_onnx.engine import engine as engine_module
-from bark_onnx.graphs.models import FineModel
-from bark_onnx.sampling.sampling import random_stream
+from bark_onnx.graphs.fine import FineModel
+from bark_onnx.sampling.distribution import random_stream
 from bark_onnx.stages.coarse import CoarseSequence
 from bark_onnx.stages.fine import FineSequence, fine_windows
 from run_command import SAY, assert_silent, run
@@ -55,7 +55,7 @@ def test_fine_codes_are_the_model_s_on_what_there_is(bark: Bark) -> None:
     assert bark._networks is not None
     for codebook in range(2, 8):
         codes[codebook, -50:] = bark._networks.fine.logits(codes[None], codebook)[0, -50:].argmax(axis=-1)
-    assert np.array_equal(bark.fine(coarse, voice, GREEDY_FAST, seed=0), codes[:, -50:])
+    assert np.array_equal(bark.fine(coarse, voice=voice, options=GREEDY_FAST, seed=0), codes[:, -50:])
 
 
 @pytest.mark.parametrize(("limit", "seen"), [(0, 0), (10, 10), (128, 90), (512, 90)])
@@ -63,7 +63,7 @@ def test_no_more_of_the_voice_is_seen_than_asked_for(bark: Bark, limit: int, see
     voice = make_voice(bark.vocabulary, 60)  # 90 frames
     options = GenerationOptions.fast(max_fine_history=limit)
     sequence = FineSequence(voice, options, bark.vocabulary, random_stream(0, "fine"))
-    sequence.hear(np.zeros((2, 40), np.int64), ended=True)
+    sequence.feed(np.zeros((2, 40), np.int64), ended=True)
     sequence.begin_window()
     assert voice is not None
     assert sequence.window.shape == (8, seen + 40)
@@ -80,7 +80,7 @@ def test_half_the_prefills(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = []
     for options in (GenerationOptions(), FAST):
         prefills.clear()
-        assert bark.coarse(semantic, voice, options, seed=0).shape == (2, 384)
+        assert bark.coarse(semantic, voice=voice, options=options, seed=0).shape == (2, 384)
         counts.append(len(prefills))
     assert counts == [13, 6]
 
@@ -91,20 +91,23 @@ def test_utterances_together_are_those_alone(bark: Bark, monkeypatch: pytest.Mon
     lengths: list[int] = []
     real = FineModel.logits
     monkeypatch.setattr(FineModel, "logits", lambda m, codes, n: lengths.append(codes.shape[2]) or real(m, codes, n))
-    requests = [Request("hello", voice, 3, GREEDY_FAST) for voice in (None, make_voice(bark.vocabulary, 200), None)]
+    requests = [
+        Request("hello", voice=voice, seed=3, options=GREEDY_FAST)
+        for voice in (None, make_voice(bark.vocabulary, 200), None)
+    ]
     together = bark.generate_batch(requests)
     assert len(set(lengths)) == 2
     assert len(lengths) == 2 * 6
     for request, speech in zip(requests, together, strict=True):
-        alone = bark.generate(request.text, request.voice, GREEDY_FAST, seed=3)
+        alone = bark.generate(request.text, voice=request.voice, options=GREEDY_FAST, seed=3)
         assert np.array_equal(alone.tokens.fine, speech.tokens.fine)
 
 
 def test_an_exact_stream_waits_for_the_end_of_a_short_utterance(bark: Bark) -> None:
     sequence = FineSequence(None, FAST, bark.vocabulary, random_stream(0, "fine"))
-    sequence.hear(np.zeros((2, 300), np.int64), ended=False)
+    sequence.feed(np.zeros((2, 300), np.int64), ended=False)
     assert not sequence.can_begin
-    sequence.hear(np.zeros((2, 1), np.int64), ended=True)
+    sequence.feed(np.zeros((2, 1), np.int64), ended=True)
     sequence.begin_window()
     assert (sequence.window.shape, sequence.final, sequence.can_begin) == ((8, 301), 301, False)
 

@@ -25,9 +25,10 @@ from tokenizers import models, pre_tokenizers
 
 from bark_onnx import GenerationOptions, Vocabulary, VoicePreset
 from bark_onnx.graphs.decoder import CausalDecoder
-from bark_onnx.graphs.models import FineModel
+from bark_onnx.graphs.fine import FineModel
 from bark_onnx.model.tokenizer import Tokenizer
-from bark_onnx.sampling.sampling import probabilities, random_stream
+from bark_onnx.sampling.distribution import probabilities, random_stream
+from bark_onnx.sampling.host import HostFine, HostLoop
 from bark_onnx.stages.coarse import CoarseSequence, coarse_windows
 from bark_onnx.stages.fine import FineSequence, fine_codes
 from bark_onnx.stages.semantic import SemanticSequence, semantic_prompt, semantic_tokens
@@ -72,10 +73,9 @@ def history(expected: Record, request: pytest.FixtureRequest) -> VoicePreset | N
 
 
 class FakeCausal(CausalDecoder):
-    """A CausalDecoder that follows the rule and keeps every prompt. Its last logit is the end token's."""
+    """A CausalDecoder whose logits follow the rule. It keeps every prompt. Its last logit is the end token's."""
 
-    nothing = -1
-    size: Any = SimpleNamespace(context=1024)
+    size: Any = SimpleNamespace(context=1024, no_history_id=-1)
 
     def __init__(self, codes: int, codebooks: int) -> None:
         self.prompts: list[Ids] = []
@@ -99,7 +99,7 @@ class FakeCausal(CausalDecoder):
 
 
 class FakeFine(FineModel):
-    """A FineModel that follows the rule and keeps every pass."""
+    """A FineModel whose logits follow the rule. It keeps every pass."""
 
     def __init__(self) -> None:
         self.passes: list[tuple[int, Ids]] = []
@@ -149,8 +149,8 @@ def test_semantic_length(expected: Record) -> None:
     options = GenerationOptions(**GREEDY, max_seconds=expected["max_seconds"])
     ids = np.zeros(SPACE.text_window, np.int64)
     decoder = FakeCausal(SPACE.semantic_size, codebooks=1)
-    sequence = SemanticSequence(ids, None, options, SPACE, decoder.nothing, random_stream(0, "semantic"))
-    tokens = list(semantic_tokens(decoder, NO_CACHE, sequence))
+    sequence = SemanticSequence(ids, None, options, SPACE, decoder.size.no_history_id, random_stream(0, "semantic"))
+    tokens = list(semantic_tokens(HostLoop(decoder), NO_CACHE, sequence))
     assert expected | {"tokens": len(tokens), "sha256": digest(tokens), "first": tokens[:3]} == expected
 
 
@@ -175,8 +175,8 @@ def test_sampling(expected: Record) -> None:
     chosen = {key: expected[key] for key in ("top_k", "top_p", "min_eos_p", "allow_early_stop")}
     options = GenerationOptions(text_temperature=temperature, max_seconds=0.001, **chosen)
     ids = np.zeros(SPACE.text_window, np.int64)
-    sequence = SemanticSequence(ids, None, options, SPACE, decoder.nothing, FIRST_POSSIBLE)
-    tokens = list(semantic_tokens(decoder, NO_CACHE, sequence))
+    sequence = SemanticSequence(ids, None, options, SPACE, decoder.size.no_history_id, FIRST_POSSIBLE)
+    tokens = list(semantic_tokens(HostLoop(decoder), NO_CACHE, sequence))
     assert (tokens == []) == expected["stops"]
 
 
@@ -188,8 +188,8 @@ def test_coarse(expected: Record, request: pytest.FixtureRequest) -> None:
     voice, stream = history(expected, request), random_stream(0, "coarse")
     decoder = FakeCausal(SPACE.codebook_size, SPACE.coarse_codebooks)
     sequence = CoarseSequence(voice, options, SPACE, decoder.size.context, stream)
-    sequence.hear(semantic.tolist(), ended=True)
-    list(coarse_windows(decoder, NO_CACHE, sequence))
+    sequence.feed(semantic.tolist(), ended=True)
+    list(coarse_windows(HostLoop(decoder), NO_CACHE, sequence))
     codes, prompts = sequence.codes(), decoder.prompts
     assert (
         expected
@@ -213,8 +213,8 @@ def test_fine(expected: Record, request: pytest.FixtureRequest) -> None:
     model = FakeFine()
     voice, stream = history(expected, request), random_stream(0, "fine")
     sequence = FineSequence(voice, GenerationOptions(**GREEDY), SPACE, stream, given=given)
-    sequence.hear(coarse, ended=True)
-    *_, codes = fine_codes(model, sequence)
+    sequence.feed(coarse, ended=True)
+    *_, codes = fine_codes(HostFine(model), sequence)
     assert (
         expected
         | {

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from transformers import BarkModel, LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from bark_onnx import Bark, GenerationOptions
-from bark_onnx.sampling.sampling import probabilities, random_stream
+from bark_onnx.sampling.distribution import probabilities, random_stream
+from bark_onnx.sampling.loops import Loops
 from bark_onnx.stages.coarse import CoarseSequence, coarse_windows
 from transformers_reference import GREEDY, PUBLISHED, causal_logits, flat_ids
 from transformers_reference import one_torch_thread as one_torch_thread
@@ -19,10 +20,10 @@ def test_the_second_codebook_has_no_pad_or_infer_token_unlike_in_transformers(ba
     """Suno samples codebook 1 from [11 024, 12 048), transformers from 11 024 on."""
     semantic = np.random.default_rng(0).integers(0, 10_000, 60)
     options, stream = GenerationOptions(coarse_temperature=50.0), random_stream(0, "coarse")
-    decoder = bark._networks.coarse
-    sequence = CoarseSequence(None, options, PUBLISHED, decoder.size.context, stream)
-    sequence.hear(semantic.tolist(), ended=True)
-    list(coarse_windows(decoder, decoder.new_cache(), sequence))
+    loop = Loops(bark._networks).coarse
+    sequence = CoarseSequence(None, options, PUBLISHED, bark._networks.sizes.coarse.context, stream)
+    sequence.feed(semantic.tolist(), ended=True)
+    list(coarse_windows(loop, loop.new_cache(), sequence))
     first, second = flat_ids(sequence.codes(), PUBLISHED).reshape(-1, 2).T
     assert 10_000 <= first.min() < 10_050 < 10_974 < first.max() < 11_024
     assert 11_024 <= second.min() < 11_074 < 11_998 < second.max() < 12_048
@@ -36,16 +37,16 @@ def test_codebooks_alternate_across_odd_windows_unlike_in_transformers(model: Ba
         first = 10_000 + step % 2 * 1024
         logits = causal_logits(model.coarse_acoustics, np.array(ids))[-1, first : first + 1024]
         ids.append(first + int(logits.argmax()))
-    codes = bark.coarse(semantic, None, GenerationOptions(**GREEDY, sliding_window=7))
+    codes = bark.coarse(semantic, voice=None, options=GenerationOptions(**GREEDY, sliding_window=7))
     np.testing.assert_array_equal(flat_ids(codes, PUBLISHED), ids[257:])
 
 
 def test_fine_temperature_of_one_samples_unlike_in_transformers(bark: Bark) -> None:
     """transformers takes the argmax when the fine temperature is 1.0."""
     coarse = np.random.default_rng(2).integers(0, 1024, (2, 20))
-    sampled = bark.fine(coarse, None, GenerationOptions(fine_temperature=1.0), seed=1)
-    near_argmax = bark.fine(coarse, None, GenerationOptions(fine_temperature=0.01), seed=1)
-    best = bark.fine(coarse, None, GenerationOptions(fine_temperature=0.0))
+    sampled = bark.fine(coarse, voice=None, options=GenerationOptions(fine_temperature=1.0), seed=1)
+    near_argmax = bark.fine(coarse, voice=None, options=GenerationOptions(fine_temperature=0.01), seed=1)
+    best = bark.fine(coarse, voice=None, options=GenerationOptions(fine_temperature=0.0))
     assert (sampled[2:] != best[2:]).mean() > 0.5
     assert (near_argmax[2] != best[2]).mean() < 0.5
 

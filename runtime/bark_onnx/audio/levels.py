@@ -1,6 +1,6 @@
-"""How loud a waveform is: RMS in frames of 20 ms, gated so that pauses do not count.
+"""Measure how loud a waveform is: the RMS of frames of 20 ms, gated so that pauses do not count.
 
-Levels are in dBFS, relative to an RMS of 1: a full-scale sine is at -3, Bark's speech mostly between -30 and -15.
+Levels are in dBFS, relative to an RMS of 1. A full-scale sine has -3 dBFS, Bark's speech mostly -30 to -15.
 """
 
 from dataclasses import dataclass
@@ -10,21 +10,29 @@ from numpy.typing import NDArray
 
 from ..arrays import FloatArray, Waveform
 
-FRAME_SECONDS = 0.02  # short against a syllable, long against a period of the voice
-FLOOR_DBFS = -60.0  # nothing below is speech, however quiet the rest: the codec's own noise lies around -70
-GATE_DB = 16.0  # a frame is active down to this far under the mean: the margin of ITU-T P.56, active speech level
+FRAME_SECONDS = 0.02  # much shorter than a syllable, much longer than a period of the voice
+FLOOR_DBFS = -60.0  # quieter frames are not speech, also in a quiet recording: the codec's noise has about -70
+GATE_DB = 16.0  # frames that are quieter than the mean by more than this are pauses (margin of ITU-T P.56)
 
 
 @dataclass(frozen=True)
 class Level:
-    """What was measured: gated loudness in dBFS, -inf where no frame is active, and the seconds of active frames."""
+    """The loudness of a waveform.
+
+    Args:
+        loudness: gated loudness in dBFS; -inf if no frame is active.
+        active_seconds: total length of the active frames.
+    """
 
     loudness: float
     active_seconds: float
 
 
 def frame_levels(waveform: FloatArray, sample_rate: int) -> NDArray[np.float64]:
-    """The RMS of each frame of 20 ms, in dBFS: [ceil(n / frame)], the last frame as short as it is. Silence is -200."""
+    """Return the RMS of each frame of 20 ms in dBFS: [n] samples -> [ceil(n / frame)]. Digital silence has -200.
+
+    The last frame may be shorter than the others.
+    """
     if not len(waveform):
         return np.empty(0)
     starts = np.arange(0, len(waveform), frame_length(sample_rate))
@@ -35,14 +43,14 @@ def frame_levels(waveform: FloatArray, sample_rate: int) -> NDArray[np.float64]:
 
 
 def frame_length(sample_rate: int) -> int:
-    """Samples of a frame."""
+    """Return how many samples a frame has."""
     return max(1, round(FRAME_SECONDS * sample_rate))
 
 
 def level(waveform: FloatArray, sample_rate: int) -> Level:
-    """Measure [n] samples: the mean power of the active frames, which are those over the floor and over the gate.
+    """Measure [n] samples: the mean power of the active frames, which are louder than the floor and the gate.
 
-    The gate lies 16 dB under the mean of all frames over the floor: pauses, and the noise in them, do not count.
+    The gate is 16 dB below the mean of all frames over the floor, so that pauses and the noise in them do not count.
     """
     levels = frame_levels(waveform, sample_rate)
     over_floor = levels[levels > FLOOR_DBFS]
@@ -52,16 +60,11 @@ def level(waveform: FloatArray, sample_rate: int) -> Level:
     return Level(_mean(active), len(active) * FRAME_SECONDS)
 
 
-def loudness(waveform: FloatArray, sample_rate: int) -> float:
-    """Gated loudness of [n] samples in dBFS; -inf for silence."""
-    return level(waveform, sample_rate).loudness
-
-
 def _mean(levels: NDArray[np.float64]) -> float:
-    """The level of the mean power."""
+    """Return the level of the mean power of levels in dBFS."""
     return float(10 * np.log10(np.mean(10 ** (levels / 10))))
 
 
 def finite(waveform: FloatArray) -> Waveform:
-    """[n] samples as float32, with silence for what is not a number and full scale for what is infinite."""
+    """Return [n] samples as float32, with 0 instead of NaN and full scale (1 or -1) instead of infinity."""
     return np.nan_to_num(np.asarray(waveform, np.float32), nan=0.0, posinf=1.0, neginf=-1.0)

@@ -1,7 +1,7 @@
-"""How far two implementations of the same networks are apart.
+"""The distance between two implementations of the same networks.
 
-`compare` runs them on inputs made from a fixed seed; each is anything with the methods of its class in `models.py`: a
-bundle's graphs, or torch modules. The rest compares what two networks have returned.
+`compare` runs both on inputs made from a fixed seed. An implementation is any object with the methods of the runtime's
+class: a bundle's graphs, or torch modules. The other functions compare the outputs of two networks.
 """
 
 from collections.abc import Sequence
@@ -14,29 +14,31 @@ from numpy.typing import NDArray
 
 from ..arrays import FloatArray, IntArray, Waveform
 from ..errors import BundleError
-from ..graphs.decoder import CausalDecoder
 from ..graphs.device import Device
-from ..graphs.models import CodecDecoder, FineModel, FineWindow
-from ..graphs.networks import open_causal, open_codec, open_fine
-from ..model.bundle import STAGES, Bundle
-from ..model.vocabulary import Vocabulary
-from ..sampling.sampling import Rule, random_stream
+from ..graphs.networks import Networks
+from ..model.bundle import CAUSAL_STAGES, STAGES, Bundle, graph_file
+from ..model.sizes import TransformerSize
+from ..model.vocabulary import CausalStage, Vocabulary
+from ..sampling.distribution import random_stream
+from ..sampling.loops import Loops
+from ..sampling.sequence import FineWindow, Rule
 
-# Relative error (rms of the difference over rms of the reference) that a precision may have on any graph.
+# The largest relative error (rms of the difference over rms of the reference) of any graph, by precision.
 LIMITS = {
     "fp32": 1e-4, "fp16": 2e-2, "bf16": 5e-2, "int8": 0.2, "int4": 0.4, "mixed": 0.4, "w8a16": 0.1, "w4a16": 0.4,
 }  # fmt: skip
 CPU = Device("cpu")
-PROMPT = 160  # more than one prefill run of the runtime
+PROMPT = 160  # positions; more than the runtime prefills in one run
 STEPS = 8
 
-HIGHEST_SNR = 150.0  # dB, and that of equal waveforms; float32 itself resolves 144
+HIGHEST_SNR = 150.0  # dB, also for equal waveforms; float32 resolves 144
 STFT_WINDOW, STFT_HOP = 1024, 256  # samples
-STFT_FLOOR = 1e-8  # of the reference's loudest bin: 80 dB below it there is nothing to hear
+STFT_FLOOR = 1e-8  # of the reference's loudest bin: what is 80 dB below it is inaudible
 
 
 class CausalNetwork(Protocol):
-    nothing: int
+    @property
+    def size(self) -> TransformerSize: ...
 
     def new_cache(self) -> Any: ...
     def prefill(self, cache: Any, input_ids: IntArray, history_ids: IntArray | None = None) -> FloatArray: ...
@@ -60,7 +62,7 @@ class GraphError:
         relative: rms of the difference over rms of the reference.
         largest: largest absolute difference.
         top_1: share of positions with the same most probable token; None for the codec.
-        limit: what `relative` may be.
+        limit: the largest `relative` that is accepted.
     """
 
     stage: str
@@ -71,14 +73,14 @@ class GraphError:
 
     @property
     def within_limit(self) -> bool:
-        return self.relative <= self.limit  # a NaN is not
+        return self.relative <= self.limit  # false for NaN
 
     def __str__(self) -> str:
         return f"{self.stage}: relative error {self.relative:.1e}, limit {self.limit:.0e}"
 
 
 def compare(stage: str, reference: Any, candidate: Any, vocabulary: Vocabulary, precision: str) -> GraphError:
-    """Run the same inputs through both networks of a stage (a CausalNetwork, FineNetwork or CodecNetwork)."""
+    """Run the same inputs through two networks of a stage (each a CausalNetwork, FineNetwork or CodecNetwork)."""
     a, b = (_outputs(stage, network, vocabulary) for network in (reference, candidate))
     difference = np.abs(a - b).astype(np.float64)
     return GraphError(
@@ -90,53 +92,64 @@ def compare(stage: str, reference: Any, candidate: Any, vocabulary: Vocabulary, 
     )
 
 
-def open_network(bundle: Bundle, stage: str, device: Device = CPU) -> CausalDecoder | FineModel | CodecDecoder:
-    """One network of a bundle."""
-    if stage == "fine":
-        return open_fine(bundle, device)
-    if stage == "codec":
-        return open_codec(bundle, device)
-    return open_causal(bundle, "semantic" if stage == "semantic" else "coarse", device)
-
-
 def check_graphs(bundle: Bundle) -> None:
-    """Run every graph of a bundle. Raises BundleError if one does not load, or returns what it should not."""
+    """Run every graph of a bundle. Raises BundleError if a graph does not load or returns wrong values."""
+    networks = Networks(bundle, CPU, low_memory=True)
     for stage in STAGES:
-        if not np.isfinite(_outputs(stage, open_network(bundle, stage), bundle.manifest.vocabulary)).all():
-            raise BundleError(f"{bundle.directory}: {stage}.onnx returns values that are not numbers; export it again")
-        if stage != "codec":
-            _check_samplers(bundle, stage)
+        if not np.isfinite(_outputs(stage, networks.network(stage), networks.vocabulary)).all():
+            file = graph_file(stage)
+            raise BundleError(f"{bundle.directory}: {file} returns values that are not numbers; export it again")
+    if bundle.manifest.for_gpu:
+        _check_samplers(bundle)
 
 
-def _check_samplers(bundle: Bundle, stage: str) -> None:
-    """Sample some tokens of a stage on the host and in the bundle's graphs. Raises BundleError if they differ."""
-    space, found = bundle.manifest.vocabulary, []
-    for device in (CPU, replace(CPU, resident=True)):
-        network = open_network(bundle, stage, device)
-        if isinstance(network, FineModel):
-            random = np.random.default_rng(0)
-            codes = random.integers(space.codebook_size, size=(space.fine_codebooks, PROMPT))
-            network.fill([FineWindow(codes, STEPS, random.random((PROMPT - STEPS, len(codes))), 0.7)], 1)
-            found.append(codes.tolist())
-        elif isinstance(network, CausalDecoder):
-            first_id = 0 if stage == "semantic" else space.semantic_size
-            choices = space.semantic_choices if stage == "semantic" else space.coarse_choices
-            for ranking in ((None, None), (choices // 2, 0.9)):  # top-k, top-p
-                sequence = _Tokens(Rule(choices, 1, 0, 0.7, *ranking), first_id, random_stream(0, "semantic"))
-                cache = network.new_cache()
-                network.begin(cache, sequence, np.arange(PROMPT))
-                while sequence.left:
-                    network.go_on(cache, {0: sequence})
-                found.append(sequence.choices)
-    if found[: len(found) // 2] != found[len(found) // 2 :]:
-        raise BundleError(
-            f"{bundle.directory}: the graphs that sample the {stage} stage choose wrong tokens; export it again"
-        )
+def _check_samplers(bundle: Bundle) -> None:
+    """Sample some tokens of each stage on the host and with the bundle's graphs. Raises BundleError if they differ."""
+    on_host, on_device = (
+        Loops(Networks(bundle, replace(CPU, samples=samples), low_memory=True)) for samples in (False, True)
+    )
+    for stage in CAUSAL_STAGES:
+        if _causal_tokens(on_host, stage, bundle) != _causal_tokens(on_device, stage, bundle):
+            raise _wrong_sampler(bundle, stage)
+    if _fine_tokens(on_host, bundle) != _fine_tokens(on_device, bundle):
+        raise _wrong_sampler(bundle, "fine")
+
+
+def _wrong_sampler(bundle: Bundle, stage: str) -> BundleError:
+    return BundleError(
+        f"{bundle.directory}: the graphs that sample the {stage} stage choose wrong tokens; export it again"
+    )
+
+
+def _causal_tokens(loops: Loops, stage: CausalStage, bundle: Bundle) -> list[list[int]]:
+    """Some tokens without top-k and top-p, and some with both."""
+    vocabulary, loop, found = bundle.manifest.vocabulary, loops.causal(stage), []
+    choices, first_id = vocabulary.choices(stage), vocabulary.first_id(stage)
+    for top_k, top_p in ((None, None), (choices // 2, 0.9)):
+        sequence = _Tokens(Rule(choices, 1, 0, 0.7, top_k, top_p), first_id, random_stream(0, "semantic"))
+        cache = loop.new_cache()
+        errors = loop.begin(cache, sequence, np.arange(PROMPT))
+        while sequence.left and not errors:
+            errors = loop.step(cache, {0: sequence})
+        for error in errors.values():
+            raise error
+        found.append(sequence.choices)
+    return found
+
+
+def _fine_tokens(loops: Loops, bundle: Bundle) -> list[list[int]]:
+    """The codes of a window that is filled from its frame STEPS on."""
+    vocabulary, random = bundle.manifest.vocabulary, np.random.default_rng(0)
+    codes = random.integers(vocabulary.codebook_size, size=(vocabulary.fine_codebooks, PROMPT))
+    window = FineWindow(codes, STEPS, random.random((PROMPT - STEPS, len(codes))), 0.7)
+    for error in loops.fine.fill([window], 1).values():
+        raise error
+    return codes.tolist()  # type: ignore[no-any-return]
 
 
 @dataclass
 class _Tokens:
-    """A sequence of a few tokens, of whatever kind."""
+    """A sequence of STEPS tokens."""
 
     rule: Rule
     first_id: int
@@ -156,7 +169,7 @@ class _Tokens:
 
 
 def table(errors: list[GraphError]) -> str:
-    """The errors for a person to read."""
+    """The errors as a table to read."""
     rows = [f"{'graph':10}{'relative error':>16}{'limit':>9}{'largest':>11}{'same top-1':>12}"]
     for error in errors:
         top_1 = "" if error.top_1 is None else f"{100 * error.top_1:.1f} %"
@@ -178,7 +191,7 @@ def _causal_outputs(network: CausalNetwork, rng: np.random.Generator, ids: int) 
     """Logits [1 + STEPS, V]: a prompt with and without history, then decode steps."""
     cache = network.new_cache()
     prompt, history = rng.integers(ids, size=(2, PROMPT))
-    history[PROMPT // 2 :] = network.nothing
+    history[PROMPT // 2 :] = network.size.no_history_id
     logits = [network.prefill(cache, prompt, history).copy()]
     logits += [network.decode_step(cache, [token])[0].copy() for token in rng.integers(ids, size=STEPS).tolist()]
     return np.stack(logits)
@@ -192,9 +205,10 @@ def _fine_outputs(network: FineNetwork, rng: np.random.Generator, vocabulary: Vo
 
 
 def _codec_outputs(network: CodecNetwork, rng: np.random.Generator, vocabulary: Vocabulary) -> FloatArray:
-    """Waveforms of chunks: a second, one frame more, fewer frames than the first convolution sees, a second again.
+    """The waveforms of four chunks: a second, one frame, fewer frames than the first convolution sees, a second.
 
-    Two utterances: one all the way; of the other, the third chunk is a whole one, and the fourth begins one.
+    In the first row all chunks are one utterance. In the second row the third chunk is an utterance of its own, and the
+    fourth begins another.
     """
     second = int(vocabulary.coarse_rate)
     state = network.new_state(2)
@@ -206,11 +220,12 @@ def _codec_outputs(network: CodecNetwork, rng: np.random.Generator, vocabulary: 
 
 
 def compare_logits(reference: FloatArray, candidate: FloatArray, targets: IntArray) -> NDArray[np.float64]:
-    """What two networks' logits [n, V] say of the tokens [n] that are true there, at temperature 1: rows [n, 5].
+    """Compare two networks' logits [n, V] at positions whose true tokens [n] are known, at temperature 1.
 
-    Of each position: the true token's negative log-likelihood (nats) under the reference, and under the candidate;
-    KL(reference || candidate); whether the reference's best token is the candidate's best, and whether it is among the
-    candidate's 5 best.
+    Returns:
+        [n, 5], for each position: the true token's negative log-likelihood in nats under the reference, and under the
+        candidate; KL(reference || candidate); whether the reference's best token is the candidate's best, and whether
+        it is among the candidate's 5 best.
     """
     rows = np.arange(len(targets))
     p, q = _log_softmax(reference), _log_softmax(candidate)
@@ -229,10 +244,10 @@ def signal_to_noise(reference: Waveform, candidate: Waveform) -> float:
 
 
 def spectral_distances(reference: Waveform, candidate: Waveform) -> NDArray[np.float64]:
-    """Log-spectral distance in dB of each frame: rms over bins of the difference of the log power spectra.
+    """The log-spectral distance of each frame in dB: the rms over bins of the difference of the log power spectra.
 
-    STFT with a Hann window of 1024 samples (43 ms) and a hop of 256; power below STFT_FLOOR times the reference's
-    loudest bin counts as that much.
+    The STFT has a Hann window of 1024 samples (43 ms) and a hop of 256. Smaller powers are raised to STFT_FLOOR times
+    the power of the reference's loudest bin.
     """
     a, b = _power(reference), _power(candidate)
     floor = max(STFT_FLOOR * a.max(), 1e-300)
@@ -246,7 +261,7 @@ def _log_softmax(logits: FloatArray) -> NDArray[np.float64]:
 
 
 def _power(waveform: Waveform) -> NDArray[np.float64]:
-    """Power spectra [frames, bins]; a waveform shorter than a window is one of its own with silence behind."""
+    """Power spectra [frames, bins]; a waveform shorter than a window is padded with silence."""
     padded = np.pad(waveform, (0, max(0, STFT_WINDOW - len(waveform))))
     frames = sliding_window_view(padded, STFT_WINDOW)[::STFT_HOP]
     return np.abs(np.fft.rfft(frames * np.hanning(STFT_WINDOW))) ** 2

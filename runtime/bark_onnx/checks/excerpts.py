@@ -1,10 +1,10 @@
-"""Excerpts of voice presets that a network can be forced along: what it sees, and what is true at each position.
+"""Excerpts of voice presets: inputs for a network, and the true token at each position.
 
-semantic   the end of a preset, with its beginning as the history. A preset has no text: the text window is all pads.
-coarse     windows, prompts and all, of the utterance that the preset is; each codebook's own logits.
-fine       the first window of the preset, without history; each codebook given the true ones before it, and
-           itself padding at every frame, as when it is generated.
-codec      the codes of that window.
+semantic   The end of a preset, with its beginning as the history. A preset has no text, so the text window is all pads.
+coarse     Windows of the preset's utterance with their prompts; the logits of each code's own codebook.
+fine       The first window of the preset, without history. Each codebook is predicted from the true codebooks before
+           it, and is itself all padding, as in generation.
+codec      The codes of that window.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,34 +16,38 @@ import numpy as np
 
 from ..arrays import FloatArray, IntArray
 from ..errors import VoiceError
-from ..graphs.decoder import CausalDecoder
+from ..graphs.codec import CodecDecoder
+from ..graphs.decoder import Decoder
 from ..graphs.device import Device
-from ..graphs.models import CodecDecoder, FineModel
-from ..graphs.networks import open_causal, open_fine
+from ..graphs.fine import FineModel
+from ..graphs.networks import Networks
 from ..model.bundle import Bundle, Manifest
 from ..model.voice import VoicePreset, find_voice
-from ..sampling.sampling import random_stream
+from ..sampling.distribution import random_stream
+from ..sampling.loops import Loops
 from ..stages.coarse import CoarseSequence, coarse_windows, flatten_codes
-from ..stages.codec import waveform
 from ..stages.fine import FineSequence, fine_codes
 from ..stages.options import GenerationOptions
 from ..stages.semantic import SemanticSequence, semantic_prompt, semantic_tokens
 
 T = TypeVar("T")
 
-VOICES = 4  # of the bundle's, if none is named; each costs a window of the fine model
-SEED = 0  # of the tokens that a bundle without voices generates
+VOICES = 4  # the bundle's voices that are used if none is named; each costs a window of the fine model
+SEED = 0  # for the tokens that a bundle without voices generates
 
 
 class Excerpt(Protocol):
     @property
-    def targets(self) -> IntArray: ...  # [n], what is true; for the codec, the codes [codebooks, n]
-    def run(self, network: Any) -> FloatArray: ...  # logits [n, V] of a network of its stage; a waveform
+    def targets(self) -> IntArray: ...  # the true tokens [n]; for the codec, the codes [codebooks, n]
+    def run(self, network: Any) -> FloatArray: ...  # the logits [n, V] of a network of the stage; or a waveform
 
 
 @dataclass(frozen=True)
 class CausalExcerpt:
-    """`ids` [n] that follow a prompt; each is the target'th of `choices` logits from `first` on."""
+    """Ids [n] that follow a prompt.
+
+    Each is one of `choices` logits, which begin at `first` [n]; `targets` [n] says which of them.
+    """
 
     prompt: IntArray
     history: IntArray | None
@@ -52,7 +56,7 @@ class CausalExcerpt:
     first: IntArray
     choices: int
 
-    def run(self, network: CausalDecoder) -> FloatArray:
+    def run(self, network: Decoder) -> FloatArray:
         cache = network.new_cache()
         logits = [network.prefill(cache, self.prompt, self.history)]
         logits += [network.decode_step(cache, [token])[0].copy() for token in self.ids[:-1].tolist()]
@@ -61,7 +65,7 @@ class CausalExcerpt:
 
 @dataclass(frozen=True)
 class FineExcerpt:
-    """A window of codes [codebooks, length], of whose first n frames a codebook is predicted."""
+    """A window of codes [codebooks, length]; one codebook of its first n frames is predicted."""
 
     window: IntArray
     codebook: int
@@ -73,20 +77,20 @@ class FineExcerpt:
 
 @dataclass(frozen=True)
 class CodecExcerpt:
-    """Codes [codebooks, n], of which nothing is predicted."""
+    """Codes [codebooks, n] to decode; nothing is predicted."""
 
     targets: IntArray
 
     def run(self, network: CodecDecoder) -> FloatArray:
-        return waveform(network, self.targets)
+        return network.decode(self.targets)
 
 
 def excerpts(stage: str, voice: VoicePreset, share: int, manifest: Manifest) -> Iterator[Excerpt]:
     """A stage's excerpts of a voice.
 
     Args:
-        share: semantic tokens to predict, and coarse codes of the same time, in whole windows. The fine stage and the
-            codec have one window, as long as that may be.
+        share: the number of semantic tokens to predict, and of coarse codes for the same time, in whole windows. The
+            fine stage and the codec always have one window, at most as long as the model's.
     """
     if stage == "semantic":
         yield _semantic_excerpt(voice, share, manifest)
@@ -99,61 +103,62 @@ def excerpts(stage: str, voice: VoicePreset, share: int, manifest: Manifest) -> 
 
 
 def _semantic_excerpt(voice: VoicePreset, share: int, manifest: Manifest) -> CausalExcerpt:
-    """At most half of the voice, so that there is a history."""
-    space = manifest.vocabulary
-    count = min(share, len(voice.semantic) // 2, space.max_semantic_tokens)
+    """Predict at most half of the voice, so that the rest can be the history."""
+    vocabulary = manifest.vocabulary
+    count = min(share, len(voice.semantic) // 2, vocabulary.max_semantic_tokens)
     before, ids = VoicePreset(voice.semantic[:-count], voice.coarse, voice.fine), voice.semantic[-count:]
-    nothing = manifest.sizes.semantic.input_vocabulary
-    prompt, history = semantic_prompt(np.full(space.text_window, space.text_pad), before, nothing, space)
-    return CausalExcerpt(prompt, history, ids, ids, np.zeros_like(ids), space.semantic_choices)
+    no_history_id = manifest.sizes.semantic.no_history_id
+    no_text = np.full(vocabulary.text_window, vocabulary.text_pad)
+    prompt, history = semantic_prompt(no_text, before, no_history_id, vocabulary)
+    return CausalExcerpt(prompt, history, ids, ids, np.zeros_like(ids), vocabulary.semantic_choices)
 
 
 def _coarse_excerpts(voice: VoicePreset, share: int, manifest: Manifest) -> Iterator[CausalExcerpt]:
-    """Windows from all over the utterance, so that there are short contexts and full ones."""
-    space, options = manifest.vocabulary, GenerationOptions(coarse_temperature=0)
-    sequence = CoarseSequence(None, options, space, manifest.sizes.coarse.context, random_stream(SEED, "coarse"))
-    sequence.hear(voice.semantic[: space.max_semantic_tokens].tolist(), ended=True)
-    ids = flatten_codes(voice.coarse, space)[: sequence.total]
+    """Windows from the whole utterance, so that there are short contexts and full ones."""
+    vocabulary, options = manifest.vocabulary, GenerationOptions(coarse_temperature=0)
+    sequence = CoarseSequence(None, options, vocabulary, manifest.sizes.coarse.context, random_stream(SEED, "coarse"))
+    sequence.feed(voice.semantic[: vocabulary.max_semantic_tokens].tolist(), ended=True)
+    ids = flatten_codes(voice.coarse, vocabulary)[: sequence.total]
     windows = range(0, len(ids), options.sliding_window)
-    wanted = _spread(windows, max(1, round(share * space.coarse_per_semantic / options.sliding_window)))
+    wanted = _spread(windows, max(1, round(share * vocabulary.coarse_per_semantic / options.sliding_window)))
     for start in windows:
         prompt, own = sequence.begin_window(), ids[start : start + options.sliding_window]
-        choices = own - space.semantic_size
+        choices = own - vocabulary.semantic_size
         if start in wanted:
-            targets = choices % space.codebook_size
-            yield CausalExcerpt(prompt, None, own, targets, choices - targets, space.codebook_size)
+            targets = choices % vocabulary.codebook_size
+            yield CausalExcerpt(prompt, None, own, targets, choices - targets, vocabulary.codebook_size)
         for choice in choices.tolist():  # the next windows follow the true codes
             sequence.take(choice)
 
 
 def _fine_excerpts(voice: VoicePreset, manifest: Manifest) -> Iterator[FineExcerpt]:
-    space = manifest.vocabulary
-    codes = voice.fine[:, : space.fine_window]
-    sequence = FineSequence(None, GenerationOptions(), space, random_stream(SEED, "fine"))
-    sequence.hear(codes[: space.coarse_codebooks], ended=True)
+    vocabulary = manifest.vocabulary
+    codes = voice.fine[:, : vocabulary.fine_window]
+    sequence = FineSequence(None, GenerationOptions(), vocabulary, random_stream(SEED, "fine"))
+    sequence.feed(codes[: vocabulary.coarse_codebooks], ended=True)
     sequence.begin_window()
-    for codebook in range(space.coarse_codebooks, space.fine_codebooks):
+    for codebook in range(vocabulary.coarse_codebooks, vocabulary.fine_codebooks):
         yield FineExcerpt(sequence.window.copy(), codebook, codes[codebook])
         sequence.window[codebook, : codes.shape[1]] = codes[codebook]
 
 
 def find_voices(bundle: Bundle, names: Sequence[str | Path], tokens: int) -> dict[str, VoicePreset]:
-    """The presets to force networks along, by their names.
+    """The voice presets to take excerpts of, by name.
 
     Args:
-        names: names of the bundle's voices, or `.npz` files. None of them: VOICES of the bundle's, evenly spread over
-            their names, or, if it has none, `tokens` semantic tokens and their codes that it generates from SEED.
+        names: names of the bundle's voices, or `.npz` files. If empty, VOICES of the bundle's voices are used, evenly
+            spread over the names. A bundle without voices generates `tokens` semantic tokens and their codes from SEED.
 
-    Raises VoiceError for a voice that is not to be found, is not this model's, or is too short.
+    Raises VoiceError for a voice that does not exist, does not fit this model, or is too short.
     """
-    space = bundle.manifest.vocabulary
+    vocabulary = bundle.manifest.vocabulary
     if not names and not bundle.voices:
-        return {f"generated from seed {SEED}": _generate(bundle, min(max(tokens, 2), space.max_semantic_tokens))}
+        return {f"generated from seed {SEED}": _generate(bundle, min(max(tokens, 2), vocabulary.max_semantic_tokens))}
     found = {}
     for name in names or _spread(list(bundle.voices), VOICES):
         voice = VoicePreset.load(find_voice(name, bundle.voices))
         try:
-            voice.check(space)
+            voice.check(vocabulary)
             if len(voice.semantic) < 2:
                 raise VoiceError("the voice has one semantic token, and two are the fewest that can be measured")
         except VoiceError as error:
@@ -163,25 +168,28 @@ def find_voices(bundle: Bundle, names: Sequence[str | Path], tokens: int) -> dic
 
 
 def _generate(bundle: Bundle, tokens: int) -> VoicePreset:
-    """What a bundle says with no text and no voice; never more than two graphs in memory."""
-    space, device = bundle.manifest.vocabulary, Device.choose("cpu")
-    options = GenerationOptions(max_seconds=(tokens - 0.5) / space.semantic_rate, allow_early_stop=False)
-    no_text = np.full(space.text_window, space.text_pad)
-    decoder = open_causal(bundle, "semantic", device)
-    said = SemanticSequence(no_text, None, options, space, decoder.nothing, random_stream(SEED, "semantic"))
-    semantic = list(semantic_tokens(decoder, decoder.new_cache(), said))
-    decoder = open_causal(bundle, "coarse", device)
-    spoken = CoarseSequence(None, options, space, decoder.size.context, random_stream(SEED, "coarse"))
-    spoken.hear(semantic, ended=True)
-    for _ in coarse_windows(decoder, decoder.new_cache(), spoken):
+    """Generate a voice without text and without history."""
+    networks = Networks(bundle, Device.choose("cpu"), low_memory=True)
+    loops, vocabulary, sizes = Loops(networks), networks.vocabulary, networks.sizes
+    options = GenerationOptions(max_seconds=(tokens - 0.5) / vocabulary.semantic_rate, allow_early_stop=False)
+    no_text = np.full(vocabulary.text_window, vocabulary.text_pad)
+    stream, no_history_id = random_stream(SEED, "semantic"), sizes.semantic.no_history_id
+    spoken = SemanticSequence(no_text, None, options, vocabulary, no_history_id, stream)
+    loop = loops.semantic
+    semantic = list(semantic_tokens(loop, loop.new_cache(), spoken))
+    coarse = CoarseSequence(None, options, vocabulary, sizes.coarse.context, random_stream(SEED, "coarse"))
+    coarse.feed(semantic, ended=True)
+    loop = loops.coarse
+    for _ in coarse_windows(loop, loop.new_cache(), coarse):
         pass
-    filled = FineSequence(None, options, space, random_stream(SEED, "fine"))
-    filled.hear(spoken.codes(), ended=True)
-    *_, fine = fine_codes(open_fine(bundle, device), filled)
-    return VoicePreset(np.array(semantic), spoken.codes(), fine)
+    del loop  # so that the fine model is the only network in memory
+    fine = FineSequence(None, options, vocabulary, random_stream(SEED, "fine"))
+    fine.feed(coarse.codes(), ended=True)
+    *_, codes = fine_codes(loops.fine, fine)
+    return VoicePreset(np.array(semantic), coarse.codes(), codes)
 
 
 def _spread(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` of them: the middle ones of as many equal parts."""
+    """At most `count` items: the middle ones of as many equal parts."""
     count = min(count, len(items))
     return [items[(2 * n + 1) * len(items) // (2 * count)] for n in range(count)]

@@ -1,8 +1,8 @@
-"""What a precision costs: a bundle beside a reference bundle, both forced along the tokens of voice presets.
+"""What a precision costs: the outputs of a bundle against those of a reference bundle, on the tokens of voice presets.
 
-At each position both see the same true tokens before it, and their distributions at temperature 1 are compared; what is
-seen is in `excerpts.py`. There is no text with a preset, so the semantic stage's NLL is that of speech of which nothing
-is known: its difference says something, its value little.
+At each position both get the same true tokens before it (`excerpts.py` says which), and their distributions at
+temperature 1 are compared. A preset has no text, so the semantic stage predicts speech without knowing the text. The
+difference of the two bundles' NLLs is meaningful there; their values are not.
 """
 
 import math
@@ -16,29 +16,31 @@ from tqdm import tqdm
 from ..arrays import FloatArray, IntArray
 from ..errors import BarkError, BundleError
 from ..graphs.device import Device
-from ..model.bundle import STAGES, Bundle, CausalPrecision, GraphPrecision
+from ..graphs.networks import Networks
+from ..model.bundle import STAGES, Bundle, CausalPrecision, GraphPrecision, graph_file
 from ..model.voice import VoicePreset
-from .compare import CPU, compare_logits, open_network, signal_to_noise, spectral_distances
+from .compare import CPU, compare_logits, signal_to_noise, spectral_distances
 from .excerpts import Excerpt, excerpts
 
-TOKENS = 256  # semantic tokens, of all voices together: a minute or two for bark-small on two cores
-AT_LEAST = ("top_1", "top_5", "snr")  # the limits of the other figures are the most that they may be
+TOKENS = 256  # semantic tokens of all voices together; takes a minute or two for bark-small on two cores
+AT_LEAST = ("top_1", "top_5", "snr")  # figures whose limit is the smallest allowed value, not the largest
 
 
 def _limits(kl: float, top_1: float, top_5: float) -> dict[str, float]:
-    """With the NLL's, which tokens of the reference's own would raise by KL, give or take sqrt(2 KL / n): two of those.
+    """The limits of all figures; the NLL's follows from the KL's.
 
-    n is 256, the tokens that are measured by default.
+    On tokens that the reference has sampled, the NLL rises by the KL, with a standard deviation of sqrt(2 KL / n) for n
+    tokens. The limit allows two standard deviations at n = TOKENS.
     """
     return {"nll": kl + 2 * math.sqrt(2 * kl / TOKENS), "kl": kl, "top_1": top_1, "top_5": top_5}
 
 
-# What the precision of a graph may cost, if the caller sets no limits.
-# KL: what the two sample differs in at most sqrt(KL / 2) of all tokens (Pinsker): 0.07 %, 2 %, 5 %, 10 %, 20 %. Random
-# weights have 0.0000006, 0.0005 and 0.03 in fp16, int8 and int4; nano, a trained model, 0.000003, 0.0012 and 0.046, and
-# 0.077 in mixed's steps; larger ones may have outliers, which cost int8 most.
-# Top-1 and top-5 are for what is broken: flat distributions, as random weights have them, flip between tokens that are
-# as good as equal, which costs nothing (int8 92 % and 100 %, int4 57 % and 89 %).
+# The limits of each precision, if the caller sets none.
+# KL: the tokens that two models sample differ in at most a share sqrt(KL / 2) (Pinsker): 0.07 %, 2 %, 5 %, 10 %, 20 %.
+# Measured KL in fp16, int8 and int4: random weights 0.0000006, 0.0005 and 0.03; nano, a trained model, 0.000003, 0.0012
+# and 0.046, and 0.077 in the decode steps of mixed. Larger models may have outliers, which cost int8 most.
+# Top-1 and top-5 find graphs that are broken. Flat distributions, such as those of random weights, flip between tokens
+# of nearly equal probability, which costs nothing (int8 92 % and 100 %, int4 57 % and 89 %).
 LIMITS = {
     "fp32": _limits(kl=1e-6, top_1=0.99, top_5=0.999),
     "fp16": _limits(kl=1e-3, top_1=0.95, top_5=0.995),
@@ -47,7 +49,7 @@ LIMITS = {
     "int4": _limits(kl=0.08, top_1=0.5, top_5=0.85),
 }
 LIMITS |= {"w8a16": LIMITS["fp16"], "w4a16": LIMITS["int4"]}
-# The codec is fp32 in all of them: the relative error that `compare` allows there is 80 dB.
+# The codec is always fp32. 80 dB is the relative error that `compare` allows for it.
 CODEC_LIMITS = {"snr": 80.0, "lsd": 0.05}
 FIGURES = (*LIMITS["fp32"], *CODEC_LIMITS)
 
@@ -65,13 +67,13 @@ class StageQuality:
     """What the candidate's precision costs one stage.
 
     Args:
-        positions: tokens predicted by both; for the codec, frames decoded.
+        positions: the number of tokens that both predicted; for the codec, of frames decoded.
         nll: mean negative log-likelihood of the true token under the reference and under the candidate, in nats; None
             for the codec.
-        figures: of a transformer, means over positions: `nll`, the candidate's less the reference's; `kl`,
+        figures: for a transformer, means over positions: `nll`, the candidate's minus the reference's; `kl`,
             KL(reference || candidate) in nats; `top_1` and `top_5`, the share of positions where the reference's best
-            token is the candidate's best, or among its 5 best. Of the codec: `snr` and `lsd`, in dB.
-        limits: of each figure.
+            token is the candidate's best, or among its 5 best. For the codec: `snr` and `lsd`, in dB.
+        limits: the limit of each figure.
     """
 
     stage: str
@@ -82,7 +84,7 @@ class StageQuality:
 
     @property
     def over(self) -> list[str]:
-        """Each figure that is beyond its limit, and by how much."""
+        """Each figure that is beyond its limit, with its value and the limit."""
         sign = {name: -1 if name in AT_LEAST else 1 for name in self.figures}
         return [
             f"{name} {value:.3g} (limit {self.limits[name]:.3g})"
@@ -111,14 +113,14 @@ def measure(
     device: Device = CPU,
     progress: bool = False,
 ) -> Iterator[StageQuality]:
-    """One stage after the other, so that only two graphs are in memory at a time.
+    """Measure one stage after another, so that only two networks are in memory at a time.
 
     Args:
         reference, candidate: bundles of the same model (`check_same_model`).
         voices: from `find_voices`; all are used.
-        tokens: semantic tokens to predict, shared out among the voices, and coarse codes of the same time.
-        limits: by figure, in place of those of the stage's precision.
-        device: where both run.
+        tokens: the number of semantic tokens to predict for all voices together, and of coarse codes for the same time.
+        limits: limits by figure, which replace those of the stage's precision.
+        device: the device that both run on.
         progress: show a progress bar on standard error where that is a terminal.
 
     Raises BundleError for logits or samples that are not numbers.
@@ -135,26 +137,26 @@ def measure(
 
 
 def _form(precision: CausalPrecision | GraphPrecision) -> str:
-    """The format of the matrices that decide how good a stage is: most tokens come from decode steps."""
+    """The format of the matrices that decide a stage's quality; most tokens come from decode steps."""
     form = precision.step_weights if isinstance(precision, CausalPrecision) else precision.weights
     return form.partition("-")[0]
 
 
 def check_same_model(reference: Bundle, candidate: Bundle) -> None:
-    """Raise BarkError for bundles of different models."""
+    """Raise BarkError if the bundles are of different models."""
     a, b = reference.manifest, candidate.manifest
     if (a.vocabulary, a.sizes) != (b.vocabulary, b.sizes):
         raise BarkError(f"{reference.directory} and {candidate.directory} are bundles of different models")
 
 
 def _outputs(stage: str, reference: Bundle, candidate: Bundle, parts: Iterable[Excerpt], device: Device) -> _Outputs:
-    """Of each excerpt. One network runs it to its end, then the other: their threads would wait for each other."""
-    networks = {bundle.directory: open_network(bundle, stage, device) for bundle in (reference, candidate)}
+    """The outputs for each excerpt. One network runs the whole excerpt, then the other, since their threads compete."""
+    networks = {bundle.directory: Networks(bundle, device).network(stage) for bundle in (reference, candidate)}
     for excerpt in parts:
         a, b = (excerpt.run(networks[bundle.directory]) for bundle in (reference, candidate))
         for bundle, output in ((reference, a), (candidate, b)):
             if not np.isfinite(output).all():
-                raise BundleError(f"{bundle.directory}: {stage}.onnx returns values that are not numbers")
+                raise BundleError(f"{bundle.directory}: {graph_file(stage)} returns values that are not numbers")
         yield excerpt.targets, a, b
 
 

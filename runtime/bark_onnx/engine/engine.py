@@ -1,8 +1,12 @@
 """Many utterances at once: each with its own voice, seed, options and length, all of them through the same weights.
 
 A decode step is bound by the bandwidth that reads the weights, so utterances take their steps together. Each has a row
-of the KV caches while it needs one, and the next takes that row at once (continuous batching). There is no thread here:
-work is done inside `step`, one piece at a time, and a server calls it for as long as it returns True.
+of the KV caches while it needs one; when it ends, the next job takes the row at once (continuous batching). The engine
+has no thread: `step` does one piece of work, and whoever owns the engine calls it for as long as it returns True. A
+`Worker` does that on a thread of its own.
+
+Failures: all work runs inside `Engine._working`. Whatever is raised there ends exactly the jobs that the work was for;
+their rows are cleared, and the other jobs go on.
 """
 
 from collections import deque
@@ -13,323 +17,357 @@ from time import perf_counter
 import numpy as np
 
 from ..arrays import Waveform
-from ..errors import BarkError
-from ..graphs.decoder import CausalDecoder
+from ..errors import BarkError, NothingSaid
 from ..graphs.networks import Networks
 from ..model.tokenizer import Tokenizer
-from ..model.vocabulary import Vocabulary
 from ..model.voice import Voice, VoicePreset
-from ..sampling.sampling import draw_seed, random_stream
+from ..numbers import check_seed
+from ..sampling.distribution import draw_seed, random_stream
+from ..sampling.loops import Loops
 from ..stages.coarse import CoarseSequence
 from ..stages.codec import waveforms
 from ..stages.fine import FineSequence, fill
 from ..stages.options import GenerationOptions
-from ..stages.semantic import NOTHING_SAID, SemanticSequence
-from .job import Job, Request
+from ..stages.semantic import SemanticSequence
+from .job import Job, JobState, Request
+from .rows import Rows
 from .speech import Speech
-from .stream import AudioChunk, ChunkedAudio
+from .stream import ChunkedAudio
 
-# Windows of the fine stage in one run. It is bound by arithmetic: on two cores, four windows together took 18 % longer
-# than one after another, since they do not fit in the processor's caches.
+# Fine windows in one run. The fine model is bound by arithmetic: on two cores, four windows together took 18 % longer
+# than one after another, because they do not fit in the processor's caches.
 FINE_ROWS = {"cpu": 1, "cuda": 8}
-
-
-class Rows:
-    """A causal decoder's KV cache, and whose each row is."""
-
-    def __init__(self, decoder: CausalDecoder, rows: int) -> None:
-        self.decoder = decoder
-        self.cache = decoder.new_cache(rows)
-        self.jobs: dict[int, Job] = {}
-
-    @property
-    def full(self) -> bool:
-        return len(self.jobs) == self.cache.rows
-
-    def enter(self, job: Job) -> int:
-        """The lowest free row, so that rows in use lie together."""
-        row = min(set(range(self.cache.rows)) - self.jobs.keys())
-        self.jobs[row] = job
-        self.cache.clear(row)
-        return row
-
-    def leave(self, job: Job) -> None:
-        for row in [row for row, owner in self.jobs.items() if owner is job]:
-            del self.jobs[row]
-            self.cache.clear(row)  # a row that runs along costs as much as it holds
 
 
 class Engine:
     """Utterances that share the networks. Make one with `Bark.engine`.
 
+    One thread at a time runs `step`; `submit` and `cancel` may be called from any thread at any time.
+
     Args:
-        slots: utterances at a time in each of the semantic and the coarse stage; more wait for their turn.
+        slots: utterances at a time in the semantic stage, and as many in the coarse stage; more wait in a queue.
+        find_voice: the preset of a request's voice; raises VoiceError.
     """
 
     def __init__(
         self,
         networks: Networks,
         tokenizer: Tokenizer,
-        vocabulary: Vocabulary,
         find_voice: Callable[[Voice | None], VoicePreset | None],
         slots: int,
     ) -> None:
         if slots < 1:
-            raise BarkError(f"an engine has at least 1 slot, not {slots}")
+            raise BarkError(f"an engine needs at least 1 slot, not {slots}")
         self._networks = networks
+        self._loops = Loops(networks)
         self._tokenizer = tokenizer
-        self._vocabulary = vocabulary
+        self._vocabulary = networks.vocabulary
         self._find_voice = find_voice
-        self._semantic = Rows(networks.semantic, slots)
-        self._coarse = Rows(networks.coarse, slots)
+        self._semantic = Rows(self._loops.semantic, slots)
+        self._coarse = Rows(self._loops.coarse, slots)
         self._waiting: deque[Job] = deque()  # for a row of the semantic stage
         self._between: deque[Job] = deque()  # for a row of the coarse stage
-        self._behind: list[Job] = []  # the coarse stage has ended, the fine stage has not
+        self._after_coarse: list[Job] = []  # the coarse stage has ended, the fine stage has not
         self._coarse_was_last = False
+        self._at_work: Sequence[Job] = ()  # the jobs of the run that is in progress
+
+    # what a caller does
 
     def submit(self, request: Request) -> Job:
-        """Take a request; its work is done by `step`. Raises BarkError, and takes nothing, if it cannot be done."""
-        options, space = request.options or GenerationOptions(), self._vocabulary
-        seed = draw_seed() if request.seed is None else request.seed
-        voice = self._find_voice(request.voice)
-        if voice is not None:
-            voice.warn_if_uneven(space)
-        streams = {stage: random_stream(seed, stage) for stage in ("semantic", "coarse", "fine")}
-        semantic, coarse = self._networks.semantic, self._networks.coarse
-        text_ids = self._tokenizer.encode(request.text)
-        fine = FineSequence(voice, options, space, streams["fine"])
-        job = Job(
-            request,
-            seed,
-            SemanticSequence(text_ids, voice, options, space, semantic.nothing, streams["semantic"]),
-            CoarseSequence(voice, options, space, coarse.size.context, streams["coarse"]),
-            fine,
-            ChunkedAudio(self._networks, fine, request.streaming, space) if request.streaming else None,
-        )
-        self._waiting.append(job)
+        """Accept a request; `step` does the work. Raises BarkError, and accepts nothing, if it cannot be done."""
+        job = self.prepare(request)
+        self.add(job)
         return job
 
-    def cancel(self, job: Job) -> None:
-        """Drop a job wherever it is; its rows are free at once."""
-        job.cancelled = job.cancelled or not job.ended
-        self._forget(job)
+    def prepare(self, request: Request) -> Job:
+        """The job of a request, not yet in the queue. Raises BarkError if it cannot be done."""
+        options, vocabulary = request.options or GenerationOptions(), self._vocabulary
+        seed = draw_seed() if request.seed is None else check_seed(request.seed)
+        voice = self._find_voice(request.voice)
+        if voice is not None:
+            voice.warn_if_uneven(vocabulary)
+        streams = {stage: random_stream(seed, stage) for stage in ("semantic", "coarse", "fine")}
+        sizes = self._networks.sizes
+        text_ids = self._tokenizer.encode(request.text)
+        fine = FineSequence(voice, options, vocabulary, streams["fine"])
+        return Job(
+            request,
+            seed,
+            SemanticSequence(text_ids, voice, options, vocabulary, sizes.semantic.no_history_id, streams["semantic"]),
+            CoarseSequence(voice, options, vocabulary, sizes.coarse.context, streams["coarse"]),
+            fine,
+            ChunkedAudio(self._loops.fine, self._networks.codec, fine, request.streaming, vocabulary)
+            if request.streaming
+            else None,
+        )
+
+    def add(self, job: Job) -> None:
+        """Put a job that `prepare` made into the queue."""
+        self._waiting.append(job)
+
+    def cancel(self, job: Job, error: BarkError | None = None) -> None:
+        """End a job wherever it is: as cancelled, or as failed if an error is given.
+
+        Its rows are free at once; if a run is in progress in another thread, they are free after that run.
+        """
+        job.end(JobState.CANCELLED if error is None else JobState.FAILED, error=error)
+        if self._networks.lock.acquire(blocking=False):
+            try:
+                if not self._at_work:
+                    self._sweep()
+            finally:
+                self._networks.lock.release()
 
     def step(self) -> bool:
-        """Do one piece of work: a prefill, a decode step of all rows of a stage, a fine window, a chunk.
+        """Do one piece of work: a prefill, a decode step of all rows of a stage, a fine window, a chunk of audio.
 
-        False when there is nothing left to do.
+        False if there was nothing to do. A KeyboardInterrupt during a run ends the jobs of that run and is raised;
+        every other error ends them and is kept as their `error`.
         """
+        with self._networks.lock:
+            self._networks.check_open()
+            self._end_interrupted()
+            self._sweep()  # jobs that were cancelled while somebody else held the lock
+            try:
+                return self._step()
+            finally:
+                self._sweep()
+
+    def work(self, jobs: Sequence[Job], progress: Callable[[int], None] | None = None) -> None:
+        """Work until these jobs have ended; other jobs in the engine go on beside them.
+
+        An interrupt (KeyboardInterrupt) cancels these jobs and is raised.
+
+        Args:
+            progress: called after each step with the number of these jobs that have ended.
+        """
+        try:
+            while not all(job.ended for job in jobs):
+                if not self.step() and not all(job.ended for job in jobs):
+                    raise AssertionError("the engine is idle although a job has not ended")
+                if progress is not None:
+                    progress(sum(job.ended for job in jobs))
+        finally:
+            for job in jobs:
+                self.cancel(job)  # changes nothing for a job that has ended
+
+    def run(self, requests: Sequence[Request]) -> list[Job]:
+        """Submit requests and work until all of them have ended. Raises BarkError if one cannot be done."""
+        jobs = [self.prepare(request) for request in requests]
+        for job in jobs:
+            self.add(job)
+        self.work(jobs)
+        return jobs
+
+    @property
+    def waiting(self) -> int:
+        """Jobs in the queue that have not begun."""
+        return sum(job.state is JobState.WAITING for job in tuple(self._waiting))
+
+    @property
+    def slots(self) -> int:
+        """Utterances at a time in each of the semantic and the coarse stage."""
+        return self._semantic.cache.rows
+
+    @property
+    def idle(self) -> bool:
+        """Whether no job is left in the queues and rows."""
+        return not (self._waiting or self._between or self._after_coarse or self._semantic.jobs or self._coarse.jobs)
+
+    def __repr__(self) -> str:
+        semantic, coarse = len(self._semantic.jobs), len(self._coarse.jobs)
+        return f"<Engine of {self.slots} slots: {self.waiting} waiting, {semantic} semantic, {coarse} coarse>"
+
+    # where work is run, and what becomes of a job
+
+    @contextmanager
+    def _working(self, stage: str, jobs: Sequence[Job]) -> Iterator[None]:
+        """Run one piece of work for these jobs: the only place where graphs run.
+
+        The seconds are divided among the jobs. If the block raises, exactly these jobs end with its error; the error
+        goes no further, unless it is an interrupt of the program (KeyboardInterrupt, SystemExit).
+        """
+        start = perf_counter()
+        self._at_work = jobs
+        try:
+            yield
+        except BaseException as error:
+            for job in jobs:
+                job.end(JobState.FAILED, error=error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            for job in jobs:
+                job.timings[stage] += (perf_counter() - start) / len(jobs)
+        self._at_work = ()
+
+    def _end_interrupted(self) -> None:
+        """End the jobs whose run did not return: a second interrupt may even have cut off the first one's handling."""
+        for job in self._at_work:
+            job.end(JobState.FAILED, error=BarkError("the work on this utterance was interrupted"))
+        self._at_work = ()
+
+    def _sweep(self) -> None:
+        """Take jobs that have ended out of the rows and queues."""
+        for rows in (self._semantic, self._coarse):
+            for job in tuple(rows.jobs.values()):
+                if job.ended:
+                    rows.leave(job)
+        for queue in (self._waiting, self._between, self._after_coarse):
+            for job in tuple(queue):
+                if job.ended:
+                    queue.remove(job)
+
+    def _finish(self, job: Job, samples: Waveform) -> None:
+        tokens = VoicePreset(job.semantic_tokens, job.coarse_codes, job.fine.codes())
+        speech = Speech(samples, self._vocabulary.sample_rate, tokens, job.seed, job.timings)
+        job.end(JobState.DONE, speech=speech)
+
+    # which stage is next
+
+    def _step(self) -> bool:
         while self._between and not self._coarse.full:
-            self._coarse.enter(self._between.popleft())
+            self._coarse.enter(self._between[0])
+            self._between.popleft()
         if self._fine_step() or self._chunk_step():
             return True
         if self._coarse_goes_first():
             return self._coarse_step() or self._semantic_step()
         return self._semantic_step() or self._coarse_step()
 
-    # which stage
-
     def _coarse_goes_first(self) -> bool:
-        """Whole utterances gather before the coarse stage, so that it runs full; who streams waits for nobody.
+        """Whether the coarse stage runs before the semantic stage.
 
-        A row of the semantic stage that keeps its own coarse stage waiting has every second step.
+        Whole utterances gather before the coarse stage, so that it runs with all rows. Utterances that stream wait for
+        nobody; but while a job's coarse stage waits for semantic tokens, the semantic stage gets every second step.
         """
-        if not any(job.request.streaming for job in self._coarse.jobs.values()):
+        active = self._coarse.active.values()
+        if not any(job.request.streaming for job in active):
             return self._coarse.full
-        moving = {id(job) for job in self._coarse.jobs.values() if job.coarse.in_window or job.coarse.can_begin}
-        urgent = any(id(job) not in moving for job in [*self._semantic.jobs.values(), *self._waiting])
+        moving = {id(job) for job in active if job.coarse.in_window or job.coarse.can_begin}
+        urgent = any(id(job) not in moving for job in [*self._semantic.active.values(), *self._waiting])
         return not (urgent and self._coarse_was_last)
 
     # the semantic stage
 
     def _semantic_step(self) -> bool:
+        """Prefill the next job that waits, or decode the next token of all rows."""
         rows = self._semantic
         if self._waiting and not rows.full:
-            job = self._waiting.popleft()
-            row = rows.enter(job)
-            with _timed([job], "semantic"):
-                try:
-                    errors = rows.decoder.begin(rows.cache, job.semantic, *job.semantic.prompt, row=row)
-                except BarkError:
-                    self._forget(job)
-                    raise
-            self._hear_semantic({row: job}, errors)
-        elif rows.jobs:
-            active = dict(sorted(rows.jobs.items()))
-            with _timed([*active.values()], "semantic"):
-                errors = rows.decoder.go_on(rows.cache, {row: job.semantic for row, job in active.items()})
-            self._hear_semantic(active, errors)
+            job = self._waiting[0]
+            with self._working("semantic", [job]):
+                self._waiting.popleft()
+                job.advance(JobState.SEMANTIC)
+                row = rows.enter(job)
+                errors = rows.loop.begin(rows.cache, job.semantic, *job.semantic.prompt, row=row)
+                self._after_semantic({row: job}, errors)
+        elif active := rows.active:
+            with self._working("semantic", [*active.values()]):
+                errors = rows.loop.step(rows.cache, {row: job.semantic for row, job in active.items()})
+                self._after_semantic(active, errors)
         else:
             return False
         self._coarse_was_last = False
         return True
 
-    def _hear_semantic(self, active: Mapping[int, Job], errors: Mapping[int, BarkError]) -> None:
-        """Hand on what these jobs have got, and let those go that are done."""
+    def _after_semantic(self, active: Mapping[int, Job], errors: Mapping[int, BarkError]) -> None:
+        """Feed the new tokens of these jobs to the coarse stage."""
         for row, job in active.items():
-            said = job.semantic
+            semantic, coarse = job.semantic, job.coarse
             if row in errors:
-                self._fail(job, errors[row])
+                job.end(JobState.FAILED, error=errors[row])
+            if job.ended:
                 continue
-            if said.ended and not said.tokens:
-                self._fail(job, BarkError(NOTHING_SAID))
-                continue
-            could = job.coarse.can_begin or job.coarse.in_window or job.coarse.length > 0
-            job.coarse.hear(said.tokens[job.handed_on :], ended=said.ended)
-            job.handed_on = len(said.tokens)
-            if said.ended:
+            could = coarse.can_begin or coarse.in_window or coarse.length > 0
+            coarse.feed(semantic.tokens[job.fed_to_coarse :], ended=semantic.ended)
+            job.fed_to_coarse = len(semantic.tokens)
+            if semantic.ended:
+                if not coarse.total:  # no token, or too few for one frame of codes
+                    job.end(JobState.FAILED, error=NothingSaid())
+                    continue
+                job.advance(JobState.COARSE)
                 self._semantic.leave(job)
-            if job.coarse.can_begin and not could:
+            if coarse.can_begin and not could:
                 self._between.append(job)
 
     # the coarse stage
 
     def _coarse_step(self) -> bool:
+        """Prefill the next window of one row that can begin one, or decode the next code of all rows in a window."""
         rows = self._coarse
-        for row, job in sorted(rows.jobs.items()):
-            if job.coarse.can_begin:  # before the others' next step, so that their windows run together from here on
-                with _timed([job], "coarse"):
-                    errors = rows.decoder.begin(rows.cache, job.coarse, job.coarse.begin_window(), row=row)
-                self._hear_coarse({row: job}, errors)
-                break
+        active = rows.active
+        # Windows begin before the other rows' next step, so that these rows decode together from here on.
+        beginning = next(((row, job) for row, job in active.items() if job.coarse.can_begin), None)
+        if beginning is not None:
+            row, job = beginning
+            with self._working("coarse", [job]):
+                errors = rows.loop.begin(rows.cache, job.coarse, job.coarse.begin_window(), row=row)
+                self._after_coarse_run({row: job}, errors)
+        elif decoding := {row: job for row, job in active.items() if job.coarse.in_window}:
+            with self._working("coarse", [*decoding.values()]):
+                errors = rows.loop.step(rows.cache, {row: job.coarse for row, job in decoding.items()})
+                self._after_coarse_run(decoding, errors)
         else:
-            active = {row: job for row, job in sorted(rows.jobs.items()) if job.coarse.in_window}
-            if not active:
-                return False
-            with _timed([*active.values()], "coarse"):
-                errors = rows.decoder.go_on(rows.cache, {row: job.coarse for row, job in active.items()})
-            self._hear_coarse(active, errors)
+            return False
         self._coarse_was_last = True
         return True
 
-    def _hear_coarse(self, active: Mapping[int, Job], errors: Mapping[int, BarkError]) -> None:
-        """Hand on what these jobs have got, and let those go that are done."""
+    def _after_coarse_run(self, active: Mapping[int, Job], errors: Mapping[int, BarkError]) -> None:
+        """Feed the new codes of these jobs to the fine stage."""
         for row, job in active.items():
-            sequence = job.coarse
+            coarse = job.coarse
             if row in errors:
-                self._fail(job, errors[row])
+                job.end(JobState.FAILED, error=errors[row])
+            if job.ended:
                 continue
-            if sequence.ended:
+            if coarse.ended:
+                job.advance(JobState.FINE)
                 self._coarse.leave(job)
-                self._behind.append(job)
-            if job.chunked is not None or sequence.ended:
-                job.fine.hear(sequence.codes(job.fine.frames), ended=sequence.ended)
+                self._after_coarse.append(job)
+            if job.chunked is not None or coarse.ended:
+                job.fine.feed(coarse.codes(job.fine.frames), ended=coarse.ended)
 
     # the fine stage and the codec
 
     def _fine_step(self) -> bool:
-        """One window of as many whole utterances as have one; then the codec of those that are done."""
-        ready = [job for job in self._behind if job.chunked is None][: FINE_ROWS[self._networks.fine.device.memory]]
-        if not ready:
+        """Fill one window of as many whole utterances as fit in a run; decode those that are complete."""
+        most = FINE_ROWS[self._networks.device.memory]
+        jobs = [job for job in self._after_coarse if job.chunked is None and not job.ended][:most]
+        if not jobs:
             return False
-        with _timed(ready, "fine"):
-            for job in ready:
+        with self._working("fine", jobs):
+            for job in jobs:
                 job.fine.begin_window()
-            errors = fill(self._networks.fine, [job.fine for job in ready])
-        for place, error in errors.items():
-            self._fail(ready[place], error)
-        done = [job for job in ready if job.error is None and not job.fine.can_begin]
-        with _timed(done, "codec"):
-            audio = waveforms(self._networks.codec, [job.fine.codes() for job in done])
-        for job, samples in zip(done, audio, strict=True):
-            self._finish(job, samples)
+            errors = fill(self._loops.fine, [job.fine for job in jobs])
+            for place, error in errors.items():
+                jobs[place].end(JobState.FAILED, error=error)
+        complete = [job for job in jobs if not job.ended and not job.fine.can_begin]
+        if complete:
+            with self._working("codec", complete):
+                audio = waveforms(self._networks.codec, [job.fine.codes() for job in complete])
+                for job, samples in zip(complete, audio, strict=True):
+                    self._finish(job, samples)
         return True
 
     def _chunk_step(self) -> bool:
-        """One chunk, of the utterance that has had the least audio."""
+        """Make one chunk of the utterance that has delivered the least audio."""
         ready = [
             (job.chunked.seconds, place, job.chunked, job)
-            for place, job in enumerate([*self._coarse.jobs.values(), *self._behind])
-            if job.chunked is not None and job.chunked.can_advance
+            for place, job in enumerate([*self._coarse.active.values(), *self._after_coarse])
+            if job.chunked is not None and not job.ended and job.chunked.can_advance
         ]
         if not ready:
             return False
         *_, chunked, job = min(ready, key=lambda entry: entry[:2])
-        try:
-            with _timed([job], "fine"):
-                chunked.advance()
-        except BarkError as error:
-            self._fail(job, error)
+        with self._working("fine", [job]):
+            chunked.advance()
+        if job.ended:
             return True
-        with _timed([job], "codec"):
+        with self._working("codec", [job]):
             chunk = chunked.decode()
-        if chunk is not None:
-            job.chunks.append(chunk)
-            job.waveforms.append(chunk.waveform)
-        if chunked.ended:
-            self._finish(job, np.concatenate(job.waveforms))
+            if chunk is not None:
+                job.chunks.append(chunk)
+                job.waveforms.append(chunk.waveform)
+            if chunked.ended:
+                self._finish(job, np.concatenate(job.waveforms))
         return True
-
-    def _finish(self, job: Job, samples: Waveform) -> None:
-        tokens = VoicePreset(np.array(job.semantic.tokens), job.coarse.codes(), job.fine.codes())
-        job.speech = Speech(samples, self._vocabulary.sample_rate, tokens, job.seed, job.timings)
-        self._forget(job)
-
-    def _fail(self, job: Job, error: BarkError) -> None:
-        job.error = error
-        self._forget(job)
-
-    def _forget(self, job: Job) -> None:
-        """Take a job out of wherever it is."""
-        self._semantic.leave(job)
-        self._coarse.leave(job)
-        for queue in (self._waiting, self._between, self._behind):
-            if job in queue:
-                queue.remove(job)
-
-
-class SpeechStream(Iterator[AudioChunk]):
-    """An utterance while it is made. Iterate over it for its chunks; work is done only while the next is asked for.
-
-    Args:
-        engine: where the job is, alone.
-        idle: takes the engine back at the end.
-    """
-
-    def __init__(self, engine: Engine, job: Job, idle: list[Engine]) -> None:
-        self._engine: Engine | None = engine
-        self._job = job
-        self._idle = idle
-
-    @property
-    def seed(self) -> int:
-        """What makes the same tokens again."""
-        return self._job.seed
-
-    @property
-    def speech(self) -> Speech | None:
-        """The whole result, once the last chunk has come."""
-        return self._job.speech
-
-    def __next__(self) -> AudioChunk:
-        while not self._job.chunks:
-            if self._engine is None or not self._engine.step():
-                self.close()
-                if self._job.error is not None:
-                    raise self._job.error
-                raise StopIteration
-        return self._job.chunks.popleft()
-
-    def close(self) -> None:
-        """Stop here. What has not been made will not be."""
-        if self._engine is not None:
-            self._engine.cancel(self._job)
-            self._job.chunks.clear()
-            if not self._idle:  # one is enough for streams one after another
-                self._idle.append(self._engine)
-            self._engine = None
-
-    def __enter__(self) -> "SpeechStream":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-@contextmanager
-def _timed(jobs: Sequence[Job], stage: str) -> Iterator[None]:
-    """Divide the seconds among the jobs that they were spent for."""
-    start = perf_counter()
-    yield
-    for job in jobs:
-        job.timings[stage] += (perf_counter() - start) / len(jobs)

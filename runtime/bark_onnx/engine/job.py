@@ -1,11 +1,25 @@
-"""A request, and what has become of it: what goes into an engine and what comes out."""
+"""A request, and the job that an engine makes of it.
+
+A job has one state, which only moves forward:
+
+    waiting -> semantic -> coarse -> fine -> done
+          \\________\\_________\\_______\\____-> failed | cancelled
+
+A job that streams is decoded while it is still in the coarse stage; its state names the earliest stage that has not
+ended.
+"""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
+from threading import Lock
+from typing import Any
+
+import numpy as np
 
 from ..arrays import IntArray, Waveform
-from ..errors import BarkError
+from ..errors import BarkError, JobCancelled
 from ..model.voice import Voice
 from ..stages.coarse import CoarseSequence
 from ..stages.fine import FineSequence
@@ -20,25 +34,42 @@ class Request:
     """What to say, and how.
 
     Args:
-        text, voice, seed, options: as for `Bark.generate`.
-        streaming: audio in chunks while it is made; None for all of it at the end.
+        text: what to say.
+        voice, options, seed: as for `Bark.generate`.
+        streaming: deliver audio in chunks while it is generated; None delivers all of it at the end.
     """
 
     text: str
-    voice: Voice | None = None
-    seed: int | None = None
-    options: GenerationOptions | None = None
-    streaming: StreamOptions | None = None
+    voice: Voice | None = field(default=None, kw_only=True)
+    options: GenerationOptions | None = field(default=None, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    streaming: StreamOptions | None = field(default=None, kw_only=True)
 
 
-@dataclass(eq=False)
+class JobState(IntEnum):
+    """Where a job is. Later states are larger; the last three are final."""
+
+    WAITING = 0
+    SEMANTIC = 1
+    COARSE = 2
+    FINE = 3
+    DONE = 4
+    FAILED = 5
+    CANCELLED = 6
+
+
+@dataclass(eq=False, repr=False)
 class Job:
-    """A request in an engine, and what there is of it so far.
+    """A request in an engine, and its results so far.
 
     Args:
-        chunks: audio that has come and not been taken yet, if it streams; take it with `popleft`.
-        speech: the result, once there is one.
-        error: why there will be none.
+        request: as it was submitted.
+        seed: the seed in use; drawn if the request has none.
+        state: see JobState.
+        chunks: audio that nobody has taken yet, if the request streams; take it with `popleft`.
+        speech: the result, once the state is DONE.
+        error: the reason, once the state is FAILED.
+        timings: compute seconds by stage.
     """
 
     request: Request
@@ -46,40 +77,76 @@ class Job:
     semantic: SemanticSequence
     coarse: CoarseSequence
     fine: FineSequence
-    chunked: ChunkedAudio | None  # around `fine`, if it streams
-    handed_on: int = 0  # semantic tokens that the coarse stage has heard
+    chunked: ChunkedAudio | None  # drives `fine` and the codec, if the request streams
+    state: JobState = JobState.WAITING
     chunks: deque[AudioChunk] = field(default_factory=deque)
     speech: Speech | None = None
-    error: BarkError | None = None
-    cancelled: bool = False
+    error: BaseException | None = None
     timings: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("semantic", "coarse", "fine", "codec"), 0.0)
     )
+    fed_to_coarse: int = 0  # semantic tokens that the coarse stage has been given
     waveforms: list[Waveform] = field(default_factory=list)  # of all chunks
+    _lock: Lock = field(default_factory=Lock)  # the state may be changed by two threads: one works, one cancels
 
     @property
     def ended(self) -> bool:
-        """Nothing more will come."""
-        return self.speech is not None or self.error is not None or self.cancelled
+        """Whether the state is final."""
+        return self.state >= JobState.DONE
 
     @property
-    def tokens(self) -> tuple[list[int], IntArray]:
-        """The semantic tokens [S] and coarse codes [2, T] so far."""
-        return self.semantic.tokens, self.coarse.codes()
+    def semantic_tokens(self) -> IntArray:
+        """The semantic tokens [S] so far."""
+        return np.array(self.semantic.tokens, np.int64)
+
+    @property
+    def coarse_codes(self) -> IntArray:
+        """The coarse codes [2, T] so far."""
+        return self.coarse.codes()
+
+    def advance(self, state: JobState) -> None:
+        """Move on to a later stage. A job that has ended, or is there already, stays as it is."""
+        with self._lock:
+            if not self.ended:
+                self.state = max(self.state, state)
+
+    def end(self, state: JobState, *, speech: Speech | None = None, error: BaseException | None = None) -> bool:
+        """End the job; False if it had ended before, and then nothing changes."""
+        with self._lock:
+            if self.ended:
+                return False
+            self.speech, self.error = speech, error
+            self.state = state  # last, so that whoever sees it sees the rest
+            return True
+
+    def result(self) -> Speech:
+        """The speech of a job that has ended. Raises the error of one that failed, JobCancelled if it was cancelled."""
+        if self.speech is not None:
+            return self.speech
+        if isinstance(self.error, Exception):
+            raise self.error
+        if self.error is not None:  # a KeyboardInterrupt belongs to the thread that it hit, not to who waits
+            raise BarkError(f"the utterance was interrupted ({type(self.error).__name__})") from self.error
+        raise JobCancelled("the utterance was cancelled")
+
+    def __repr__(self) -> str:
+        words = self.request.text if len(self.request.text) <= 40 else f"{self.request.text[:37]}..."
+        return f"<Job {self.state.name.lower()}: {words!r}, seed {self.seed}, {len(self.semantic.tokens)} tokens>"
 
 
 class BatchError(BarkError):
     """Some utterances of a batch failed.
 
     Args:
-        errors: of each that failed, by its place in the batch.
-        speeches: what the others became, None for those that failed.
+        errors: the error of each that failed, by its index in the batch.
+        speeches: the results of the others, and None for those that failed.
     """
 
-    def __init__(self, errors: Mapping[int, BarkError], speeches: Sequence[Speech | None]) -> None:
+    def __init__(self, errors: Mapping[int, BaseException], speeches: Sequence[Speech | None]) -> None:
         first = min(errors)
-        super().__init__(
-            f"{len(errors)} of {len(speeches)} utterances failed, first the one at {first}: {errors[first]}"
-        )
+        super().__init__(f"{len(errors)} of {len(speeches)} utterances failed; request {first}: {errors[first]}")
         self.errors = errors
         self.speeches = speeches
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors, self.speeches)

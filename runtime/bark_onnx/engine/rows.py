@@ -1,6 +1,6 @@
 """The rows of a causal decoder's KV cache, and the job that owns each."""
 
-from ..graphs.decoder import CausalDecoder
+from ..sampling.loops import CausalLoop
 from .job import Job
 
 
@@ -8,13 +8,13 @@ class Rows:
     """A stage's KV cache. Each row belongs to at most one job.
 
     Args:
-        decoder: the stage's decoder.
-        rows: how many utterances it decodes together.
+        loop: the stage's loop.
+        rows: how many utterances are decoded together.
     """
 
-    def __init__(self, decoder: CausalDecoder, rows: int) -> None:
-        self.decoder = decoder
-        self.cache = decoder.new_cache(rows)
+    def __init__(self, loop: CausalLoop, rows: int) -> None:
+        self.loop = loop
+        self.cache = loop.new_cache(rows)
         self.jobs: dict[int, Job] = {}
 
     @property

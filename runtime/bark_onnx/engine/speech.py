@@ -1,29 +1,28 @@
-"""What a generation returns."""
+"""The result of a generation."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..audio.files import AudioWriter
+from ..arrays import Waveform
+from ..audio.files import AudioWriter, encode
 from ..model.voice import VoicePreset
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Speech:
-    """A waveform, the tokens it was made from, and what it cost.
+    """A waveform, the tokens that it was made from, and what it cost.
 
     Args:
         waveform: float32 [n], mono, full scale at 1.
         sample_rate: in Hz.
         tokens: the full generation, usable as a voice.
-        seed: what makes the same tokens again.
+        seed: generates the same tokens again.
         timings: compute seconds by stage.
     """
 
-    waveform: NDArray[np.float32]
+    waveform: Waveform
     sample_rate: int
     tokens: VoicePreset
     seed: int
@@ -40,6 +39,17 @@ class Speech:
         return sum(self.timings.values()) / self.duration
 
     def save(self, path: str | Path) -> None:
-        """Write an audio file as its suffix says (wav, flac, ogg, mp3), whole or not at all. Raises BarkError."""
+        """Write an audio file, whole or not at all, in the format of its suffix (wav, flac, ogg, mp3).
+
+        Raises BarkError.
+        """
         with AudioWriter(path, self.sample_rate) as writer:
             writer.write(self.waveform)
+
+    def __repr__(self) -> str:
+        return f"<Speech of {self.duration:.2f} s, seed {self.seed}, RTF {self.real_time_factor:.2f}>"
+
+    def _repr_html_(self) -> str:
+        """An audio player, for notebooks."""
+        wav = base64.b64encode(encode(self.waveform, self.sample_rate)).decode()
+        return f'<audio controls src="data:audio/wav;base64,{wav}"></audio><br><small>seed {self.seed}</small>'

@@ -1,4 +1,4 @@
-"""Where graphs run: which execution provider, with which options. The one place where a provider is chosen."""
+"""The device that graphs run on: an execution provider and its options. The one place where a provider is chosen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ MOST_THREADS = 1024
 _SUFFIX = "ExecutionProvider"
 _CAPTURE = "enable_cuda_graph"  # ONNX Runtime's name for it
 
-# What differs from ONNX Runtime's defaults: fp32 means fp32, and memory grows by what is asked for.
+# Two options differ from ONNX Runtime's defaults: fp32 products are exact, and memory grows by the size requested.
 _CUDA_OPTIONS = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
 
 Providers: TypeAlias = list[tuple[str, dict[str, str]]]
@@ -28,18 +28,19 @@ class Device:
 
     Args:
         name: `cpu`, `cuda`, `tensorrt`, or another provider's name in ONNX Runtime.
-        threads: of one graph run on the CPU; None leaves the number to ONNX Runtime.
-        index: which of several GPUs.
-        options: the provider's own options, in its own words; they go before ours.
-        resident: sample on the device, so that tokens stay there; else on the host.
-        one_arena: sessions that stay loaded share an arena on the CPU; one that goes takes its own with it.
+        threads: threads of one graph run on the CPU; None leaves the number to ONNX Runtime.
+        index: the number of the GPU.
+        options: the provider's own options, by the provider's names; they override ours.
+        samples: whether tokens are sampled on the device, by the bundle's sampler graphs, or else on the host.
+        one_arena: whether sessions share one memory arena on the CPU. A session with an arena of its own frees it
+            when it is unloaded.
     """
 
     name: str
     threads: int | None = None
     index: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
-    resident: bool = False
+    samples: bool = False
     one_arena: bool = True
 
     @classmethod
@@ -51,11 +52,11 @@ class Device:
         auto_gpu: bool = True,
         options: Mapping[str, str] | None = None,
     ) -> "Device":
-        """The device of a name: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or any provider of this ONNX Runtime's.
+        """The device with a name: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or any provider of this ONNX Runtime.
 
-        `auto` is CUDA where it loads and `auto_gpu` allows it, else the CPU.
+        `auto` is CUDA if it loads and `auto_gpu` allows it, else the CPU.
 
-        Raises DeviceError for a device that is not to be had.
+        Raises DeviceError for a device that is unknown or unavailable.
         """
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise DeviceError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
@@ -75,7 +76,7 @@ class Device:
                 f"device {name!r}: {provider} is installed but does not load here; "
                 "check the GPU's driver and the CUDA and cuDNN libraries, or use device 'cpu'"
             )
-        return cls(base, threads, index, dict(options or {}), resident=provider in (CUDA, TENSORRT))
+        return cls(base, threads, index, dict(options or {}), samples=provider in (CUDA, TENSORRT))
 
     @property
     def provider(self) -> str:
@@ -84,24 +85,24 @@ class Device:
 
     @property
     def memory(self) -> str:
-        """Where tensors are kept between runs, in ONNX Runtime's words."""
+        """ONNX Runtime's name of the memory that tensors stay in between runs."""
         return "cuda" if self.name in ("cuda", "tensorrt") else "cpu"
 
     @property
     def captures(self) -> bool:
         """Whether the CUDA provider was asked to record decode steps as CUDA graphs, and to replay them."""
-        return self.name == "cuda" and self.resident and self.options.get(_CAPTURE) == "1"
+        return self.name == "cuda" and self.samples and self.options.get(_CAPTURE) == "1"
 
     def providers(self, profile: EngineProfile | None, *, captures: bool = False) -> Providers:
-        """What a session is asked for: this provider, and behind it those that take what it does not.
+        """The providers of a session: this one first, then those that run the operators that it does not support.
 
         Args:
-            profile: of the graph, for TensorRT; None is a graph that it does not run.
-            captures: of a graph some of whose runs are recorded and replayed.
+            profile: the graph's profile for TensorRT; None for a graph that TensorRT does not run.
+            captures: whether some of the graph's runs are recorded and replayed.
         """
         index, own = {"device_id": str(self.index)}, dict(self.options)
         if self.name == "cuda" and not captures:
-            own.pop(_CAPTURE, None)  # a graph that is run with other shapes each time cannot be replayed
+            own.pop(_CAPTURE, None)  # a graph whose shapes change from run to run cannot be replayed
         cpu: Providers = [(CPU, {})]
         if self.name == "cuda":
             return [(CUDA, {**_CUDA_OPTIONS, **index, **own}), *cpu]
@@ -112,7 +113,7 @@ class Device:
 
 
 def _parse(name: str) -> tuple[str, int]:
-    """`cuda:1` -> its name here, and the index."""
+    """`cuda:1` -> (`cuda`, 1)."""
     base, colon, number = name.partition(":")
     if base in _PROVIDERS:
         on_gpu = base != "cpu"
@@ -129,7 +130,7 @@ def _parse(name: str) -> tuple[str, int]:
 
 
 def _gpu_answers(index: int = 0) -> bool:
-    """Whether the GPU takes an allocation: that a provider is listed says only that it was built in."""
+    """Whether memory can be allocated on the GPU. A provider that is listed was built in, but may not load."""
     try:
         allocate((1,), np.float32, index)
     except Exception:  # ONNX Runtime's exceptions share no base class

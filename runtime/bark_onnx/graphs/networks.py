@@ -1,62 +1,198 @@
-"""The networks of a bundle, loaded: all four, or one by one."""
+"""The four networks of a bundle, each loaded when it is first used.
 
-from dataclasses import dataclass
+Processes that fork: ONNX Runtime's threads exist only in the process that loaded a session, and to destroy the session
+elsewhere waits for them for ever. So the networks of a child process are loaded again there, and its copies of the
+parent's sessions are never destroyed.
+"""
 
-from ..model.bundle import Bundle, CausalStage
-from .decoder import CausalDecoder
+import ctypes
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from threading import RLock
+from time import perf_counter
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+from ..errors import BarkError
+from ..model.bundle import QUANTIZE_CACHE, SAMPLER, STAGES, STEP, TOP_K_TOP_P, Bundle, CausalPrecision, Sizes
+from ..model.sizes import TransformerSize
+from ..model.vocabulary import CausalStage, Vocabulary
+from .codec import CodecDecoder
+from .decoder import CausalDecoder, Decoder
 from .device import Device
-from .models import FINE_INPUTS, CodecDecoder, FineModel
-from .resident import ResidentDecoder, ResidentFine
+from .fine import FINE_INPUTS, FineModel
+from .sampler import FineSamplerGraph, SamplerGraph
+from .split_decoder import SplitDecoder
 from .tensorrt import engine_directory, fine_profile
+from .tensorrt_decoder import TensorRTDecoder
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_all: "WeakSet[Networks]" = WeakSet()  # for the child of a fork
 
 
-@dataclass(frozen=True)
 class Networks:
-    """The four networks of a bundle, loaded."""
+    """The networks of a bundle on a device.
 
-    semantic: CausalDecoder
-    coarse: CausalDecoder
-    fine: FineModel
-    codec: CodecDecoder
+    Threads that share them must hold `lock` while they run a graph.
+
+    Args:
+        low_memory: keep at most one network in memory. To ask for one unloads the others.
+    """
+
+    def __init__(self, bundle: Bundle, device: Device, *, low_memory: bool = False) -> None:
+        self.bundle = bundle
+        samples = device.samples and bundle.manifest.for_gpu  # other bundles have no graphs that sample
+        self.device = replace(device, samples=samples, one_arena=not low_memory)
+        self.low_memory = low_memory
+        self.lock = RLock()
+        self._loaded: dict[tuple[str, str], Any] = {}  # by stage and graph
+        self.closed = False
+        self._used = False  # since they were loaded
+        self._forked = False  # by a process that had used them
+        _all.add(self)
+        log.info("%s in %s runs on %s", bundle.manifest.model, bundle.manifest.precision, self.device.provider)
+
+    @property
+    def sizes(self) -> Sizes:
+        return self.bundle.manifest.sizes
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.bundle.manifest.vocabulary
+
+    @property
+    def semantic(self) -> Decoder:
+        return self.causal("semantic")
+
+    @property
+    def coarse(self) -> Decoder:
+        return self.causal("coarse")
+
+    @property
+    def fine(self) -> FineModel:
+        return self._get("fine", "network", self._open_fine)
+
+    @property
+    def codec(self) -> CodecDecoder:
+        return self._get("codec", "network", self._open_codec)
+
+    def causal(self, stage: CausalStage) -> Decoder:
+        """The semantic or the coarse network."""
+        return self._get(stage, "network", lambda: self._open_causal(stage))
+
+    def network(self, stage: str) -> Decoder | FineModel | CodecDecoder:
+        """The network of any stage."""
+        if stage == "fine":
+            return self.fine
+        if stage == "codec":
+            return self.codec
+        return self.causal("semantic" if stage == "semantic" else "coarse")
+
+    def sampler(self, stage: CausalStage, *, top_k_top_p: bool) -> SamplerGraph:
+        """The graph that samples a causal network's logits; only if `device.samples`."""
+        part = TOP_K_TOP_P if top_k_top_p else SAMPLER
+        path, choices, device = self.bundle.graph(stage, part), self.vocabulary.choices(stage), self.device
+        return self._get(stage, part, lambda: SamplerGraph(path, choices, device, top_k_top_p=top_k_top_p))
+
+    @property
+    def fine_sampler(self) -> FineSamplerGraph:
+        """The graph that samples the fine model's logits; only if `device.samples`."""
+        path, vocabulary, device = self.bundle.graph("fine", SAMPLER), self.vocabulary, self.device
+        codebooks, codebook_size = vocabulary.fine_codebooks, vocabulary.codebook_size
+        return self._get("fine", SAMPLER, lambda: FineSamplerGraph(path, codebooks, codebook_size, device))
+
+    def load(self) -> None:
+        """Load all four networks now, so that errors come early. Raises BundleError or DeviceError."""
+        for stage in STAGES:
+            self.network(stage)
+        self._used = False
+
+    def release(self) -> None:
+        """Say that no graph is needed for now: with `low_memory`, unload what is loaded."""
+        if self.low_memory:
+            with self.lock:
+                self._loaded.clear()
+
+    def close(self) -> None:
+        """Unload all networks, for good."""
+        with self.lock:
+            self.closed = True
+            self._loaded.clear()
+
+    def check_open(self) -> None:
+        """Raise BarkError if the networks have been closed."""
+        if self.closed:
+            raise BarkError("this Bark is closed: load the bundle again")
+
+    def after_fork(self) -> None:
+        """Called in the child of a fork, before anything else runs there."""
+        self.lock = RLock()  # another thread of the parent may have held it
+        for network in self._loaded.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(network))  # see the top of this file
+        self._loaded = {}
+        self._forked = self._used
+
+    def _get(self, stage: str, graph: str, load: Callable[[], T]) -> T:
+        with self.lock:
+            self.check_open()
+            if self._forked:
+                raise BarkError(
+                    "this Bark was used before its process forked: call Bark.load in the new process, "
+                    "or start processes by spawn"
+                )
+            self._used = True
+            if (stage, graph) not in self._loaded:
+                if self.low_memory:
+                    self._unload_others(stage)
+                start = perf_counter()
+                self._loaded[stage, graph] = load()
+                log.info("%s %s loaded in %.2f s", stage, graph, perf_counter() - start)
+            found: T = self._loaded[stage, graph]
+            return found
+
+    def _unload_others(self, stage: str) -> None:
+        others = {loaded for loaded, _ in self._loaded} - {stage}
+        if others:
+            log.info("%s unloaded", ", ".join(sorted(others)))
+        self._loaded = {key: value for key, value in self._loaded.items() if key[0] == stage}
+
+    def _open_causal(self, stage: CausalStage) -> Decoder:
+        manifest, device, choices = self.bundle.manifest, self.device, self.vocabulary.choices(stage)
+        size: TransformerSize = getattr(manifest.sizes, stage)
+        precision: CausalPrecision = getattr(manifest.precisions, stage)
+        path = self.bundle.graph(stage)
+        if precision.split:
+            step, quantize_cache = (self.bundle.graph(stage, part) for part in (STEP, QUANTIZE_CACHE))
+            return SplitDecoder(path, step, quantize_cache, size, choices, device)
+        if device.name == "tensorrt":
+            engines = engine_directory(self.bundle, stage)
+            return TensorRTDecoder(path, size, choices, precision.kv_cache, device, engines)
+        return CausalDecoder(path, size, choices, precision.kv_cache, device)
+
+    def _open_fine(self) -> FineModel:
+        vocabulary, profile = self.vocabulary, None
+        if self.device.name == "tensorrt":
+            half = self.bundle.manifest.precisions.fine.weights == "fp16"
+            engines = engine_directory(self.bundle, "fine")
+            frames, codebooks = vocabulary.fine_window, vocabulary.fine_codebooks
+            profile = fine_profile(FINE_INPUTS[0], frames, codebooks, half=half, engines=engines)
+        path, device = self.bundle.graph("fine"), self.device
+        return FineModel(path, vocabulary.fine_codebooks, vocabulary.codebook_size, device, profile)
+
+    def _open_codec(self) -> CodecDecoder:
+        """TensorRT leaves the codec to CUDA, since its chunks have many lengths."""
+        return CodecDecoder(self.bundle.graph("codec"), self.sizes.codec, self.device)
 
 
-def open_networks(bundle: Bundle, device: Device) -> Networks:
-    """Load all four."""
-    return Networks(
-        open_causal(bundle, "semantic", device),
-        open_causal(bundle, "coarse", device),
-        open_fine(bundle, device),
-        open_codec(bundle, device),
-    )
+def _after_fork() -> None:
+    for networks in tuple(_all):
+        networks.after_fork()
 
 
-def open_causal(bundle: Bundle, stage: CausalStage, device: Device) -> CausalDecoder:
-    """The causal decoder of a bundle's stage."""
-    sizes, precisions, space = bundle.manifest.sizes, bundle.manifest.precisions, bundle.manifest.vocabulary
-    size, precision, choices = {
-        "semantic": (sizes.semantic, precisions.semantic, space.semantic_choices),
-        "coarse": (sizes.coarse, precisions.coarse, space.coarse_choices),
-    }[stage]
-    engines = engine_directory(bundle, stage) if device.name == "tensorrt" else None
-    steps = bundle.step_graphs(stage)
-    arguments = (bundle.graph(stage), size, choices, precision.kv_cache, device, steps, engines)
-    if not device.resident:
-        return CausalDecoder(*arguments)
-    samplers = bundle.sampler(stage), bundle.sampler(stage, ranked=True)
-    return ResidentDecoder(samplers, 0 if stage == "semantic" else space.semantic_size, *arguments)
-
-
-def open_fine(bundle: Bundle, device: Device) -> FineModel:
-    """The fine model of a bundle."""
-    space, profile = bundle.manifest.vocabulary, None
-    if device.name == "tensorrt":
-        half = bundle.manifest.precisions.fine.weights == "fp16"
-        engines = engine_directory(bundle, "fine")
-        profile = fine_profile(FINE_INPUTS[0], space.fine_window, space.fine_codebooks, half=half, engines=engines)
-    arguments = (bundle.graph("fine"), space.fine_codebooks, space.codebook_size, device, profile)
-    return ResidentFine(bundle.sampler("fine"), *arguments) if device.resident else FineModel(*arguments)
-
-
-def open_codec(bundle: Bundle, device: Device) -> CodecDecoder:
-    """The codec of a bundle. TensorRT leaves it to CUDA: its chunks have all lengths."""
-    return CodecDecoder(bundle.graph("codec"), bundle.manifest.sizes.codec, device)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

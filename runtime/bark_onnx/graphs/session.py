@@ -1,4 +1,4 @@
-"""Sessions of ONNX Runtime: graphs that are loaded and checked, and the memory that they read and write in place."""
+"""Sessions of ONNX Runtime: graphs that are loaded and checked, and memory that they read and write in place."""
 
 import contextlib
 import math
@@ -17,30 +17,35 @@ from .device import Device, allocate
 from .tensorrt import EngineProfile
 
 BFLOAT16 = np.uint16
-"""Stands for bfloat16, which numpy lacks: two bytes either way, and no graph here has tensors of the other."""
+"""Stands for bfloat16, which numpy does not have. Both take two bytes, and no graph here has tensors of uint16."""
 
 Shapes: TypeAlias = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]]
-"""Of each input or output of a graph: its type and its axes, None where an axis is free."""
+"""The type and the axes of each input or output of a graph; None is an axis of any length."""
 
 _ONNX_BFLOAT16 = 16  # TensorProto.BFLOAT16
 
-# Microseconds for which a session's threads wait busily for the next run: longer than it takes to sample a token, for
-# waking them costs more. By default they go on for some 20 ms, and take every core from the session that runs next.
+# Microseconds for which a session's threads wait busily for the next run. Sampling a token takes less, and waking the
+# threads would cost more. ONNX Runtime's default of about 20 ms takes every core from the session that runs next.
 SPIN = 1000
 
 
 @dataclass(frozen=True)
 class Binding:
-    """A graph's inputs and outputs in memory of the caller's, who keeps it."""
+    """A run of a graph whose inputs and outputs are in memory of the caller's. `keeps` holds that memory."""
 
+    graph: "Graph"
     values: ort.IOBinding
     options: ort.RunOptions | None
     keeps: list[Any]
 
+    def run(self) -> None:
+        """Run the graph once. Raises BundleError."""
+        self.graph.run_bound(self)
+
 
 @dataclass(frozen=True)
 class Memory:
-    """A tensor where it lies: what a graph reads or writes in place. `owner` keeps it there."""
+    """The address and the shape of a tensor that a graph reads or writes in place. `owner` holds the memory."""
 
     pointer: int
     shape: tuple[int, ...]
@@ -58,8 +63,8 @@ class Memory:
     def zeros(cls, shape: tuple[int, ...], dtype: type[np.generic], device: Device) -> "Memory":
         """Zeros in the device's memory.
 
-        On the CPU, pages that are never touched are never taken. One large block has numpy ask for huge pages: reading
-        a KV cache of 75 MB at every step misses the TLB far less often.
+        On the CPU, pages that are never touched take no memory. For one large block numpy asks for huge pages, so
+        that reading a KV cache of 75 MB at every step misses the TLB far less often.
         """
         zeros = np.zeros(shape, dtype)
         if device.memory == "cpu":
@@ -70,11 +75,11 @@ class Memory:
 
     @property
     def element(self) -> type[np.generic] | int:
-        """The type of a number in ONNX Runtime's eyes: numpy's, or ONNX's own number for it."""
+        """The element type as ONNX Runtime takes it: numpy's type, or ONNX's number of a type that numpy lacks."""
         return _ONNX_BFLOAT16 if self.dtype is BFLOAT16 else self.dtype
 
     def __getitem__(self, place: tuple[int, range]) -> "Memory":
-        """`self[n, rows]`: some rows of the nth part, which lie together."""
+        """`self[n, rows]`: neighbouring rows of the nth part. The first two axes are the parts and the rows."""
         part, rows = place
         row_bytes = math.prod(self.shape[2:]) * np.dtype(self.dtype).itemsize
         start = self.pointer + (part * self.shape[1] + rows.start) * row_bytes
@@ -83,7 +88,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Feed:
-    """A small input that changes from run to run: the array that is written, and where the graph reads it."""
+    """A small tensor that the host and a graph exchange: the host's array, and the memory that the graph is bound to.
+
+    On the CPU both are the same memory.
+    """
 
     array: NDArray[Any]
     memory: Memory
@@ -93,24 +101,24 @@ class Feed:
         on_cpu = device.memory == "cpu"
         return cls(array, Memory.of(array) if on_cpu else Memory.zeros(array.shape, array.dtype.type, device))
 
-    def pull(self) -> None:
-        """The other way: have the array show what a graph has written."""
-        if self.memory.owner is not self.array:
-            self.array[...] = self.memory.owner.numpy()
-
     def push(self) -> None:
-        """Have the graph see what was written; nothing to do where both are one."""
+        """Copy the array to the graph's memory."""
         if self.memory.owner is not self.array:
             self.memory.owner.update_inplace(self.array)
 
+    def pull(self) -> None:
+        """Copy the graph's memory to the array."""
+        if self.memory.owner is not self.array:
+            self.array[...] = self.memory.owner.numpy()
+
 
 class Graph:
-    """One loaded graph. What goes wrong in it is a BundleError that names its file.
+    """One loaded graph. A run that fails raises a BundleError that names the graph's file.
 
     Args:
-        inputs, outputs: what the graph must take and return, exactly.
-        profile: what TensorRT builds, if it is the device; None leaves the graph to CUDA there.
-        repeated: some of its bindings are run again and again; CUDA may record those, and replay them.
+        inputs, outputs: exactly the inputs and outputs that the graph must have.
+        profile: what TensorRT builds an engine for, if it is the device; None runs the graph on CUDA there.
+        repeated: some bindings of this graph are run again and again, and CUDA may record and replay them.
     """
 
     def __init__(
@@ -123,7 +131,7 @@ class Graph:
         providers = device.providers(profile, captures=self._captures)
         options = ort.SessionOptions()
         options.intra_op_num_threads = device.threads or 0
-        options.log_severity_level = 4  # what goes wrong is raised; nothing is printed beside it
+        options.log_severity_level = 4  # errors are raised, so nothing needs to be printed
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN))
         if device.one_arena and device.memory == "cpu":
             _register_arena()
@@ -150,16 +158,19 @@ class Graph:
             raise self._failure(error) from None
 
     def bind(self, inputs: Mapping[str, Memory], outputs: Mapping[str, Memory], *, repeated: bool = False) -> Binding:
-        """Inputs and outputs to be run with; `repeated` if with the same shapes each time, and often."""
+        """Bind memory to the inputs and outputs; `repeated` if the binding is run often, with the same shapes."""
         binding = self._session.io_binding()
         for name, value in inputs.items():
             binding.bind_input(name, value.memory, value.index, value.element, value.shape, value.pointer)
         for name, value in outputs.items():
             binding.bind_output(name, value.memory, value.index, value.element, value.shape, value.pointer)
-        return Binding(binding, self._run_options(repeated=repeated), [inputs, outputs])
+        return Binding(self, binding, self._run_options(repeated=repeated), [inputs, outputs])
 
     def _run_options(self, *, repeated: bool) -> ort.RunOptions | None:
-        """Which recording a run belongs to, where the provider makes any; -1 is none."""
+        """The number of the recording that a run makes or replays; -1 for a run that is not recorded.
+
+        None if the provider records nothing.
+        """
         if not self._captures:
             return None
         options = ort.RunOptions()
@@ -168,6 +179,7 @@ class Graph:
         return options
 
     def run_bound(self, binding: Binding) -> None:
+        """Run one of this graph's bindings; callers use `Binding.run`."""
         try:
             self._session.run_with_iobinding(binding.values, binding.options)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -179,14 +191,14 @@ class Graph:
 
 @cache
 def _register_arena() -> None:
-    """Have ONNX Runtime keep one arena for this process, where sessions that run in turn use the same memory."""
+    """Have ONNX Runtime keep one arena for this process, so that sessions that run in turn use the same memory."""
     info = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    with contextlib.suppress(Exception):  # there is one already: of whoever has loaded us
+    with contextlib.suppress(Exception):  # another library of this process has registered one already
         ort.create_and_register_allocator(info, None)
 
 
 def _differences(nodes: list[ort.NodeArg], expected: Shapes) -> list[str]:
-    """How the declared inputs or outputs of a graph differ from what they must be."""
+    """The differences between the inputs or outputs that a graph declares and those that it must have."""
     found = {node.name: node for node in nodes}
     problems = [f"no {name}" for name in expected if name not in found]
     problems += [f"unexpected {name}" for name in found if name not in expected]

@@ -1,4 +1,4 @@
-"""What TensorRT is told: for which shapes to build its engines, and where to keep them."""
+"""The options of TensorRT: the shapes to build its engines for, and the directory to keep them in."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from ..files import cache_directory
 from ..model.bundle import MANIFEST, Bundle, hash_file
 from ..model.sizes import TransformerSize
 
-ROWS = 8  # the most sequences together
+ROWS = 8  # the most sequences in one run
 
 Shapes: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class EngineProfile:
-    """What TensorRT builds an engine for.
+    """The shapes that TensorRT builds an engine for.
 
     Args:
-        shapes: of each input with a free axis, the least, the usual and the largest shape.
+        shapes: the smallest, the usual and the largest shape of each input that has a free axis.
         half: whether layers may run in fp16.
-        cache: directory of engines; of one bundle only, since their names do not tell weights apart.
+        cache: directory of engines. Each bundle needs its own: an engine's name does not depend on the weights.
     """
 
     shapes: Mapping[str, Shapes]
@@ -49,11 +49,13 @@ def causal_profile(
     ids: Iterable[str], row: str, cache: Iterable[str], size: TransformerSize, lengths: tuple[int, int, int],
     *, half: bool, engines: Path,
 ) -> EngineProfile:  # fmt: skip
-    """Of a causal graph.
+    """The profile of a causal graph.
 
     Args:
-        ids, row, cache: names of inputs: of shape [B, S], of shape [B], and of the KV cache.
-        lengths: the least, usual and largest S.
+        ids: names of the inputs of shape [B, S].
+        row: name of the input of shape [B].
+        cache: names of the KV cache's tensors.
+        lengths: the smallest, usual and largest S.
     """
     (least, usual, most), heads = lengths, (size.heads, size.context, size.head_size)
     shapes: dict[str, Shapes] = dict.fromkeys(ids, ((1, least), (1, usual), (ROWS, most)))
@@ -63,13 +65,13 @@ def causal_profile(
 
 
 def fine_profile(codes: str, frames: int, codebooks: int, *, half: bool, engines: Path) -> EngineProfile:
-    """Of the fine graph, whose input `codes` is [B, T, codebooks] with T up to `frames`."""
+    """The profile of the fine graph, whose input `codes` is [B, T, codebooks] with T up to `frames`."""
     shapes = ((1, 1, codebooks), (1, frames, codebooks), (ROWS, frames, codebooks))
     return EngineProfile({codes: shapes}, half, engines)
 
 
 def engine_directory(bundle: Bundle, stage: str) -> Path:
-    """Where the engines of one graph are kept."""
+    """The directory that keeps the engines of one graph."""
     directory = cache_directory() / "tensorrt" / hash_file(bundle.directory / MANIFEST)[:16] / stage
     directory.mkdir(parents=True, exist_ok=True)
     return directory

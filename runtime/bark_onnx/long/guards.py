@@ -1,7 +1,7 @@
-"""What Bark is known for, each found by a stated rule: speech that runs on, is invented, silent, clipped or too short.
+"""Find Bark's usual failures in a passage: speech that does not end, is invented, silent, clipped or too short.
 
-How long a text should take is a guess from its length, and Bark speaks slowly, pauses and laughs: every rule that goes
-by it leaves wide room. A false alarm costs another attempt, but a rule that raised one often would cost every text.
+Several rules compare the speech with the seconds that its text should take. Those are estimated from the length of the
+text, and Bark may speak slowly, pause or laugh, so these rules have wide margins. A false alarm costs another attempt.
 """
 
 from dataclasses import dataclass
@@ -13,34 +13,37 @@ from numpy.typing import NDArray
 from ..arrays import Waveform
 from ..audio.levels import FLOOR_DBFS, finite, frame_length, frame_levels, level
 from ..errors import require
+from ..numbers import plain_numbers
 
-SPEECH_RANGE_DB = 30.0  # a consonant lies that far under the vowels: what is further under the loudness is no sound
-BRIDGED_SECONDS = 0.3  # a silence up to this is inside speech: the closure of a stop, the space between two words
-KEPT_SECONDS = 0.05  # silence that trimming leaves: a soft onset or the end of a breath lies in it
-LEAST_SECONDS = 0.1  # sound shorter than any word, such as a click: not speech, and not a tail
-FULL_SCALE = 0.999  # a sample from here on is clipped, or will be when it is written
+SPEECH_RANGE_DB = 30.0  # consonants are up to this much quieter than vowels; a frame that is quieter is not speech
+BRIDGED_SECONDS = 0.3  # a silence up to this long is part of speech: a plosive, or a gap between two words
+KEPT_SECONDS = 0.05  # silence that trimming leaves at both ends, as speech may begin softly or end in a breath
+LEAST_SECONDS = 0.1  # sound that is shorter than this is not speech, but for example a click
+FULL_SCALE = 0.999  # a sample of at least this magnitude is clipped, or will be when it is written to a file
 
 Name = Literal["runaway", "silent", "clipped", "short", "tail"]
 
 
 @dataclass(frozen=True)
 class Guards:
-    """When to speak a passage again, and when to call it a failure.
+    """Thresholds of the rules, and how often to speak a passage again. The rules' names are in parentheses.
 
     Args:
-        retries: further attempts, each with the next seed. 0: only report.
-        longest: a runaway is longer than this many times the expected seconds, and `slack_seconds` on top.
-        slack_seconds: for a laugh, a sigh or a slow beginning, which no text length tells.
-        shortest: words were swallowed if there are fewer seconds of speech, pauses apart, than this share of the
-            expected. 0.4 is 2.5 times the usual speed, faster than anyone reads.
-        silent_dbfs: gated loudness under which a passage is silent; Bark's quiet voices are at -35.
-        clipped_share: share of the active samples at full scale from which it is heard as distortion; loud speech
-            touches full scale in a few of ten thousand.
-        tail_silence: seconds of silence after which further speech is invented, if enough was said before it. Between
-            two sentences Bark pauses for 0.3 to 0.8.
-        tail_after: enough was said: speech before the silence, pauses apart, is this share of the expected seconds.
+        retries: attempts after the first, each with the next seed. 0: only report problems.
+        longest: speech is too long (runaway) if it takes more than this many times the expected seconds, plus
+            `slack_seconds`.
+        slack_seconds: extra seconds for a laugh, a sigh or a slow beginning, which the text's length does not show.
+        shortest: words are missing (short) if the speech without pauses takes less than this share of the expected
+            seconds. 0.4 is 2.5 times the usual speed, which is faster than people read.
+        silent_dbfs: a passage with a lower gated loudness is silent. Bark's quiet voices have -35 dBFS.
+        clipped_share: speech is distorted (clipped) if a larger share of the active samples is at full scale. In loud
+            speech without distortion it is a few in ten thousand.
+        tail_silence: speech after this many seconds of silence is invented (tail), if enough was said before it. Bark
+            pauses for 0.3 to 0.8 seconds between sentences.
+        tail_after: enough was said if the speech before the silence, without pauses, takes this share of the expected
+            seconds.
 
-    Raises BarkError that names every rule that does not hold.
+    Raises BarkError that names every value that is impossible.
     """
 
     retries: int = 2
@@ -53,6 +56,7 @@ class Guards:
     tail_after: float = 0.8
 
     def __post_init__(self) -> None:
+        plain_numbers(self)
         checks = {
             "retries must be 0 to 100": 0 <= self.retries <= 100,
             "longest must be at least 1": self.longest >= 1,
@@ -68,7 +72,12 @@ class Guards:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a passage: the rule's name, and what was measured."""
+    """One thing that is wrong with a passage.
+
+    Args:
+        name: of the rule.
+        detail: what was measured.
+    """
 
     name: Name
     detail: str
@@ -86,14 +95,15 @@ def problems(
     expected_seconds: float,
     guards: Guards,
 ) -> list[Problem]:
-    """What is wrong with one passage; nothing, for most.
+    """List what is wrong with a passage.
 
     Args:
-        waveform: [n] mono, full scale at 1, as the codec made it. What is not a number counts as silence.
-        semantic_tokens: how many the semantic stage made.
-        token_limit: how many it could have made; at the limit it did not end by itself.
-        expected_seconds: how long the text should take, its usual pauses included. 0: nothing is expected, as of music,
-            and the rules that go by length say nothing.
+        waveform: [n] mono, full scale at 1, as decoded by the codec. NaN counts as silence.
+        semantic_tokens: how many semantic tokens it was made from.
+        token_limit: how many there could have been. If there are that many, the model did not end the utterance.
+        expected_seconds: how long the text should take with the usual pauses. 0: unknown, as for music; the rules that
+            need it are then skipped.
+        guards: the thresholds.
     """
     waveform = finite(waveform)
     found: list[Problem] = []
@@ -103,7 +113,7 @@ def problems(
     measured = level(waveform, sample_rate)
     if measured.loudness < guards.silent_dbfs or measured.active_seconds < LEAST_SECONDS:
         found.append(Problem("silent", f"{measured.active_seconds:.2f} s of sound at {measured.loudness:.0f} dBFS"))
-        return found  # the other rules are about speech
+        return found  # the other rules need speech
 
     active_samples = measured.active_seconds * sample_rate
     clipped = float(np.count_nonzero(np.abs(waveform) >= FULL_SCALE) / active_samples)
@@ -133,12 +143,15 @@ def problems(
 
 
 def trim(waveform: Waveform, sample_rate: int, *, expected_seconds: float = 0.0, guards: Guards | None = None) -> slice:
-    """The part of [n] samples to keep: without the silence at both ends, save 50 ms, and without an invented tail.
+    """Return which part of [n] samples to keep: all but the silence at both ends and an invented tail.
+
+    50 ms of silence remain at each end.
 
     Args:
-        expected_seconds: how long the text should take, by which a tail is known; 0: none is cut.
+        expected_seconds: how long the text should take, which is needed to find a tail. 0: no tail is cut.
+        guards: the thresholds that define a tail; None for the defaults.
 
-    Returns a slice with start and stop; the whole when there is nothing to cut, or nothing to be heard.
+    Returns a slice with start and stop. It is the whole waveform if that is silent, or has nothing to cut.
     """
     spoken = _speech(finite(waveform), sample_rate)
     if not len(spoken):
@@ -149,10 +162,10 @@ def trim(waveform: Waveform, sample_rate: int, *, expected_seconds: float = 0.0,
 
 
 def _speech(waveform: Waveform, sample_rate: int) -> NDArray[np.int64]:
-    """Where there is sound: [k, 2] first sample and the one after the last, silences up to 0.3 s bridged.
+    """Find the stretches of sound: [k, 2], first sample and end of each. Silences up to 0.3 s do not separate them.
 
-    A frame is sound if it is within 30 dB of the gated loudness and over the floor. In a noisy recording, whose pauses
-    are louder than that, all is sound: nothing is trimmed then, which is the harmless mistake.
+    A frame has sound if it is at most 30 dB below the gated loudness, and above the floor. If a recording has pauses
+    with louder noise than that, all of it counts as sound and nothing is trimmed, which does no harm.
     """
     levels = frame_levels(waveform, sample_rate)
     sound = np.flatnonzero(levels > max(level(waveform, sample_rate).loudness - SPEECH_RANGE_DB, FLOOR_DBFS))
@@ -166,9 +179,9 @@ def _speech(waveform: Waveform, sample_rate: int) -> NDArray[np.int64]:
 
 
 def _tail(spoken: NDArray[np.int64], sample_rate: int, expected_seconds: float, guards: Guards) -> int:
-    """Index of the first stretch of speech that belongs to an invented tail; `len(spoken)` if there is none.
+    """Return the index of the first stretch of speech that is an invented tail; `len(spoken)` without a tail.
 
-    Speech is counted without its pauses: who pauses for long has said less by the time the text should be over.
+    Pauses do not count as speech, since a speaker who makes long pauses says less in the same time.
     """
     if expected_seconds <= 0:
         return len(spoken)

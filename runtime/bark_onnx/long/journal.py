@@ -1,11 +1,11 @@
-"""The journal of a long job: what has been spoken so far, on disk, so that an interrupted job goes on where it stopped.
+"""The journal of a long job: a directory with the passages that are finished, so that an interrupted job can continue.
 
     journal/
-      plan.json      what the job is: its fingerprint and its seed
-      00000.npz ...  each finished passage: samples, tokens, and how it came about
+      plan.json      the job's fingerprint and seed
+      00000.npz ...  one finished passage each: samples, tokens, seed, attempts and problems
 
-It comes from outside when it is read again: sizes are checked, nothing in it is executed, and a passage that cannot be
-read counts as not spoken yet.
+The files may be damaged or hostile when they are read again. So their sizes are checked, nothing in them is executed,
+and a passage that cannot be read is spoken again.
 """
 
 import json
@@ -24,6 +24,7 @@ from ..errors import BarkError, reason
 from ..files import replacing, temporary_names
 from ..model.vocabulary import Vocabulary
 from ..model.voice import VoicePreset
+from ..numbers import SEEDS, check_seed
 from .guards import Name, Problem
 
 FORMAT_REVISION = 1
@@ -40,12 +41,12 @@ class Record:
     """A finished passage.
 
     Args:
-        waveform: float32 [n], trimmed, not yet joined to its neighbours.
-        tokens: the generation; None if the model said nothing at all.
-        seed: the one that made it.
-        attempts: how many it took.
-        problems: what is wrong with it still.
-        rejected: what was wrong with the attempts that were thrown away.
+        waveform: float32 [n], trimmed, before it is joined to other passages.
+        tokens: of all stages, usable as a voice; None if the model said nothing.
+        seed: of the attempt that was kept.
+        attempts: how many were made.
+        problems: of the attempt that was kept.
+        rejected: the problems of the other attempts.
     """
 
     waveform: Waveform
@@ -57,23 +58,24 @@ class Record:
 
 
 class Journal:
-    """One job's journal, in a directory of its own.
+    """The journal of one job, in a directory that holds nothing else.
 
     Args:
-        directory: made if it is not there.
-        fingerprint: of all that decides the result; another one is another job.
-        seed: the job's, to be found again by `Journal.seed`.
+        directory: created if it does not exist.
+        fingerprint: a hash of everything that decides the result. A job with another fingerprint is another job.
+        seed: the job's. `Journal.seed` reads it.
 
-    Raises BarkError if the directory holds another job, or cannot be written.
+    Raises BarkError if the directory is not a journal, or of another job, or cannot be written.
     """
 
     def __init__(self, directory: Path, fingerprint: str, seed: int) -> None:
         self.directory = directory
+        seed = check_seed(seed)
         plan = _read_plan(directory)
         if plan is not None and plan != {"format": FORMAT_REVISION, "fingerprint": fingerprint, "seed": seed}:
             raise BarkError(
                 f"{directory} is the journal of another job (another text, voice, seed, bundle or option): "
-                "give what it was begun with to go on, or delete it to begin anew"
+                "to continue that job, give the same as at its start; or delete the journal to start again"
             )
         if plan is None:
             content = json.dumps({"format": FORMAT_REVISION, "fingerprint": fingerprint, "seed": seed})
@@ -86,28 +88,31 @@ class Journal:
 
     @staticmethod
     def seed(directory: Path) -> int | None:
-        """The seed of the job whose journal this is; None if there is none."""
+        """Return the seed of a journal's job; None if there is no journal. Raises BarkError like the constructor."""
         plan = _read_plan(directory)
         seed = None if plan is None else plan.get("seed")
-        return seed if type(seed) is int and 0 <= seed < 2**64 else None
+        return seed if type(seed) is int and 0 <= seed < SEEDS else None
 
     def save(self, index: int, record: Record) -> None:
-        """Keep a passage, whole or not at all. Raises BarkError."""
+        """Write a passage, whole or not at all. Raises BarkError."""
         about = {
             "seed": record.seed,
             "attempts": record.attempts,
             "problems": [asdict(problem) for problem in record.problems],
             "rejected": [asdict(problem) for problem in record.rejected],
         }
-        arrays = {} if record.tokens is None else record.tokens.to_prompt()
+        arrays: dict[str, Any] = {} if record.tokens is None else record.tokens.to_prompt()
         try:
-            with replacing(self._path(index)) as temporary, temporary.open("wb") as file:
-                np.savez(file, samples=record.waveform, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+            path = self._path(index)
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                path.unlink()  # nobody else's file is written: neither through a link nor into a pipe
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, samples=record.waveform, about=np.array(json.dumps(about)), **arrays)
         except OSError as error:
             raise BarkError(f"cannot write {self._path(index)}: {reason(error)}; is the disk full?") from None
 
     def load(self, index: int, vocabulary: Vocabulary) -> Record | None:
-        """A passage that was kept; None if there is none, or none that can be read and is this model's."""
+        """Read a passage. Returns None if it was not written, cannot be read, or does not fit the vocabulary."""
         path = self._path(index)
         try:
             if not path.is_file():
@@ -127,18 +132,22 @@ class Journal:
             if type(about["seed"]) is not int or type(about["attempts"]) is not int:
                 return None
             return Record(waveform, tokens, about["seed"], about["attempts"], problems, rejected)
-        except Exception:  # a damaged or hostile file can fail in zipfile, zlib, json or numpy
+        except Exception:  # a damaged or hostile file can fail anywhere in zipfile, zlib, json or numpy
             return None
 
     @staticmethod
     def remove(directory: Path) -> None:
-        """Delete a journal's own files, and the directory if nothing else is in it. Raises BarkError if it is none."""
+        """Delete a journal's files, and its directory if nothing else is in it. No journal: do nothing.
+
+        Raises BarkError if the directory is not a journal.
+        """
         if _read_plan(directory) is None:
             return
-        for path in sorted(directory.iterdir(), key=lambda path: path.name == PLAN):  # it is a journal until the last
+        # The plan goes last: if this is interrupted, the directory still is a journal and can be removed.
+        for path in sorted(directory.iterdir(), key=lambda path: path.name == PLAN):
             if _OWN.fullmatch(path.name) and not path.is_dir():
                 path.unlink()
-        with suppress(OSError):  # something else is in it, or it is a link
+        with suppress(OSError):  # the directory has other files, or is a link
             directory.rmdir()
 
     def _path(self, index: int) -> Path:
@@ -148,12 +157,12 @@ class Journal:
 def _problems(items: list[dict[str, Any]]) -> tuple[Problem, ...]:
     found = tuple(Problem(**item) for item in items)
     if any(problem.name not in get_args(Name) or type(problem.detail) is not str for problem in found):
-        raise ValueError("a problem that no rule finds")
+        raise ValueError("not a problem of any rule")
     return found
 
 
 def _read_plan(directory: Path) -> dict[str, object] | None:
-    """What plan.json says; None if there is no journal. Raises BarkError for a directory that is something else."""
+    """Read plan.json. Returns None if there is no journal. Raises BarkError if the directory is something else."""
     path = directory / PLAN
     try:
         status = path.stat()
@@ -166,5 +175,5 @@ def _read_plan(directory: Path) -> dict[str, object] | None:
             raise BarkError(f"{directory} is not a journal (no {PLAN}): give another directory") from None
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise BarkError(f"{path} cannot be read: {reason(error)}; delete {directory} to begin anew") from None
-    raise BarkError(f"{path} is not a journal's: delete {directory} to begin anew")
+        raise BarkError(f"{path} cannot be read: {reason(error)}; delete {directory} to start again") from None
+    raise BarkError(f"{path} does not belong to a journal: delete {directory} to start again")

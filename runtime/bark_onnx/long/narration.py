@@ -1,31 +1,37 @@
-"""Long texts: passage by passage, each judged, joined to the one before, and timed.
+"""Long texts: passages are spoken one by one or in blocks, checked, joined to the passage before, and timed.
 
-Passages are spoken in blocks that the plan fixes. A block is a batch, and in int8 the rows of a batch share the scale
-of their activations: only with the same neighbours does a passage come out the same. So a job that was interrupted
-speaks an unfinished block anew, and its result is that of a job that never stopped.
+The plan fixes which passages are spoken together. A block is a batch, and in int8 the rows of a batch share the scale
+of their activations: a passage comes out the same only beside the same neighbours. So a job that was interrupted speaks
+an unfinished block again from its beginning, and its result is that of a job that was never stopped. On an engine that
+others use too, the neighbours are not fixed; in fp32 and int4 the result is the same all the same.
 """
 
 import hashlib
 import json
+import logging
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from ..arrays import Waveform
-from ..engine.engine import Engine
 from ..engine.job import Job, Request
-from ..errors import BarkError, require
+from ..errors import BarkError, NothingSaid, require
+from ..model.tokenizer import says_something
 from ..model.vocabulary import Vocabulary
 from ..model.voice import VoicePreset, succession
+from ..numbers import check_seed, plain_numbers
 from ..stages.options import GenerationOptions
 from .guards import Guards, Problem, problems, trim
 from .joining import Joiner
 from .journal import Journal, Record
-from .splitting import Passage, estimate_seconds
+from .script import parse_script
+from .splitting import Passage, estimate_seconds, passages
 from .subtitles import Cue
+
+log = logging.getLogger(__name__)
 
 History = Literal["fixed", "rolling", "hybrid"]
 HISTORIES: tuple[History, ...] = ("fixed", "rolling", "hybrid")
@@ -52,6 +58,7 @@ class NarrationOptions:
     block: int = 4
 
     def __post_init__(self) -> None:
+        plain_numbers(self)
         checks = {f"{name}_pause must be 0 to 60": 0 <= getattr(self, f"{name}_pause") <= 60 for name in _PAUSES} | {
             "passage_seconds must be 1 to 14": 1 <= self.passage_seconds <= 14,
             "block must be 1 to 64": 1 <= self.block <= 64,
@@ -62,7 +69,7 @@ class NarrationOptions:
 _PAUSES = ("sentence", "clause", "speaker", "paragraph")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SpokenPassage:
     """A passage of a long text, ready: the waveforms of all, one after another, are the whole.
 
@@ -89,6 +96,10 @@ class SpokenPassage:
     problems: tuple[Problem, ...]
     rejected: tuple[Problem, ...]
     tokens: VoicePreset | None
+
+    def __repr__(self) -> str:
+        words = self.text if len(self.text) <= 40 else f"{self.text[:37]}..."
+        return f"<SpokenPassage {self.start:.2f} to {self.end:.2f} s: {words!r}, {len(self.problems)} problems>"
 
     @property
     def cue(self) -> Cue:
@@ -120,8 +131,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.history not in HISTORIES:
             raise BarkError(f"history must be {', '.join(HISTORIES)}, not {self.history!r}")
-        if not 0 <= self.seed < 2**64:
-            raise BarkError(f"a seed is a whole number from 0 to 2**64 - 1, not {self.seed}")
+        object.__setattr__(self, "seed", check_seed(self.seed))
 
     def block(self, start: int, *, voiced: bool) -> range:
         """The passages from `start` that are spoken together.
@@ -167,7 +177,7 @@ def speakable(passages: Sequence[Passage]) -> list[Passage]:
     """
     found: list[Passage] = []
     for passage in passages:
-        if any(character.isalnum() or character in "[♪" for character in passage.text):
+        if says_something(passage.text):
             found.append(passage)
         elif found:
             found[-1] = replace(found[-1], ends_paragraph=True)
@@ -176,8 +186,36 @@ def speakable(passages: Sequence[Passage]) -> list[Passage]:
     return found
 
 
-def narrate(plan: Plan, engine: Engine, vocabulary: Vocabulary, journal: Journal | None) -> Iterator[SpokenPassage]:
-    """Speak a plan, passage after passage; what the journal has already is taken from there."""
+def plan_passages(text: str, fits: Callable[[str], bool], cast: Collection[str] | None = None) -> list[Passage]:
+    """A text as passages that one utterance can say.
+
+    Args:
+        text: paragraphs with blank lines between them; with a cast, a script of `SPEAKER: line`.
+        fits: whether one utterance can say a text.
+        cast: the speakers of a script.
+
+    Raises BarkError for a text that says nothing, or a script with speakers who are not in the cast.
+    """
+    if cast is None:
+        return speakable(passages(text, fits))
+    return speakable(
+        [
+            replace(passage, ends_paragraph=passage.ends_paragraph and line.ends_paragraph)
+            for line in parse_script(text, cast)
+            for passage in passages(line.text, fits, line.speaker)
+        ]
+    )
+
+
+class Runner(Protocol):
+    """An engine, or a worker that owns one."""
+
+    def run(self, requests: Sequence[Request]) -> list[Job]:
+        """Generate these utterances together and return their jobs when all have ended."""
+
+
+def narrate(plan: Plan, runner: Runner, vocabulary: Vocabulary, journal: Journal | None) -> Iterator[SpokenPassage]:
+    """Speak a plan, passage after passage. Passages that the journal holds already are taken from there."""
     joiner, samples, rate = Joiner(vocabulary.sample_rate), 0, vocabulary.sample_rate
     last: dict[str | None, VoicePreset] = {}  # what each speaker said last
     first: VoicePreset | None = None  # the voice of who came without one
@@ -186,8 +224,10 @@ def narrate(plan: Plan, engine: Engine, vocabulary: Vocabulary, journal: Journal
         block = plan.block(block.stop, voiced=first is not None)
         kept = [None if journal is None else journal.load(index, vocabulary) for index in block]
         if None in kept:
-            heard = {index: _history(plan, plan.passages[index].speaker, last, first, vocabulary) for index in block}
-            records = _speak(plan, heard, engine, vocabulary)
+            histories = {
+                index: _history(plan, plan.passages[index].speaker, last, first, vocabulary) for index in block
+            }
+            records = _speak(plan, histories, runner, vocabulary)
             if journal is not None:
                 for index, record in zip(block, records, strict=True):
                     journal.save(index, record)
@@ -221,26 +261,33 @@ def _history(
     return before if plan.history == "rolling" or voice is None else succession(voice, before, vocabulary)
 
 
-def _speak(plan: Plan, heard: Mapping[int, VoicePreset | None], engine: Engine, vocabulary: Vocabulary) -> list[Record]:
-    """Speak a block, and what goes wrong in it again, with the next seed; each passage's best attempt."""
+def _speak(
+    plan: Plan, histories: Mapping[int, VoicePreset | None], runner: Runner, vocabulary: Vocabulary
+) -> list[Record]:
+    """Speak a block. A passage with problems is spoken again with the next seed; return the best attempt of each."""
     best: dict[int, Record] = {}
     for attempt in range(plan.narration.guards.retries + 1):
-        wrong = [index for index in heard if index not in best or best[index].problems]
-        jobs = {
-            index: engine.submit(
-                Request(plan.passages[index].text, heard[index], passage_seed(plan.seed, index, attempt), plan.options)
+        wrong = [index for index in histories if index not in best or best[index].problems]
+        if not wrong:
+            break
+        requests = [
+            Request(
+                plan.passages[index].text,
+                voice=histories[index],
+                seed=passage_seed(plan.seed, index, attempt),
+                options=plan.options,
             )
             for index in wrong
-        }
-        while engine.step():
-            pass
-        for index, job in jobs.items():
+        ]
+        if attempt:
+            log.info("attempt %d for passages %s", attempt + 1, [index + 1 for index in wrong])
+        for index, job in zip(wrong, runner.run(requests), strict=True):
             record = _judge(job, attempt + 1, plan.narration.guards, vocabulary)
             if index in best:
                 better, worse = sorted((best[index], record), key=_badness)
                 record = replace(better, attempts=attempt + 1, rejected=best[index].rejected + worse.problems)
             best[index] = record
-    return [best[index] for index in heard]
+    return [best[index] for index in histories]
 
 
 def _badness(record: Record) -> tuple[bool, int]:
@@ -258,8 +305,8 @@ def _judge(job: Job, attempts: int, guards: Guards, vocabulary: Vocabulary) -> R
     """What an attempt came to, trimmed, with its problems. Raises the job's error unless it only said nothing."""
     speech = job.speech
     if speech is None:
-        if job.error is not None and job.semantic.tokens:
-            raise job.error
+        if not isinstance(job.error, NothingSaid):
+            job.result()  # raises the error
         return Record(np.zeros(0, np.float32), None, job.seed, attempts, (Problem("silent", str(job.error)),), ())
     rate, expected = vocabulary.sample_rate, estimate_seconds(job.request.text)
     found = problems(

@@ -1,28 +1,30 @@
-"""Punctuation of Bark's 13 languages: which characters close or open, and which full stops end no sentence.
+"""Punctuation of Bark's 13 languages: stops, quotes, brackets, and the full stops that do not end a sentence.
 
-The language of a text is not known and may change within it, so the tables hold all languages at once; what is an
-abbreviation in one language and a common word in another is an abbreviation only where what follows makes it one.
+The language of a text is unknown and may change within the text, so one set of tables holds all languages. A string
+that is an abbreviation in one language and a word in another counts as an abbreviation only if the next word fits.
 """
 
 import re
 import unicodedata
 
-WIDE_STOPS = "。！？｡।॥"  # no space follows them, and they have no other use
+WIDE_STOPS = "。！？｡।॥"  # no space has to follow them, and they do nothing but end sentences
 STOPS = ".!?…" + WIDE_STOPS
-OPENING = "«»‹›“”„‟‘’‚\"'「『（(【《〈｢{¿¡"  # « and » open in one language and close in another: the place decides
+OPENING = "«»‹›“”„‟‘’‚\"'「『（(【《〈｢{¿¡"  # some of these open in one language and close in another
 CLOSING = "«»‹›“”‟‘’\"'」』）)】》〉｣}]"
 WIDE_CLOSING = "»›”’」』）)】》〉｣}]"
 DASHES = "-–—―"
 HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 KANA = "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"
-CJK = HAN + KANA + "\u3000-\u3004\u3006\u3008-\u303f\uff01-\uff65"  # Hangul is not in it: Korean has spaces
+CJK = HAN + KANA + "\u3000-\u3004\u3006\u3008-\u303f\uff01-\uff65"  # not Hangul: Korean has spaces between words
 COMBINING = "\u0300-\u036f\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u3099\u309a\u200d\ufe00-\ufe0f"
 
-# Bark's own marks: nothing inside them is punctuation. The bound keeps a lone bracket from taking the text with it.
+# Bark's own marks, such as [laughs] and ♪ a song ♪. What is inside them is not punctuation. The bound is for a bracket
+# that is never closed: without it the mark would reach to a bracket far away.
 MARK = r"\[[^\[\]]{1,80}\]"
 SONG = "♪[^♪]*♪"
 
-# Never the end of a sentence: a name, a number or an explanation follows. A capital here is only matched as a capital.
+# These never end a sentence: a name, a number or an explanation follows. One written with a capital matches only a
+# capital.
 CONTINUES = frozenset(
     # English, and titles that many languages share
     "mr mrs Ms dr prof rev Fr hon gov Gen Sen Rep Capt Lt Sgt Col Cmdr Maj Pres Supt messrs Mt approx cf viz e.g i.e "
@@ -41,16 +43,16 @@ CONTINUES = frozenset(
     # Hindi
     "डॉ श्री प्रो सुश्री पं".split()
 )
-# Common words elsewhere, or the end of a sentence: abbreviations where a number follows.
+# These are abbreviations if a number follows. Otherwise they are words, and may end a sentence.
 BEFORE_NUMBER = frozenset(
     "no nos núm num nº n° n art arts p pp pg pág págs pag s str стр с ст рис гл п пп табл № fig figs abb abs kap rozdz "
     "cap caps ch chap vol vols bd sec sect tab tel ext ok ок около poz pkt ust bl rn st tom т кв д корп оф pt op eq v "
     "vv jan feb mar apr jun jul aug sep sept oct nov dec okt dez janv févr avr juil août ene abr ago dic gen giu lug "
     "ott fev rs रु सं min max circa c".split()
 )
-# A name usually goes on after these; only a word that begins sentences makes an end of them.
+# These end a sentence only if the next word is a typical first word of a sentence (STARTERS).
 UNSURE = frozenset("st vs jr snr inc ltd co corp bros v.chr n.chr u.s u.k ph.d".split())
-# Of letters with full stops between them, those that often stand at an end, where a capital tells.
+# Letters with full stops between them that often end a sentence. They do if a capital follows.
 MAY_END = frozenset("a.m p.m a.c d.c b.c a.d n.e u.a u.s.w o.o т.д т.п н.э др v.chr n.chr п.н.э p.n.e".split())
 COMPOUNDS = CONTINUES | MAY_END
 ONE_LETTER_WORDS = frozenset("aàeéèiíoóuyяоуа")  # "Это я.", "Il en a.", "Allons-y."
@@ -69,46 +71,48 @@ MONTHS = frozenset(
     "ocak şubat mart nisan mayıs haziran temmuz ağustos eylül ekim kasım aralık "
     "stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia".split()
 )
-# After a number with a full stop: what German and Turkish count although it has a capital.
+# Words with a capital that follow an ordinal number ("2. Weltkrieg", "3. Bölüm"): German and Turkish.
 COUNTED = frozenset(
     "weltkrieg jahrhundert jahrhunderts jahrtausend bundesliga liga klasse stock etage platz kapitel lebensjahr "
     "geburtstag mal tag bölüm dünya cadde sokak kat yüzyıl sınıf lig ordu perde".split()
 )
-COUNTING = re.compile(  # "der 3. Versuch" has a German word before it; "I am 12. My brother" has not
+COUNTING = re.compile(  # a number after one of these is an ordinal: "der 3. Versuch", but not "I am 12. My brother"
     r"(?:^|\W)(?:der|dem|den|des|die|das|vom|zum|zur|beim|im|ins|ein|einem|einen|seinem|seinen|ihrem|ihren|(?<!\bI )am)"
     r" \d{1,3}$",
     re.IGNORECASE,
 )
 LETTER_NAMES = frozenset("ए बी सी डी ई एफ जी एच आई जे के एल एम एन ओ पी क्यू आर एस टी यू वी डब्ल्यू एक्स वाई".split())
-NEAR = 32  # characters looked at before a full stop: longer than any abbreviation
+NEAR = 32  # how many characters before a full stop are examined; every abbreviation is shorter
 
 _WORD = re.compile(r"[\w\u0900-\u0963\u0966-\u097f]{1,40}")
-_LAST_WORD = re.compile(r"[\w\u0900-\u0963\u0966-\u097f№°]*")  # of reversed text
+_LAST_WORD = re.compile(r"[\w\u0900-\u0963\u0966-\u097f№°]*")  # applied to reversed text
 _LETTERS = re.compile(r"(?:(?<=\W)|^)(?:[^\W\d_]{1,3}\. ?){1,5}[^\W\d_]{1,4}\Z")
 _UNIT = re.compile(r"(?:\d ?[^\W\d_]{1,4}|\b[IVXLCM]+ ?[^\W\d_])\Z")  # "5 см", "1990 г", "XX в"
 
 
 def caseless(character: str) -> bool:
-    """Whether it belongs to a script without capitals."""
+    """Whether a character belongs to a script without capitals."""
     return unicodedata.category(character) in ("Lo", "Mc", "Mn")
 
 
 def next_word(text: str, at: int) -> str:
-    """The word that begins there, "" if none does."""
+    """Return the word that begins at `at`, or "" if no word begins there."""
     word = _WORD.match(text, at)
     return word.group() if word else ""
 
 
 def last_word(text: str, at: int) -> str:
-    """The word that ends there, "" if none does."""
+    """Return the word that ends at `at`, or "" if no word ends there."""
     word = _LAST_WORD.match(text[max(0, at - NEAR) : at][::-1])
     return word.group()[::-1] if word else ""
 
 
 def is_abbreviation(text: str, start: int, stop: int, following: int) -> bool:
-    """Whether the full stop at `stop` belongs to the word before it and ends no sentence.
+    """Whether the full stop at `stop` belongs to the word before it and does not end a sentence.
 
-    `start` is where the sentence began, `following` where the next word does.
+    Args:
+        start: where the sentence begins.
+        following: where the next word begins.
     """
     before = text[max(start, stop - NEAR) : stop]
     word, after = last_word(before, len(before)), next_word(text, following)
@@ -122,7 +126,7 @@ def is_abbreviation(text: str, start: int, stop: int, following: int) -> bool:
         return False
     letters = None if caseless(word[-1:] or " ") else _LETTERS.search(before[-NEAR // 2 :])
     if letters and (" " not in letters.group() or len(word) == 1 or _compact(letters.group()) in COMPOUNDS):
-        return _goes_on_after_letters(_compact(letters.group()), after)
+        return _continues_after_letters(_compact(letters.group()), after)
     if word in CONTINUES or word.casefold() in CONTINUES:
         return True
     if word.casefold() in UNSURE:
@@ -143,8 +147,8 @@ def _compact(letters: str) -> str:
     return letters.replace(" ", "").casefold()
 
 
-def _goes_on_after_letters(letters: str, after: str) -> bool:
-    """Letters with full stops: "e.g.", "z. B.", "U.S.", "p.m.", "J. R. R."."""
+def _continues_after_letters(letters: str, after: str) -> bool:
+    """Whether the sentence continues after letters with full stops: "e.g.", "z. B.", "U.S.", "p.m.", "J. R. R."."""
     if letters in CONTINUES:
         return True
     if letters in MAY_END:
@@ -153,7 +157,7 @@ def _goes_on_after_letters(letters: str, after: str) -> bool:
 
 
 def _is_letter(before: str, letter: str, following: str, after: str) -> bool:
-    """A letter alone: an initial, a unit, or half an abbreviation."""
+    """Whether a single letter is an initial, a unit, or half of an abbreviation."""
     if len(following) == 2 and following[0].isalpha() and following[1] == ".":
         return True  # "J. R.", "z. B."
     if letter.isupper():
@@ -162,7 +166,7 @@ def _is_letter(before: str, letter: str, following: str, after: str) -> bool:
 
 
 def _beside_a_letter_name(before: str, word: str, ahead: str) -> bool:
-    """Hindi spells initials as words: "ए. पी. जे. अब्दुल कलाम"."""
+    """Whether the word is an initial in Hindi, which spells letters out: "ए. पी. जे. अब्दुल कलाम"."""
     name = next_word(ahead, 0)
     if name in LETTER_NAMES and ahead[len(name) : len(name) + 1] == ".":
         return True

@@ -1,4 +1,8 @@
-"""Text before it becomes ids: sentences, how long they will be, and what one generation says."""
+"""Split a text into passages: the pieces that one generation speaks. Estimate how long a text takes to speak.
+
+A text has paragraphs, a paragraph has sentences, and sentences are packed into passages. Every step takes time that
+grows with the length of the text and not faster, also for hostile text.
+"""
 
 import re
 import unicodedata
@@ -26,17 +30,18 @@ from .punctuation import (
     next_word,
 )
 
-# How fast Bark's voices read, spaces and pauses included: about 150 English words of five letters and a space in a
-# minute. A Han character is a syllable, a Hangul one a short syllable, a kana a mora; these are the rates of read news.
-LETTERS_PER_SECOND = 15.0  # Latin, Cyrillic, and whatever has no rate of its own
-DEVANAGARI_PER_SECOND = 14.0  # vowel signs counted: a word has fewer signs than an English one has letters
+# How fast Bark's voices read, spaces and pauses included: about 150 English words a minute, each of five letters and a
+# space. One Han or Hangul character is a syllable, one kana is a mora. The rates are those of people who read news.
+LETTERS_PER_SECOND = 15.0  # Latin, Cyrillic, and every script without a rate of its own
+DEVANAGARI_PER_SECOND = 14.0  # with vowel signs: a Hindi word has fewer characters than an English word has letters
 HAN_PER_SECOND = 4.5
 KANA_PER_SECOND = 7.0
 HANGUL_PER_SECOND = 6.0
 DIGITS_PER_SECOND = 15.0 / 4.5  # a digit is read as four or five letters: "25" is "twenty-five"
-SECONDS_PER_MARK = 1.0  # a laugh, a sigh
+SECONDS_PER_MARK = 1.0  # such as [laughs] or [sighs]
 
-SHORT_SECONDS = 2.0  # Bark tends to invent speech after texts that are shorter than this
+SHORT_SECONDS = 2.0  # after a text shorter than this, Bark often adds speech that is not in it
+NORMALIZED_TOGETHER = 500  # characters; a passage has fewer: Bark says about 200 in 14 seconds
 
 _MARK = re.compile(MARK)
 _RATES = (
@@ -51,7 +56,7 @@ _SAID = re.compile(r"[^\W_]")
 _STOP = re.compile(rf"(?P<mark>{MARK})|(?P<song>{SONG})|(?P<stops>[{STOPS}]+)")
 _CLOSING = re.compile(rf"(?:[{re.escape(CLOSING)}]| [»”](?= |\Z))*")  # French: « Oui ! »
 _WIDE_CLOSING = re.compile(rf"[{re.escape(WIDE_CLOSING)}]*")
-# What may stand between two sentences before the first word of the second. The bound keeps hostile text linear.
+# What may stand between the end of one sentence and the first word of the next. The bound keeps hostile text linear.
 _BEFORE_WORD = re.compile(rf"(?:[\s♪.…{re.escape(OPENING + DASHES)}]|{MARK}){{0,40}}")
 _QUOTATIVE = re.compile(
     r"[とっのをがだ]|なん|など|です|\w{1,5}?[说說道问問喊叫答言]"
@@ -61,26 +66,29 @@ _NOT_FIRST = ",;:!?、，；：" + WIDE_STOPS  # no sentence begins with one of 
 _WRAPPED = re.compile(rf"(?<=[{CJK}])\n(?=[{CJK}])|(?<=[。！？｡…、，；：」』）】》〉”]) (?=[{CJK}])")
 
 _CLAUSE = (
-    rf"(?:[,;:!?…–—]|\.\.+)[{re.escape(CLOSING)}]*\s+(?![{re.escape('»”!?:;…' + DASHES)}])"
+    rf"(?:[,;:!?…–—]|\.{{2,}}+)[{re.escape(CLOSING)}]*+\s+(?![{re.escape('»”!?:;…' + DASHES)}])"
     rf"|—(?=\w)|\s[{re.escape(DASHES)}]+\s"
-    rf"|[、，；：{WIDE_STOPS}]+[{re.escape(WIDE_CLOSING)}]*\s*(?![{re.escape(WIDE_CLOSING)}、，；：{WIDE_STOPS}])"
+    rf"|[、，；：{WIDE_STOPS}]++[{re.escape(WIDE_CLOSING)}]*+\s*(?![{re.escape(WIDE_CLOSING)}、，；：{WIDE_STOPS}])"
 )
-_WORD = r"(?<![«„“‹(¿¡「『])\s+(?![»”!?:;…)])"  # French sets « and ! off with spaces: they stay with their word
-_CLUSTER = (  # what a reader takes for one character, with the punctuation that may not be cut from it
+# A run of stops where no clause ends. Matching the whole run makes the search go on behind it; without that it would
+# start again at each stop and read to the end of the run, which takes quadratic time.
+_NO_CLAUSE = rf"\.++|[、，；：{WIDE_STOPS}]++"
+_WORD = r"(?<![«„“‹(¿¡「『])\s+(?![»”!?:;…)])"  # French writes spaces inside « » and before !; no cut goes there
+_CLUSTER = (  # one character as a reader counts them, with the punctuation that must stay beside it
     rf"[「『（【《〈“‘¿¡]{{0,4}}.(?:[{COMBINING}]|(?<=[\u094d\u200d]).){{0,8}}[」』）】》〉”’、，；：{STOPS}]{{0,8}}"
 )
 
 
 def unwrap(text: str) -> str:
-    """A paragraph on one line: white space collapsed, and none where Chinese or Japanese was only wrapped."""
+    """Return a paragraph as one line. White space is collapsed; line ends inside Chinese or Japanese text go."""
     lines = (" ".join(line.split()) for line in text.splitlines())
     return _WRAPPED.sub("", "\n".join(line for line in lines if line)).replace("\n", " ")
 
 
 def estimate_seconds(text: str) -> float:
-    """How long the speech will be, in seconds: at best within a quarter, as voices differ by that much."""
+    """Estimate how many seconds a text takes to speak. Voices differ by about a quarter, and so does the estimate."""
     spoken, marks = _MARK.subn("", " ".join(text.split()))
-    spoken = unicodedata.normalize("NFC", spoken)
+    spoken = _composed(spoken)
     seconds, letters = marks * SECONDS_PER_MARK, len(spoken)
     for script, rate in _RATES:
         count = len(script.findall(spoken))
@@ -89,8 +97,18 @@ def estimate_seconds(text: str) -> float:
     return seconds + letters / LETTERS_PER_SECOND
 
 
+def _composed(text: str) -> str:
+    """Normalize to NFC, in which an accented letter is one character.
+
+    `unicodedata` takes quadratic time on a run of combining characters, so long text is normalized in pieces. Where a
+    piece ends between a letter and its accent, the two stay apart, which is one character more in the estimate.
+    """
+    pieces = range(0, len(text), NORMALIZED_TOGETHER)
+    return "".join(unicodedata.normalize("NFC", text[start : start + NORMALIZED_TOGETHER]) for start in pieces)
+
+
 def split_sentences(text: str) -> list[str]:
-    """One paragraph -> its sentences, white space collapsed, nothing else changed; [] for empty text."""
+    """Split a paragraph into sentences. Only white space is changed. Text without characters has no sentences."""
     text = unwrap(text)
     ends = _sentence_ends(text, 0, len(text)) if text else []
     return [text[start:end].strip() for start, end in zip([0, *ends], ends, strict=False)]
@@ -98,7 +116,12 @@ def split_sentences(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Passage:
-    """What one generation says."""
+    """The text of one generation.
+
+    Args:
+        ends_paragraph: whether it is the last passage of its paragraph.
+        speaker: who says it in a script; None outside scripts.
+    """
 
     text: str
     ends_paragraph: bool
@@ -106,11 +129,17 @@ class Passage:
 
 
 def passages(text: str, fits: Callable[[str], bool], speaker: str | None = None) -> list[Passage]:
-    """Text -> passages that fit, in order; paragraphs are set apart by blank lines, and no passage crosses one.
+    """Split a text into passages that fit. Blank lines separate paragraphs, and a passage lies within one paragraph.
 
-    Sentences are packed greedily. One that does not fit alone is cut at clauses, else words, else characters, and a
-    tiny rest takes over from the piece before it. Only white space is changed. `fits` should hold for every part of
-    what it holds for; a passage it refuses remains only where one character is refused.
+    Each passage takes as many sentences as fit. A sentence that does not fit alone is cut at clauses; a clause that
+    does not fit, at words; a word that does not fit, at characters. If the last piece is very short, the cut before it
+    moves towards the middle of the last two pieces. Only white space is changed.
+
+    Args:
+        fits: whether one generation can say a text. If a text fits, every part of it should fit too.
+        speaker: of all passages.
+
+    Returns the passages in order. One that does not fit is a single character that does not fit.
     """
     found = []
     for paragraph in _paragraphs(text):
@@ -128,13 +157,13 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _sentence_ends(text: str, start: int, end: int) -> list[int]:
-    """Where the sentences of one unwrapped paragraph end, the space after them included; the last is `end`."""
+    """Find where sentences of an unwrapped paragraph end. An end lies after the space; the last one is `end`."""
     first = next((character for character in text if character.isupper() or character.islower()), "")
     ends: list[int] = []
     said = _SAID.search(text, start)
     for stop in _STOP.finditer(text, start, end):
         if not said:
-            break  # what remains says nothing and stays with the sentence before it
+            break  # no letter or digit follows: the rest belongs to the last sentence
         if said.start() >= stop.end() or stop.lastgroup == "mark":
             continue
         after = _after_closing(text, start, stop)
@@ -146,7 +175,7 @@ def _sentence_ends(text: str, start: int, end: int) -> list[int]:
 
 
 def _after_closing(text: str, start: int, stop: re.Match[str]) -> int:
-    """Where the quotes and brackets end that close with the sentence."""
+    """Find where the closing quotes and brackets end that belong to the sentence before them."""
     if stop.lastgroup == "song":
         return stop.end()
     if stop.group()[-1] not in WIDE_STOPS:
@@ -157,7 +186,13 @@ def _after_closing(text: str, start: int, stop: re.Match[str]) -> int:
 
 
 def _ends_sentence(text: str, start: int, stop: re.Match[str], after: int, small: bool) -> bool:
-    """Whether a sentence ends at a run of stops or a song. `small`: the writer begins sentences without a capital."""
+    """Whether a sentence ends at a run of stops or after a song.
+
+    Args:
+        stop: the match of the run or the song.
+        after: where its closing quotes and brackets end.
+        small: whether the text begins with a small letter: its writer begins sentences with small letters.
+    """
     stops, closed, spaced = stop.group(), after > stop.end(), text[after].isspace()
     ahead = _skip(_BEFORE_WORD, text, after)
     following = text[ahead : ahead + 1]
@@ -178,7 +213,7 @@ def _ends_sentence(text: str, start: int, stop: re.Match[str], after: int, small
 
 
 def _hesitates(text: str, stop: int, ahead: int) -> bool:
-    """Whether "I... I" or "Das... Das" goes on after an ellipsis, although with a capital."""
+    """Whether the sentence continues with a capital after an ellipsis, as in "I... I" or "Das... Das"."""
     word = next_word(text, ahead)
     return word == "I" or word.casefold() == last_word(text, stop).casefold()
 
@@ -189,7 +224,7 @@ def _skip(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def _cuts(pattern: str) -> Callable[[str, int, int], list[int]]:
-    """A level of cutting: where the parts of text[start:end] end that the group `cut` of the pattern sets apart."""
+    """Make a function that finds where to cut text[start:end]: after each match of the pattern's group `cut`."""
     compiled = re.compile(pattern)
 
     def cut(text: str, start: int, end: int) -> list[int]:
@@ -199,11 +234,11 @@ def _cuts(pattern: str) -> Callable[[str, int, int], list[int]]:
     return cut
 
 
-_LEVELS = (  # from the best place for a cut to the worst
+_LEVELS = (  # where to cut, from the best place to the worst
     _sentence_ends,
-    _cuts(rf"{SONG}|{MARK}|(?P<cut>{_CLAUSE})"),
+    _cuts(rf"{SONG}|{MARK}|(?P<cut>{_CLAUSE})|{_NO_CLAUSE}"),
     _cuts(rf"{SONG}|{MARK}|(?P<cut>{_WORD})"),
-    _cuts(rf"{MARK}|(?P<cut>{_CLAUSE})"),
+    _cuts(rf"{MARK}|(?P<cut>{_CLAUSE})|{_NO_CLAUSE}"),
     _cuts(rf"{MARK}|(?P<cut>{_WORD})"),
     _cuts(r"(?P<cut>\s+)"),
     _cuts(rf"(?P<cut>{_CLUSTER})"),
@@ -212,7 +247,7 @@ _LEVELS = (  # from the best place for a cut to the worst
 
 
 def _pack(text: str, start: int, end: int, fits: Callable[[str], bool], level: int = 0) -> list[int]:
-    """Ends of the passages of text[start:end], cut at this level where that does, deeper where it does not."""
+    """Find where the passages of text[start:end] end. A unit that does not fit is cut at the next level."""
     units = _LEVELS[level](text, start, end)
     bounds, unit = [start], 0
     while unit < len(units):
@@ -222,17 +257,17 @@ def _pack(text: str, start: int, end: int, fits: Callable[[str], bool], level: i
             bounds.append(units[unit - 1])
             continue
         if len(bounds) > 1 and estimate_seconds(text[bounds[-2] : bounds[-1]]) < SHORT_SECONDS:
-            bounds.pop()  # "Well," alone is too short to be spoken well
+            bounds.pop()  # a passage as short as "Well," joins the next, since Bark speaks short texts badly
         *cut, _ = _pack(text, bounds[-1], units[unit], fits, level + 1)
         bounds += cut
-        if not fits(text[bounds[-1] : units[unit]].strip()):  # else the rest is packed with what follows
+        if not fits(text[bounds[-1] : units[unit]].strip()):  # if the rest fits, it is packed with the next units
             bounds.append(units[unit])
             unit += 1
     return _without_tiny_rest(text, bounds, units, fits)[1:]
 
 
 def _how_many_fit(text: str, start: int, units: list[int], unit: int, fits: Callable[[str], bool]) -> int:
-    """How many units from `unit` on fit together: doubled while they do, then halved, so few texts are measured."""
+    """Count how many units fit together, from `unit` on. Doubling and then bisecting keeps calls of `fits` few."""
     good, bad, probe = 0, len(units) - unit + 1, 1
     while bad - good > 1:
         if fits(text[start : units[unit + probe - 1]].strip()):
@@ -244,7 +279,7 @@ def _how_many_fit(text: str, start: int, units: list[int], unit: int, fits: Call
 
 
 def _without_tiny_rest(text: str, bounds: list[int], units: list[int], fits: Callable[[str], bool]) -> list[int]:
-    """The last two pieces cut near their middle, if the last is less than half as long as the one before it."""
+    """If the last piece is less than half as long as the one before it, move the cut between them to their middle."""
     if len(bounds) < 3 or 2 * (bounds[-1] - bounds[-2]) >= bounds[-2] - bounds[-3]:
         return bounds
     first, second, last = bounds[-3:]

@@ -1,4 +1,4 @@
-"""What was said when: SubRip subtitles and JSON."""
+"""Write what is said when, as SubRip subtitles or as JSON."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .punctuation import CJK
 
-LINE_WIDTH = 42  # Latin characters, the usual limit for subtitles; a CJK character is as wide as two
+LINE_WIDTH = 42  # Latin characters, the usual limit of subtitles; a CJK character is as wide as two Latin ones
 LINES = 2
 
 _WIDE_ATOM = re.compile(rf"[「『（【《〈“]?[{CJK}][、。，．！？：；」』）】》〉”…ー]*|[^{CJK}]+")
@@ -16,7 +16,12 @@ _WIDE_ATOM = re.compile(rf"[「『（【《〈“]?[{CJK}][、。，．！？：
 
 @dataclass(frozen=True)
 class Cue:
-    """A text and when it is heard, in seconds from the beginning; the times are finite."""
+    """A text, and when it is said.
+
+    Args:
+        start, end: in seconds from the beginning; they must be finite.
+        speaker: None outside of scripts.
+    """
 
     start: float
     end: float
@@ -25,7 +30,7 @@ class Cue:
 
 
 def to_json(cues: Iterable[Cue]) -> str:
-    """A list of objects with start, end (seconds, to the millisecond), speaker (or null) and text, as given."""
+    """Return a JSON list of objects with start and end (seconds, to the millisecond), speaker (or null) and text."""
     entries = [
         {"start": round(cue.start, 3), "end": round(cue.end, 3), "speaker": cue.speaker, "text": cue.text}
         for cue in cues
@@ -34,10 +39,11 @@ def to_json(cues: Iterable[Cue]) -> str:
 
 
 def to_srt(cues: Iterable[Cue]) -> str:
-    """SubRip: at most two lines of 42 characters at a time, longer cues divided in proportion to their text.
+    """Return cues in the SubRip format.
 
-    A speaker is named where their turn begins. Times never overlap and never are zero: a cue ends where the next one
-    begins, and lasts a millisecond at least. Cues without text are left out.
+    At most two lines of 42 characters are shown at once. The time of a longer cue is divided in proportion to its text.
+    A cue names its speaker if the cue before has another one. A cue ends at the latest when the next one begins, and
+    takes at least a millisecond. Cues without text are left out.
     """
     shown = _without_overlap([part for cue in _named(cues) for part in _divide(cue)])
     blocks = (
@@ -48,7 +54,7 @@ def to_srt(cues: Iterable[Cue]) -> str:
 
 
 def _named(cues: Iterable[Cue]) -> Iterator[Cue]:
-    """In order of time, on one safe line each, with the speaker before the first cue of their turn."""
+    """Yield the cues in order of time, each on one safe line, with the speaker's name if another one spoke before."""
     former = None
     for cue in sorted(cues, key=lambda cue: cue.start):
         text, speaker = _safe(cue.text), _safe(cue.speaker or "")
@@ -58,14 +64,14 @@ def _named(cues: Iterable[Cue]) -> Iterator[Cue]:
 
 
 def _safe(text: str) -> str:
-    """Nothing that SubRip could take for its own: one line, no control characters, no arrow."""
+    """Remove what would break the SubRip format: line ends, control characters and arrows."""
     text = " ".join(text.split())
     text = "".join(character for character in text if unicodedata.category(character) not in ("Cc", "Cs"))
     return " ".join(text.split()).replace("-->", "→")
 
 
 def _divide(cue: Cue) -> list[tuple[int, int, str]]:
-    """(start, end, lines) in milliseconds, as many as its text needs."""
+    """Divide a cue into as many as its text needs: (start, end, lines), with times in milliseconds."""
     lines = _balanced_lines(cue.text)
     texts = ["\n".join(lines[at : at + LINES]) for at in range(0, len(lines), LINES)]
     start, end = round(max(0.0, cue.start) * 1000), round(max(0.0, cue.end) * 1000)
@@ -78,6 +84,7 @@ def _divide(cue: Cue) -> list[tuple[int, int, str]]:
 
 
 def _without_overlap(parts: Sequence[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
+    """Make each part end when the next one begins, if it would end later, and take at least a millisecond."""
     free = 0
     for at, (begins, ends, text) in enumerate(parts):
         start = max(begins, free)
@@ -87,7 +94,10 @@ def _without_overlap(parts: Sequence[tuple[int, int, str]]) -> Iterator[tuple[in
 
 
 def _balanced_lines(text: str) -> list[str]:
-    """The fewest cues that hold the text, with lines as even as words allow, so that the last cue is not one word."""
+    """Break a text into lines for as few cues as possible. If it needs several, the lines are as even as words allow.
+
+    Without that, the last cue would often have a single word.
+    """
     atoms = list(_atoms(text))
     cues = -(-len(_lines(atoms, LINE_WIDTH)) // LINES)
     narrow, wide = 1, LINE_WIDTH
@@ -101,7 +111,7 @@ def _balanced_lines(text: str) -> list[str]:
 
 
 def _atoms(text: str) -> Iterator[tuple[str, int]]:
-    """(What a line may not be broken in, its width): words with the space before them, CJK characters."""
+    """Yield what must stay on one line, with its width: a word with the space before it, or a CJK character."""
     for word in re.findall(r" ?[^ ]+", text):
         for atom in _WIDE_ATOM.findall(word):
             for piece in _pieces(atom):
@@ -109,18 +119,19 @@ def _atoms(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _pieces(atom: str) -> Iterator[str]:
-    """An atom that is wider than a line, cut where it must be, though not before a combining character."""
-    piece, width = "", 0
-    for character in atom:
+    """Cut an atom into pieces that are not wider than a line, and never before a combining character."""
+    start = width = 0
+    for at, character in enumerate(atom):
         wider = _width(character)
         if width + wider > LINE_WIDTH and wider:
-            yield piece
-            piece, width = "", 0
-        piece, width = piece + character, width + wider
-    yield piece
+            yield atom[start:at]
+            start, width = at, 0
+        width += wider
+    yield atom[start:]
 
 
 def _lines(atoms: Sequence[tuple[str, int]], width: int) -> list[str]:
+    """Fill lines of at most `width` with atoms."""
     lines: list[str] = []
     line: list[str] = []
     used = 0
@@ -137,7 +148,7 @@ def _lines(atoms: Sequence[tuple[str, int]], width: int) -> list[str]:
 
 
 def _width(text: str) -> int:
-    """In Latin characters."""
+    """Return the width of a text in Latin characters."""
     if text.isascii():
         return len(text)
     return sum(

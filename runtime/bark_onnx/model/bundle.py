@@ -1,15 +1,16 @@
-"""A bundle: one directory that holds everything needed to speak, and the manifest that says what is in it.
+"""A bundle: one directory that holds everything needed to speak, and the manifest that lists its contents.
 
-    manifest.json       what this file reads and writes
-    semantic.onnx coarse.onnx fine.onnx codec.onnx   (NAME.onnx.data beside them where the weights are large)
-    semantic.step.onnx coarse.step.onnx              where a decode step has weights and a KV cache of its own
-    semantic.narrow.onnx coarse.narrow.onnx          beside them: a prefill's KV cache to that of decode steps
-    semantic.sampler.onnx ...                        sampling, for devices where tokens stay (SAMPLERS)
+    manifest.json                                    read and written by this file
+    semantic.onnx coarse.onnx fine.onnx codec.onnx   (large weights are in NAME.onnx.data beside the graph)
+    semantic.step.onnx coarse.step.onnx              `mixed` only: the graphs of decode steps
+    semantic.quantize_cache.onnx coarse.quantize_cache.onnx
+                                                     `mixed` only: from a prefill's KV cache to a decode step's
+    semantic.sampler.onnx ...                        bundles for GPUs only: the graphs that sample tokens (SAMPLERS)
     tokenizer.json
     voices/v2/en_speaker_6.npz ...
 
-Reading is strict, since a bundle comes from outside: an unknown revision, a missing or unknown field, a file that is
-missing, changed or outside the directory is one error that names all that is wrong.
+Reading is strict, since a bundle comes from outside: an unknown revision, a missing or unknown field, an unknown file,
+a file that is missing, changed or outside the directory is one error that names all problems.
 """
 
 import hashlib
@@ -20,32 +21,44 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from ..errors import BarkError, BundleError, reason
 from .sizes import CodecSize, TransformerSize, misfits
-from .vocabulary import Vocabulary
+from .vocabulary import CausalStage, Vocabulary
 
-FORMAT_REVISION = 5
+FORMAT_REVISION = 1
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 VOICES = "voices"
 EMBEDDED = Path(__file__).parents[1] / "nano"  # the bundle that comes with the package
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4", "mixed", "w8a16", "w4a16")
-GPU_PRECISIONS = ("fp16", "bf16", "w8a16", "w4a16")  # the CUDA kernel of the static layout's attention takes these
+GPU_PRECISIONS = ("fp16", "bf16", "w8a16", "w4a16")  # the precisions of the static attention's CUDA kernel
 KV_LAYOUTS = ("static", "portable")
 STAGES = ("semantic", "coarse", "fine", "codec")
-SAMPLERS = ("semantic.sampler", "semantic.ranked", "coarse.sampler", "coarse.ranked", "fine.sampler")
-CausalStage: TypeAlias = Literal["semantic", "coarse"]
+CAUSAL_STAGES: tuple[CausalStage, ...] = ("semantic", "coarse")
 MAX_MANIFEST_BYTES = 4 << 20
 
-# The most that is believed of a transformer's sizes, since they decide how much memory is asked for.
+# The graphs of a stage beside the network itself, by the middle part of their file names.
+STEP, QUANTIZE_CACHE = "step", "quantize_cache"
+SAMPLER, TOP_K_TOP_P = "sampler", "top_k_top_p"
+SAMPLERS = (
+    *((stage, sampler) for stage in CAUSAL_STAGES for sampler in (SAMPLER, TOP_K_TOP_P)),
+    ("fine", SAMPLER),
+)
+
+# The largest sizes of a transformer that are accepted, since they decide how much memory is allocated.
 _MOST = {"layers": 256, "heads": 256, "input_vocabulary": 1 << 24, "output_vocabulary": 1 << 24}
+
+
+def graph_file(stage: str, part: str | None = None) -> str:
+    """The file name of a graph: of a stage's network, or of one of the other graphs of the stage."""
+    return f"{stage}.onnx" if part is None else f"{stage}.{part}.onnx"
 
 
 @dataclass(frozen=True)
 class GraphPrecision:
-    """Number formats inside one graph: of its matrix weights, of its embeddings or codebooks."""
+    """The number formats of one graph: of its matrix weights, and of its embeddings or codebooks."""
 
     weights: str
     embeddings: str
@@ -53,12 +66,17 @@ class GraphPrecision:
 
 @dataclass(frozen=True)
 class CausalPrecision:
-    """The same for a causal decoder, which has a KV cache too, and may have other matrices for its decode steps."""
+    """The same for a causal decoder, which also has a KV cache, and may have other matrices for its decode steps."""
 
     weights: str
     embeddings: str
     kv_cache: str
     step_weights: str
+
+    @property
+    def split(self) -> bool:
+        """Whether decode steps have a graph and a KV cache of their own."""
+        return self.step_weights != self.weights
 
 
 @dataclass(frozen=True)
@@ -85,7 +103,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle is. `files` maps every file but the manifest, by its posix path, to its size and hash."""
+    """The description of a bundle. `files` maps every file except the manifest, by posix path, to its size and hash."""
 
     format: int
     model: str
@@ -97,6 +115,15 @@ class Manifest:
     sizes: Sizes
     vocabulary: Vocabulary
     files: dict[str, FileEntry]
+
+    @property
+    def for_gpu(self) -> bool:
+        """Whether this bundle is meant for GPUs: `auto` then runs it on CUDA, and it has the graphs that sample.
+
+        The static layout's attention has CUDA kernels for 16 bits only. Quantising activations to 8 bits is slow on
+        GPUs.
+        """
+        return self.precision in GPU_PRECISIONS or (self.precision == "fp32" and self.kv_layout == "portable")
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
@@ -124,19 +151,22 @@ class Manifest:
         return manifest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """A directory and its manifest, checked against each other."""
 
     directory: Path
     manifest: Manifest
 
+    def __repr__(self) -> str:
+        return f"<Bundle {self.manifest.model}, {self.manifest.precision}, in {self.directory.name}>"
+
     @classmethod
     def open(cls, directory: str | Path | None = None) -> "Bundle":
-        """Read the manifest and check every file it names by size and hash. Raises BundleError.
+        """Read the manifest, and check the size and the hash of every file that it lists. Raises BundleError.
 
         Args:
-            directory: what `bark-onnx export` made; None for the embedded bundle.
+            directory: a directory that `bark-onnx export` wrote; None for the embedded bundle.
         """
         directory = EMBEDDED if directory is None else Path(directory)
         path = directory / MANIFEST
@@ -156,7 +186,7 @@ class Bundle:
         return bundle
 
     def check_files(self) -> None:
-        """Compare every file with the manifest's size and hash. Raises BundleError, naming all that differ."""
+        """Compare every file with the manifest's size and hash. Raises a BundleError that names all that differ."""
         with ThreadPoolExecutor() as pool:
             found = pool.map(self._problem_with, self.manifest.files.items())
         problems = [problem for problem in found if problem]
@@ -179,19 +209,9 @@ class Bundle:
             return f"{name} cannot be read ({reason(error)})"
         return None
 
-    def graph(self, stage: str) -> Path:
-        return self.directory / f"{stage}.onnx"
-
-    def sampler(self, stage: str, *, ranked: bool = False) -> Path:
-        """The graph that samples a stage's logits; `ranked` with top-k and top-p."""
-        return self.directory / f"{stage}.{'ranked' if ranked else 'sampler'}.onnx"
-
-    def step_graphs(self, stage: CausalStage) -> tuple[Path, Path] | None:
-        """The graph of a decode step, and that of a prefill's KV cache to its own, where it is not the prefill's."""
-        precision: CausalPrecision = getattr(self.manifest.precisions, stage)
-        if precision.step_weights == precision.weights:
-            return None
-        return self.directory / f"{stage}.step.onnx", self.directory / f"{stage}.narrow.onnx"
+    def graph(self, stage: str, part: str | None = None) -> Path:
+        """The path of a graph; see `graph_file`."""
+        return self.directory / graph_file(stage, part)
 
     @property
     def tokenizer(self) -> Path:
@@ -224,34 +244,43 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
         yield f"precision is {manifest.precision!r}, not one of {', '.join(PRECISIONS)}"
     if manifest.kv_layout not in KV_LAYOUTS:
         yield f"kv_layout is {manifest.kv_layout!r}, not one of {', '.join(KV_LAYOUTS)}"
-    for stage, causal in (("semantic", manifest.precisions.semantic), ("coarse", manifest.precisions.coarse)):
+    for stage in CAUSAL_STAGES:
+        causal: CausalPrecision = getattr(manifest.precisions, stage)
         if causal.kv_cache not in ("fp32", "fp16", "bf16", "int8"):
             yield f"precisions.{stage}.kv_cache is {causal.kv_cache!r}, not fp32, fp16, bf16 or int8"
-        if (causal.kv_cache == "int8") != (causal.step_weights != causal.weights):
-            yield f"precisions.{stage}: decode steps with weights of their own, and they alone, have a cache of int8"
-        for name in (f"{stage}.step.onnx", f"{stage}.narrow.onnx"):
-            if causal.step_weights != causal.weights and name not in manifest.files:
-                yield f"files lacks {name}"
-    for name in [f"{graph}.onnx" for graph in STAGES + SAMPLERS] + [TOKENIZER]:
+        if (causal.kv_cache == "int8") != causal.split:
+            yield f"precisions.{stage}: decode steps with weights of their own have a KV cache of int8, others do not"
+    graphs = _graph_files(manifest)
+    for name in [*graphs, TOKENIZER]:
         if name not in manifest.files:
             yield f"files lacks {name}"
-    yield from (
-        f"files names {name!r:.80}, which is not a plain path inside the bundle"
-        for name in manifest.files
-        if not is_plain(name)
-    )
-    for stage in ("semantic", "coarse", "fine"):
-        size: TransformerSize = getattr(manifest.sizes, stage)
+    known = {*graphs, *(f"{name}.data" for name in graphs), TOKENIZER}
+    for name in manifest.files:
+        if not is_plain(name):
+            yield f"files names {name!r:.80}, which is not a plain path inside the bundle"
+        elif name not in known and not (name.startswith(f"{VOICES}/") and name.endswith(".npz")):
+            yield f"files names {name!r:.80}, which does not belong to this bundle"
+    for transformer in ("semantic", "coarse", "fine"):
+        size: TransformerSize = getattr(manifest.sizes, transformer)
         in_range = all(1 <= value <= _MOST.get(name, 1 << 16) for name, value in asdict(size).items())
         if not in_range or size.width % size.heads:
-            yield f"sizes.{stage} is impossible: {size}"
-    for stage in STAGES:
-        for problem in misfits(stage, getattr(manifest.sizes, stage), manifest.vocabulary):
-            yield f"sizes.{stage}: {problem}"
+            yield f"sizes.{transformer} is impossible: {size}"
+    for network in STAGES:
+        for problem in misfits(network, getattr(manifest.sizes, network), manifest.vocabulary):
+            yield f"sizes.{network}: {problem}"
+
+
+def _graph_files(manifest: Manifest) -> list[str]:
+    """The names of all graphs that the bundle must have."""
+    names = [graph_file(stage) for stage in STAGES]
+    for stage in CAUSAL_STAGES:
+        if getattr(manifest.precisions, stage).split:
+            names += [graph_file(stage, part) for part in (STEP, QUANTIZE_CACHE)]
+    return names + [graph_file(stage, part) for stage, part in SAMPLERS if manifest.for_gpu]
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is a relative path of a file, the same on every system, that does not leave the bundle."""
+    """Whether a name is a relative path that means the same file on every system and stays inside the bundle."""
     path = PurePosixPath(name)
     inside = path.parts and not path.is_absolute() and ".." not in path.parts and path.as_posix() == name != VOICES
     return bool(inside) and name.isprintable() and not set(name) & set('\\:*?"<>|')

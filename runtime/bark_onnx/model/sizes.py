@@ -1,4 +1,4 @@
-"""The sizes of Bark's networks, as a checkpoint has them and a bundle's manifest carries them."""
+"""The sizes of Bark's networks. They come from a checkpoint, and a bundle's manifest holds them."""
 
 import math
 from collections.abc import Iterator
@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass
 
 from .vocabulary import Vocabulary
 
-_MOST = 8192  # the largest number that is believed of a codec
+_MOST = 8192  # a codec with a larger number than this is refused
 
 
 @dataclass(frozen=True)
 class TransformerSize:
-    """One GPT-style transformer. Published: small 12 layers, 12 heads, width 768; large 24, 16, 1024."""
+    """The size of a GPT-style transformer.
+
+    Published sizes: small has 12 layers, 12 heads and width 768; large has 24 layers, 16 heads and width 1024.
+    """
 
     layers: int
     heads: int
@@ -24,10 +27,15 @@ class TransformerSize:
     def head_size(self) -> int:
         return self.width // self.heads
 
+    @property
+    def no_history_id(self) -> int:
+        """The history id that adds nothing: the graph has one embedding more than the vocabulary, all zeros."""
+        return self.input_vocabulary
+
 
 @dataclass(frozen=True)
 class CodecSize:
-    """EnCodec's quantizer and SEANet decoder. The defaults are the published 24 kHz model's."""
+    """The size of EnCodec's quantizer and SEANet decoder. The defaults are those of the published 24 kHz model."""
 
     codebooks: int = 8
     codebook_size: int = 1024
@@ -45,29 +53,30 @@ class CodecSize:
 
     @property
     def frame_samples(self) -> int:
-        """Samples of waveform that a frame of codes becomes."""
+        """How many audio samples one frame of codes becomes."""
         return math.prod(self.ratios)
 
     @property
     def first_frames(self) -> int:
-        """Frames that an utterance's first chunk must have if more follow; the published codec's are 7.
+        """How many frames the first chunk of an utterance must have if more follow: 7 in the published codec.
 
-        A convolution makes what is left of the first sample by reflecting what is right of it, which must be there.
+        A convolution pads the beginning of an utterance with its reflection, which needs that many frames.
         """
         return max((frames for _, _, frames in _codec_state(self)), default=1)
 
 
 def codec_state(size: CodecSize) -> dict[str, tuple[int, ...]]:
-    """What the codec's decoder takes over from chunk to chunk: names and shapes, without the batch, in running order.
+    """Return the names and shapes of the state that the codec's decoder keeps between chunks, without the batch axis.
 
-    Of every convolution with a context, that context [channels, context]; of every transposed convolution, which spills
-    over into the next input's samples, the last input [channels, 1]; of every layer of the LSTM, h and c, each [width].
+    The order is that of the network. A convolution keeps its context [channels, context]. A transposed convolution
+    keeps its last input [channels, 1], which also contributes to the next samples. An LSTM layer keeps h and c, each
+    [width].
     """
     return {name: shape for name, shape, _ in _codec_state(size)}
 
 
 def _codec_state(size: CodecSize) -> Iterator[tuple[str, tuple[int, ...], int]]:
-    """Each name and shape, and how many frames of an utterance must be there to fill it when the utterance begins."""
+    """Yield name, shape, and how many frames the beginning of an utterance needs in order to fill the tensor."""
 
     def context(name: str, channels: int, length: int, rate: int) -> Iterator[tuple[str, tuple[int, ...], int]]:
         if length:
@@ -88,7 +97,7 @@ def _codec_state(size: CodecSize) -> Iterator[tuple[str, tuple[int, ...], int]]:
 
 
 def _possible(size: CodecSize) -> bool:
-    """Whether the numbers are ones that a decoder can have, since they decide how much memory is asked for."""
+    """Whether a decoder can have these sizes. They decide how much memory is allocated, and may be hostile."""
     counts = [value for value in asdict(size).values() if type(value) is int]  # not shortcut
     in_range = all(1 <= count <= _MOST for count in counts) and max(size.residual_layers, size.lstm_layers) <= 64
     ratios = 1 <= len(size.ratios) <= 8 and all(1 <= ratio <= 64 for ratio in size.ratios)
@@ -96,29 +105,29 @@ def _possible(size: CodecSize) -> bool:
 
 
 def misfits(stage: str, size: TransformerSize | CodecSize, vocabulary: Vocabulary) -> list[str]:
-    """Where a network's sizes do not do for the ids, windows and frames of a token space."""
-    space = vocabulary
+    """List what does not fit between a network's sizes and the ids, windows and frames of a vocabulary."""
     if isinstance(size, CodecSize):
         if not _possible(size):
             return ["impossible"]
         exact = {
-            "codebooks": (size.codebooks, space.fine_codebooks),
-            "codes in a codebook": (size.codebook_size, space.codebook_size),
-            "samples in a frame": (size.frame_samples, space.frame_samples),
+            "codebooks": (size.codebooks, vocabulary.fine_codebooks),
+            "codes in a codebook": (size.codebook_size, vocabulary.codebook_size),
+            "samples in a frame": (size.frame_samples, vocabulary.frame_samples),
         }
         return [f"{has} {what} instead of {needed}" for what, (has, needed) in exact.items() if has != needed]
     needs = {
         "semantic": {
-            "input_vocabulary": max(space.text_pad, space.semantic_infer) + 1,
-            "output_vocabulary": space.semantic_pad + 1,
-            "context": space.text_window + space.max_semantic_tokens,  # the infer token, but not the last one sampled
+            "input_vocabulary": max(vocabulary.text_pad, vocabulary.semantic_infer) + 1,
+            "output_vocabulary": vocabulary.semantic_pad + 1,
+            # The prompt ends with the infer token; the last token sampled is not an input.
+            "context": vocabulary.text_window + vocabulary.max_semantic_tokens,
         },
         "coarse": {
-            "input_vocabulary": max(space.coarse_semantic_pad, space.coarse_infer) + 1,
-            "output_vocabulary": space.semantic_size + space.coarse_choices,
-            "context": space.coarse_semantic_window + 1 + space.max_coarse_history,
+            "input_vocabulary": max(vocabulary.coarse_semantic_pad, vocabulary.coarse_infer) + 1,
+            "output_vocabulary": vocabulary.semantic_size + vocabulary.coarse_choices,
+            "context": vocabulary.coarse_semantic_window + 1 + vocabulary.max_coarse_history,
         },
-        "fine": {"input_vocabulary": space.codebook_size + 1, "context": space.fine_window},
+        "fine": {"input_vocabulary": vocabulary.codebook_size + 1, "context": vocabulary.fine_window},
     }
     return [
         f"{name} is {getattr(size, name)} where {least} is needed"

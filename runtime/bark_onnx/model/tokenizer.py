@@ -1,23 +1,31 @@
-"""Text to ids: BERT WordPiece, as the `tokenizer.json` of the bundle describes it."""
+"""Turn text into ids with BERT WordPiece, as the bundle's `tokenizer.json` describes it."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as WordPiece
 
-from ..errors import BarkError, BarkWarning, BundleError, reason
+from ..errors import BarkError, BundleError, reason, warn
 from .vocabulary import Vocabulary
+
+MARKS = "[♪"  # Bark's own marks, such as [laughs], and songs begin with these
 
 
 class Tokenizer:
-    """The text side of the semantic prompt."""
+    """The tokenizer of one model.
+
+    Args:
+        path: the bundle's `tokenizer.json`.
+        vocabulary: the model's.
+
+    Raises BundleError if the file is not a tokenizer, or has more ids than the model.
+    """
 
     def __init__(self, path: Path, vocabulary: Vocabulary) -> None:
         try:
             self._word_piece = WordPiece.from_file(str(path))
-        except Exception as error:  # what `tokenizers` raises is a bare Exception
+        except Exception as error:  # `tokenizers` raises bare Exceptions
             raise BundleError(f"{path.name} is not a tokenizer: {reason(error)}") from None
         self._word_piece.no_truncation()
         self._word_piece.no_padding()
@@ -29,42 +37,50 @@ class Tokenizer:
             )
 
     def encode(self, text: str) -> NDArray[np.int64]:
-        """Text -> ids [text_window] in the semantic model's id space, padded; no special tokens.
+        """Return the ids of a text in the semantic model's vocabulary, padded: [text_window]. No special tokens.
 
-        Text that is too long is cut, with a warning that says how much. Raises BarkError for empty text.
+        A text that is too long is cut, with a warning that says how much is lost. Raises BarkError for a text that says
+        nothing (`says_something`), or is not a valid string.
         """
-        space = self._vocabulary
-        ids = self._ids(text)
-        if len(ids) > space.text_window:
-            lost = len(ids) - space.text_window
-            warnings.warn(
-                f"the text has {len(ids)} tokens and the model reads {space.text_window}: "
-                f"the last {lost} ({100 * lost / len(ids):.1f} %) are cut off",
-                BarkWarning,
-                stacklevel=2,
+        require_something_to_say(text)
+        ids, window = self._ids(text), self._vocabulary.text_window
+        if len(ids) > window:
+            lost = len(ids) - window
+            warn(
+                f"the text has {len(ids)} tokens and the model reads {window}: "
+                f"the last {lost} ({100 * lost / len(ids):.1f} %) are cut off"
             )
-        padded = np.full(space.text_window, space.text_pad, np.int64)
-        kept = ids[: space.text_window]
-        padded[: len(kept)] = np.array(kept, np.int64) + space.text_offset
+        padded = np.full(window, self._vocabulary.text_pad, np.int64)
+        kept = ids[:window]
+        padded[: len(kept)] = np.array(kept, np.int64) + self._vocabulary.text_offset
         return padded
 
     def count(self, text: str) -> int:
-        """How many tokens a text has. Raises BarkError for empty text."""
+        """Return how many tokens a text has, also if it says nothing. Raises BarkError for an invalid string."""
         return len(self._ids(text))
 
     def _ids(self, text: str) -> list[int]:
         try:
-            ids: list[int] = self._word_piece.encode(normalize(text), add_special_tokens=False).ids
-        except BarkError:
-            raise
-        except Exception as error:  # what `tokenizers` raises is a bare Exception
+            # The reference collapses white space before it tokenizes.
+            ids: list[int] = self._word_piece.encode(" ".join(text.split()), add_special_tokens=False).ids
+        except Exception as error:  # `tokenizers` raises bare Exceptions
             raise BarkError(f"the text cannot be tokenized: {reason(error)}") from None
         return ids
 
 
-def normalize(text: str) -> str:
-    """White space collapsed, as the reference does. Raises BarkError for text with nothing in it."""
-    text = " ".join(text.split())
-    if not text:
+def says_something(text: str) -> bool:
+    """Whether a text has something to say: a letter, a digit, or one of Bark's marks (`[` or `♪`).
+
+    Bark invents speech for other texts, such as a line of asterisks, an emoji, or a zero-width space.
+    """
+    return any(character.isalnum() or character in MARKS for character in text)
+
+
+def require_something_to_say(text: object) -> None:
+    """Raise BarkError unless a text is a string that says something."""
+    if not isinstance(text, str):
+        raise BarkError(f"the text must be a string, not {type(text).__name__}")
+    if not text.strip():
         raise BarkError("the text is empty: there is nothing to say")
-    return text
+    if not says_something(text):
+        raise BarkError("there is nothing to say: the text has no letter, no digit, no [mark] and no ♪")

@@ -1,30 +1,37 @@
-"""The token space of a model: each constant stated once, the rest derived.
+"""The vocabulary of a model: the ids of its tokens, the lengths of its windows, and its rates.
 
-The defaults are the published values (suno-ai/bark, `bark/generation.py`). A model with a token space of its own
-carries it in its bundle's manifest, and the runtime takes it from there.
+Each constant is stated once and the others are computed from it. The defaults are the published values (suno-ai/bark,
+`bark/generation.py`). A bundle's manifest holds the vocabulary of its model, and the runtime reads it from there.
 
-The causal models read one id space each:
+The ids that the two causal models read, from 0 up:
 
-    semantic   semantic tokens from 0 | semantic_pad, the end too | text ids from text_offset, text_pad, semantic_infer
-    coarse     semantic tokens from 0 | coarse codes, codebook by codebook | coarse_semantic_pad, coarse_infer
+    semantic   semantic tokens | semantic_pad, which is also the end token | text ids from text_offset on, text_pad,
+               semantic_infer
+    coarse     semantic tokens | coarse codes, one codebook after the other | coarse_semantic_pad, coarse_infer
 """
 
 import math
 from dataclasses import dataclass, fields
+from typing import Literal, TypeAlias
 
 from ..errors import BarkError
+
+CausalStage: TypeAlias = Literal["semantic", "coarse"]
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Token ids, window lengths (in tokens or frames) and rates (in Hz) of one Bark model."""
+    """Token ids, window lengths (in tokens or frames) and rates (in Hz) of one Bark model.
+
+    Raises BarkError that names every value that is impossible or contradicts another.
+    """
 
     text_offset: int = 10_048
     text_pad: int = 129_595
     text_window: int = 256
 
     semantic_size: int = 10_000
-    semantic_pad: int = 10_000  # doubles as the end-of-sequence token
+    semantic_pad: int = 10_000  # also the end-of-sequence token
     semantic_infer: int = 129_599
     semantic_rate: float = 49.9
     max_semantic_tokens: int = 768
@@ -60,40 +67,48 @@ class Vocabulary:
                 problems.append("coarse codes and their pad overlap")
             if self.sample_rate % self.coarse_rate:
                 problems.append(
-                    f"{self.sample_rate} Hz is no whole number of samples for a frame at {self.coarse_rate} Hz"
+                    f"a frame at {self.coarse_rate} Hz is not a whole number of samples at {self.sample_rate} Hz"
                 )
         if problems:
-            raise BarkError("impossible token space: " + "; ".join(problems))
+            raise BarkError("impossible vocabulary: " + "; ".join(problems))
 
     @property
     def end_of_sequence(self) -> int:
-        """Index of the end token among the semantic logits, which follow [0, semantic_size) with this one."""
+        """Index of the end token in the semantic logits, where it follows the semantic tokens."""
         return self.semantic_size
 
     @property
     def semantic_choices(self) -> int:
-        """Ids that the semantic stage can sample: the tokens and the end."""
+        """How many ids the semantic stage can sample: the semantic tokens and the end token."""
         return self.semantic_size + 1
 
     @property
     def coarse_choices(self) -> int:
-        """Ids that the coarse stage can sample, codebook after codebook."""
+        """How many ids the coarse stage can sample: the codes of all coarse codebooks."""
         return self.coarse_codebooks * self.codebook_size
+
+    def choices(self, stage: CausalStage) -> int:
+        """The number of ids that a causal stage can sample, which is the number of its logits."""
+        return self.semantic_choices if stage == "semantic" else self.coarse_choices
+
+    def first_id(self, stage: CausalStage) -> int:
+        """The id that the first logit of a causal stage stands for; the others follow it."""
+        return 0 if stage == "semantic" else self.semantic_size
 
     @property
     def frame_samples(self) -> int:
-        """Audio samples in one frame of codes."""
+        """How many audio samples one frame of codes has."""
         return int(self.sample_rate / self.coarse_rate)
 
     @property
     def coarse_per_semantic(self) -> float:
-        """Flattened coarse codes that one semantic token stands for (the reference's `semantic_to_coarse_ratio`)."""
+        """How many flattened coarse codes one semantic token becomes (the reference's `semantic_to_coarse_ratio`)."""
         return self.coarse_rate / self.semantic_rate * self.coarse_codebooks
 
     def max_semantic_history(self, max_coarse_history: int) -> int:
-        """Semantic tokens that cover `max_coarse_history` flattened coarse codes."""
+        """Return how many semantic tokens last as long as `max_coarse_history` flattened coarse codes."""
         return math.floor(max_coarse_history / self.coarse_per_semantic)
 
     def coarse_length(self, semantic_length: int) -> int:
-        """Flattened coarse codes to generate for `semantic_length` tokens: whole frames, rounded down."""
+        """Return how many flattened coarse codes to generate for semantic tokens: whole frames, rounded down."""
         return math.floor(semantic_length * self.coarse_per_semantic / self.coarse_codebooks) * self.coarse_codebooks

@@ -1,29 +1,30 @@
-"""Voice presets: the tokens of something already spoken, which the stages take as their history.
+"""Voice presets: the tokens of an utterance, which the stages take as their history in order to speak in its voice.
 
-The file format is suno-ai/bark's `.npz`: semantic_prompt [S], coarse_prompt [2, T], fine_prompt [8, T], integers.
+The file format is suno-ai/bark's `.npz` with three integer arrays: semantic_prompt [S], coarse_prompt [2, T] and
+fine_prompt [8, T].
 """
 
 import difflib
-import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..arrays import IntArray
-from ..errors import BarkWarning, VoiceError, reason
+from ..errors import VoiceError, reason, warn
 from ..files import replacing
 from .vocabulary import Vocabulary
 
 _ARRAYS = {"semantic": "semantic_prompt", "coarse": "coarse_prompt", "fine": "fine_prompt"}
-_MAX_TOKENS = 1 << 20  # about half an hour; nothing reads more than the last seconds of a voice
+_MAX_TOKENS = 1 << 20  # in one array: about half an hour of fine codes. The stages read only the last seconds
 _MAX_BYTES = 64 << 20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VoicePreset:
     """The tokens of one utterance.
 
@@ -32,7 +33,7 @@ class VoicePreset:
         coarse: [2, T] coarse codes.
         fine: [8, T] fine codes, the coarse ones first.
 
-    Raises VoiceError if the arrays do not have these shapes or hold anything but whole numbers from 0 up.
+    Raises VoiceError if an array has another shape, or holds anything but integers of at least 0.
     """
 
     semantic: IntArray
@@ -45,7 +46,7 @@ class VoicePreset:
             try:
                 array = np.asarray(getattr(self, name))
             except ValueError:
-                problems.append(f"{name} is no array")
+                problems.append(f"{name} is not an array")
                 continue
             if array.dtype.kind not in "iu":
                 problems.append(f"{name} holds {array.dtype}, not integers")
@@ -62,9 +63,12 @@ class VoicePreset:
         if problems:
             raise VoiceError("not a voice preset: " + "; ".join(problems))
 
+    def __repr__(self) -> str:
+        return f"<VoicePreset of {len(self.semantic)} semantic tokens, {self.fine.shape[1]} frames>"
+
     @classmethod
     def load(cls, path: str | Path) -> "VoicePreset":
-        """Read an `.npz` file. Raises VoiceError; nothing in the file is executed."""
+        """Read an `.npz` file. Nothing in it is executed. Raises VoiceError that names the file."""
         path = Path(path)
         try:
             with zipfile.ZipFile(path) as archive:
@@ -81,29 +85,36 @@ class VoicePreset:
 
     @classmethod
     def from_prompt(cls, prompt: Mapping[str, Any]) -> "VoicePreset":
-        """From suno-ai/bark's dictionary of `semantic_prompt`, `coarse_prompt` and `fine_prompt`."""
+        """Make one from suno-ai/bark's dictionary of `semantic_prompt`, `coarse_prompt` and `fine_prompt`.
+
+        Other keys are ignored. Raises VoiceError.
+        """
         missing = [key for key in _ARRAYS.values() if key not in prompt]
         if missing:
             raise VoiceError(f"not a voice preset: {', '.join(missing)} missing")
         return cls(**{name: prompt[key] for name, key in _ARRAYS.items()})
 
     def to_prompt(self) -> dict[str, IntArray]:
-        """suno-ai/bark's dictionary of the three arrays."""
+        """Return suno-ai/bark's dictionary of the three arrays."""
         return {key: getattr(self, name) for name, key in _ARRAYS.items()}
 
     def save(self, path: str | Path) -> None:
-        """Write an `.npz` that this package, suno-ai/bark and transformers read; whole or not at all."""
+        """Write an `.npz` file, which suno-ai/bark and transformers read too. It is written whole or not at all.
+
+        Raises VoiceError for another suffix, or if the file cannot be written.
+        """
         path = Path(path)
         if path.suffix != ".npz":
-            raise VoiceError(f"{path}: a voice preset is saved as .npz")
+            raise VoiceError(f"{path}: the name of a voice preset must end in .npz")
+        arrays: dict[str, Any] = {**self.to_prompt()}
         try:
             with replacing(path) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, **self.to_prompt())  # type: ignore[arg-type]
+                np.savez_compressed(file, **arrays)
         except OSError as error:
             raise VoiceError(f"cannot write {path}: {reason(error)}") from None
 
     def check(self, vocabulary: Vocabulary) -> None:
-        """Raise VoiceError if these tokens are not this model's."""
+        """Raise VoiceError if the tokens do not fit a model's vocabulary."""
         problems = []
         if self.semantic.max() >= vocabulary.semantic_size:
             problems.append(f"semantic token {self.semantic.max()} of {vocabulary.semantic_size}")
@@ -119,27 +130,48 @@ class VoicePreset:
             raise VoiceError("the voice does not fit this model: " + "; ".join(problems))
 
     def warn_if_uneven(self, vocabulary: Vocabulary) -> None:
-        """Warn if the lengths do not fit together: the reference refuses that, but good cloned voices do it."""
+        """Warn if the lengths of the arrays do not fit together.
+
+        The reference refuses such a voice. It works here, since the voices that people make by cloning are often such.
+        """
         frames = vocabulary.coarse_per_semantic / vocabulary.coarse_codebooks
         found = self.coarse.shape[1] / len(self.semantic)
-        rounding = 1.5 / len(self.semantic)  # a short utterance has whole frames too
+        rounding = 1.5 / len(self.semantic)  # the number of frames is whole, which matters in a short utterance
         if round(found, 1) != round(frames, 1) and abs(found - frames) > rounding:
-            warnings.warn(
+            warn(
                 f"the voice has {found:.2f} coarse frames for a semantic token instead of {frames:.2f}: "
-                "what it says may lose its timing",
-                BarkWarning,
-                stacklevel=3,
+                "what it says may lose its timing"
             )
 
 
-Voice: TypeAlias = VoicePreset | str | Path
-"""How a caller names a voice: a preset, a name of the bundle's, the path of an `.npz` file."""
+Voice: TypeAlias = VoicePreset | str | PathLike[str] | Mapping[str, Any]
+"""A voice that a caller gives: a preset, a name in the bundle, the path of an `.npz` file, or suno-ai/bark's dictionary
+(`VoicePreset.from_prompt`)."""
+
+
+def open_voice(voice: Voice, voices: Mapping[str, Path]) -> VoicePreset:
+    """Return the preset that a caller's voice means.
+
+    Args:
+        voices: the files of the bundle's voices by name.
+
+    Raises VoiceError if it cannot be found or read, or is not a voice.
+    """
+    if isinstance(voice, VoicePreset):
+        return voice
+    if isinstance(voice, (str, PathLike)):
+        return VoicePreset.load(find_voice(voice, voices))
+    if isinstance(voice, Mapping):
+        return VoicePreset.from_prompt(voice)
+    raise VoiceError(
+        f"a voice is a name, a path, a VoicePreset or a dictionary of its arrays, not {type(voice).__name__}"
+    )
 
 
 def succession(voice: VoicePreset, before: VoicePreset, vocabulary: Vocabulary) -> VoicePreset:
-    """The end of a voice, then the end of what was said last, each about half of what the stages read of a history.
+    """Join the end of a voice and the end of the utterance before, as a history for the next utterance.
 
-    Where `before` is short, there is more of the voice.
+    The stages read about as much of one as of the other. If `before` is short, they read more of the voice.
     """
     ratio = vocabulary.coarse_per_semantic / vocabulary.coarse_codebooks
     tokens = min(len(before.semantic), vocabulary.max_semantic_history(vocabulary.max_coarse_history) // 2)
@@ -151,18 +183,22 @@ def succession(voice: VoicePreset, before: VoicePreset, vocabulary: Vocabulary) 
     )
 
 
-def find_voice(name: str | Path, voices: Mapping[str, Path]) -> Path:
-    """The file of a voice: a name of the bundle's, or the path of an `.npz` file. Raises VoiceError with near names."""
-    if str(name) in voices:
-        return voices[str(name)]
+def find_voice(name: str | PathLike[str], voices: Mapping[str, Path]) -> Path:
+    """Return the file of a voice, given its name in the bundle or the path of an `.npz` file.
+
+    Raises VoiceError that suggests similar names.
+    """
+    name = fspath(name)
+    if name in voices:
+        return voices[name]
     path = Path(name)
     if path.suffix == ".npz":
         return path
-    near = difflib.get_close_matches(str(name), voices, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, voices, n=3, cutoff=0.5)
     if near:
         advice = f"did you mean {' or '.join(near)}?"
     elif voices:
         advice = f"the bundle has {len(voices)}: {', '.join(list(voices)[:3])}{' ...' if len(voices) > 3 else ''}"
     else:
         advice = "the bundle has no voices; give the path of an .npz file"
-    raise VoiceError(f"no voice {str(name)!r}: {advice}")
+    raise VoiceError(f"no voice {name!r}: {advice}")

@@ -1,4 +1,4 @@
-"""How to speak: the choices of one generation, apart from what the model is."""
+"""Options of one generation: how to sample, and when to stop."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,9 +6,15 @@ from typing import Any
 
 from ..errors import require
 from ..model.vocabulary import Vocabulary
+from ..numbers import plain_numbers
 
-# The fast profile's coarse windows move on by 138 codes instead of 60 and see 552 before them instead of 630: the same
-# number of positions at the end of a window, half the prefills. Its fine windows hold as much history as a stream's.
+# A temperature divides logits, which are exact to about this much in fp32. Below it, sampling chooses by their rounding
+# errors; a division by a number such as 1e-320 overflows.
+LEAST_TEMPERATURE = 1e-6
+
+# In the fast profile a coarse window generates 138 codes instead of 60 and has 552 codes of context instead of 630. The
+# context at the end of a window is as long as the reference's, with half as many prefills. A fine window has as much
+# history as in a stream.
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "reference": {},
     "fast": {"max_coarse_history": 552, "sliding_window": 138, "max_fine_history": 128, "fine_padding": False},
@@ -17,22 +23,27 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """Sampling and length choices; the defaults are the reference's (suno-ai/bark `bark/generation.py`).
+    """How to sample and when to stop; the defaults are the reference's (suno-ai/bark `bark/generation.py`).
+
+    Numbers may be numpy scalars, and whole numbers may be floats such as 50.0; they are kept as plain int and float.
 
     Args:
-        text_temperature: for semantic tokens. 0 is argmax, here and below.
+        text_temperature: for semantic tokens. 0 is argmax, here and below. Temperatures under 1e-6 are set to 0.
         coarse_temperature: for coarse codes.
         fine_temperature: for fine codes.
-        top_k: semantic and coarse: keep the k most probable tokens (and what ties with the last of them).
-        top_p: semantic and coarse: keep the most probable tokens up to this probability mass, taken before temperature.
-        min_eos_p: stop as soon as the end token has this probability; None: only when it is sampled.
-        max_seconds: stop the semantic stage when its tokens last longer; the token that crosses the limit is kept.
-        max_coarse_history: flattened coarse codes of context, at most what the model has been trained with.
-        sliding_window: flattened coarse codes generated before the context moves on.
-        max_fine_history: frames of the voice that the fine model sees, at most half its window.
-        fine_padding: fill a fine window up to the model's whole length, as the reference does, though there are fewer
-            frames; False runs the model on what there is.
-        allow_early_stop: whether the model may end the utterance; False speaks until a limit, for measurements.
+        top_k: semantic and coarse: sample from the k most probable tokens, and from those that tie with the last.
+        top_p: semantic and coarse: sample from the most probable tokens up to this probability mass, which is taken
+            before temperature.
+        min_eos_p: end the utterance as soon as the end token has this probability. None: only when it is sampled.
+        max_seconds: end the semantic stage when its tokens last longer. The token that crosses the limit is kept.
+        max_coarse_history: flattened coarse codes of context, at most as many as the model was trained with.
+        sliding_window: flattened coarse codes to generate before the context moves on.
+        max_fine_history: frames of the voice in the fine model's window, at most half the window.
+        fine_padding: if there are fewer frames than the fine model's window has, pad them to its length, as the
+            reference does. False: run the model on the frames there are.
+        allow_early_stop: whether the model may end the utterance. False: speak until a limit, for measurements.
+
+    Raises BarkError that names every value that is impossible.
     """
 
     text_temperature: float = 0.7
@@ -50,10 +61,17 @@ class GenerationOptions:
 
     @classmethod
     def fast(cls, **choices: Any) -> "GenerationOptions":
-        """The options of the fast profile, and others of the caller's: fewer prefills, no padding, other tokens."""
+        """Return the options of the fast profile, with `choices` instead of some of them.
+
+        It has fewer prefills and no padding, so the tokens differ from those of the default options.
+        """
         return cls(**{**PROFILES["fast"], **choices})
 
     def __post_init__(self) -> None:
+        plain_numbers(self)
+        for name in ("text_temperature", "coarse_temperature", "fine_temperature"):
+            if 0 < getattr(self, name) < LEAST_TEMPERATURE:
+                object.__setattr__(self, name, 0.0)
         checks = {
             "text_temperature must be 0 (argmax) to 100": 0 <= self.text_temperature <= 100,
             "coarse_temperature must be 0 (argmax) to 100": 0 <= self.coarse_temperature <= 100,
@@ -69,5 +87,5 @@ class GenerationOptions:
         require(self, checks)
 
     def coarse_history(self, vocabulary: Vocabulary) -> int:
-        """The context in flattened coarse codes that these options mean for this model."""
+        """Return how many flattened coarse codes of context these options mean for a model."""
         return min(self.max_coarse_history, vocabulary.max_coarse_history)

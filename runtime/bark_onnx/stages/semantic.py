@@ -6,37 +6,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import IntArray
-from ..graphs.decoder import CausalDecoder, KVCache
+from ..graphs.cache import KVCache
 from ..model.vocabulary import Vocabulary
 from ..model.voice import VoicePreset
-from ..sampling.sampling import Rule
+from ..sampling.loops import CausalLoop
+from ..sampling.sequence import Rule
 from .options import GenerationOptions
-
-NOTHING_SAID = "the model ended the utterance before it began: try another seed, or more text"
 
 
 def semantic_prompt(
-    text_ids: IntArray, voice: VoicePreset | None, nothing: int, vocabulary: Vocabulary
+    text_ids: IntArray, voice: VoicePreset | None, no_history_id: int, vocabulary: Vocabulary
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The prompt's input ids and history ids, each [text_window + 1].
 
     The text and the voice's last semantic tokens share the positions: their embeddings are summed. The infer token
-    follows.
+    follows, with nothing added to it.
     """
     window = vocabulary.text_window
     history = np.full(window, vocabulary.semantic_pad, np.int64)
     if voice is not None:
         last = voice.semantic[-window:]
         history[: len(last)] = last
-    return np.append(text_ids, vocabulary.semantic_infer), np.append(history, nothing)
+    return np.append(text_ids, vocabulary.semantic_infer), np.append(history, no_history_id)
 
 
 class SemanticSequence:
-    """One utterance in the semantic stage: what it asks of the decoder, and the tokens sampled so far.
+    """One utterance in the semantic stage: its prompt, and the tokens sampled so far.
 
     Args:
-        text_ids: [text_window], as the tokenizer makes them.
-        nothing: the decoder's id for "no history here".
+        text_ids: [text_window], from the tokenizer.
+        no_history_id: the semantic model's (`TransformerSize.no_history_id`).
         stream: the stage's random stream; each token takes one number, the end token too.
     """
 
@@ -46,10 +45,10 @@ class SemanticSequence:
         voice: VoicePreset | None,
         options: GenerationOptions,
         vocabulary: Vocabulary,
-        nothing: int,
+        no_history_id: int,
         stream: np.random.Generator,
     ) -> None:
-        self.prompt = semantic_prompt(text_ids, voice, nothing, vocabulary)
+        self.prompt = semantic_prompt(text_ids, voice, no_history_id, vocabulary)
         self.tokens: list[int] = []
         self.limit = token_limit(options.max_seconds, vocabulary)
         self.ended = False
@@ -59,23 +58,25 @@ class SemanticSequence:
 
     @property
     def rule(self) -> Rule:
-        """How the next token is sampled; where the end is not wanted, it is no choice."""
+        """How the next token is sampled. Without early stop, the end token is not among the choices."""
         options, end = self._options, self._end
-        own = Rule(end, 1, 0, options.text_temperature, options.top_k, options.top_p)
-        return own._replace(width=end + 1, end=end, min_eos_p=options.min_eos_p) if options.allow_early_stop else own
+        rule = Rule(end, 1, 0, options.text_temperature, options.top_k, options.top_p)
+        if not options.allow_early_stop:
+            return rule
+        return rule._replace(choices=end + 1, end=end, min_eos_p=options.min_eos_p)
 
     @property
     def left(self) -> int:
-        """Tokens to come, at most."""
+        """The most tokens that may follow."""
         return 0 if self.ended else self.limit - len(self.tokens)
 
     @property
     def last(self) -> int:
-        """The token to be decoded next."""
+        """The token to decode next."""
         return self.tokens[-1]
 
     def take(self, choice: int) -> None:
-        """The next token: `tokens` gets one more, to be decoded next, or the utterance has ended, or both."""
+        """Add the next token, or end the utterance if it is the end token."""
         if self._options.allow_early_stop and choice == self._end:
             self.ended = True
             return
@@ -83,10 +84,10 @@ class SemanticSequence:
         self.ended = len(self.tokens) == self.limit
 
 
-def semantic_tokens(decoder: CausalDecoder, cache: KVCache, sequence: SemanticSequence) -> Iterator[int]:
-    """The tokens one by one, until the model ends the utterance or a limit is reached."""
+def semantic_tokens(loop: CausalLoop, cache: KVCache, sequence: SemanticSequence) -> Iterator[int]:
+    """Sample an utterance to its end, and yield its tokens one by one."""
     cache.clear()
-    errors, seen = decoder.begin(cache, sequence, *sequence.prompt), 0
+    errors, seen = loop.begin(cache, sequence, *sequence.prompt), 0
     while True:
         for error in errors.values():
             raise error
@@ -94,14 +95,14 @@ def semantic_tokens(decoder: CausalDecoder, cache: KVCache, sequence: SemanticSe
         if sequence.ended:
             return
         seen = len(sequence.tokens)
-        errors = decoder.go_on(cache, {0: sequence})
+        errors = loop.step(cache, {0: sequence})
 
 
 def token_limit(max_seconds: float | None, vocabulary: Vocabulary) -> int:
-    """Tokens until the time is over, the one that crosses the limit included.
+    """The number of tokens that a limit in seconds allows, including the token that crosses it.
 
-    The reference adds up the tokens' lengths in floating point and so does this, since at a limit that is a whole
-    number of tokens the rounding decides.
+    Like the reference, this adds up the tokens' lengths in floating point. If the limit is a whole number of tokens,
+    the rounding decides.
     """
     if max_seconds is None:
         return vocabulary.max_semantic_tokens

@@ -1,0 +1,340 @@
+"""A worker: an engine on a thread of its own, for callers in other threads and in asyncio.
+
+    with bark.worker(slots=8) as worker:
+        task = worker.submit(Request("Hello"), timeout=30)
+        speech = task.result()          # in asyncio: await task
+
+The worker's thread is the only one that runs `Engine.step`. It hands over results and chunks after each step, ends jobs
+whose deadline has passed, and, if it dies, reports that to everybody who waits.
+"""
+
+import asyncio
+import atexit
+import contextlib
+import os
+import threading
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from time import monotonic
+from typing import Any
+
+from ..errors import BarkError, DeadlineExceeded, JobCancelled, QueueFull, WorkerError
+from .engine import Engine
+from .job import Job, JobState, Request
+from .speech import Speech
+from .stream import AudioChunk
+
+
+class Task:
+    """An utterance that a worker generates. Its methods may be called from any thread.
+
+    In asyncio, `await task` returns the Speech and `async for chunk in task` takes the chunks; cancelling the coroutine
+    that awaits a task cancels the task.
+    """
+
+    def __init__(self, job: Job, worker: "Worker", deadline: float | None) -> None:
+        self._job = job
+        self._worker = worker
+        self.deadline = deadline  # of time.monotonic()
+        self._result: Future[Speech] = Future()
+        self._result.add_done_callback(self._cancel_job)
+        self._news: Future[None] = Future()  # done when chunks have come or the job has ended, and then replaced
+        self._lock = threading.Lock()
+
+    @property
+    def seed(self) -> int:
+        """The seed that generates the same tokens again."""
+        return self._job.seed
+
+    @property
+    def state(self) -> JobState:
+        """Where the utterance is."""
+        return self._job.state
+
+    @property
+    def job(self) -> Job:
+        """The job in the engine; while it has not ended, only the worker's thread may change it."""
+        return self._job
+
+    def done(self) -> bool:
+        """Whether the result, or the error, is there."""
+        return self._result.done()
+
+    def cancel(self) -> None:
+        """Stop the work. `result` then raises JobCancelled; nothing happens if the task has ended."""
+        self._worker.cancel(self)
+
+    def result(self, timeout: float | None = None) -> Speech:
+        """Wait for the speech.
+
+        Raises the error of a failed utterance: BarkError, JobCancelled, DeadlineExceeded, WorkerError. Raises
+        TimeoutError after `timeout` seconds; the work goes on then.
+        """
+        try:
+            return self._result.result(timeout)
+        except CancelledError:  # who awaited it was cancelled
+            raise JobCancelled("the utterance was cancelled") from None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the utterance has ended, however it did; False after `timeout` seconds."""
+        with contextlib.suppress(TimeoutError, CancelledError):
+            self._result.exception(timeout)
+        return self.done()
+
+    def chunks(self, timeout: float | None = None) -> Iterator[AudioChunk]:
+        """The chunks of a streaming request, as they come; a request that does not stream has none.
+
+        Args:
+            timeout: seconds to wait for one chunk; TimeoutError after that.
+
+        Raises the error of a failed utterance after the chunks that were made before it.
+        """
+        while (chunk := self._next()) is not None:
+            if isinstance(chunk, AudioChunk):
+                yield chunk
+            else:
+                chunk.result(timeout)
+
+    async def __aiter__(self) -> AsyncIterator[AudioChunk]:
+        try:
+            while (chunk := self._next()) is not None:
+                if isinstance(chunk, AudioChunk):
+                    yield chunk
+                else:
+                    await asyncio.wrap_future(chunk)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    def __await__(self) -> Generator[Any, None, Speech]:
+        return asyncio.wrap_future(self._result).__await__()
+
+    def __repr__(self) -> str:
+        return f"<Task {self._job!r}>"
+
+    def _next(self) -> AudioChunk | Future[None] | None:
+        """The next chunk; or what to wait for; or None after the last. Raises the job's error after its last chunk."""
+        with self._lock:
+            if self._job.chunks:
+                return self._job.chunks.popleft()
+            if not self._result.done():
+                return self._news
+        self.result()
+        return None
+
+    def _deliver(self) -> None:
+        """Tell everybody who waits what is there. The worker's thread calls this after each step."""
+        ended = self._job.ended
+        if not ended and not self._job.chunks:
+            return
+        with self._lock:
+            news, self._news = self._news, Future()
+            # A coroutine that was cancelled while it awaited one of these futures has cancelled the future.
+            if ended and self._result.set_running_or_notify_cancel():
+                try:
+                    self._result.set_result(self._job.result())
+                except Exception as error:
+                    self._result.set_exception(error)
+            if news.set_running_or_notify_cancel():
+                news.set_result(None)
+
+    def _cancel_job(self, result: Future[Speech]) -> None:
+        if result.cancelled():
+            self._worker.cancel(self)
+
+
+class Worker:
+    """Owns an engine on a thread. Make one with `Bark.worker`; use it in a `with` statement, or call `close`.
+
+    Args:
+        engine: an engine that nobody else uses.
+        max_waiting: requests that may wait for a free slot; `submit` refuses more with QueueFull.
+    """
+
+    def __init__(self, engine: Engine, *, max_waiting: int = 64) -> None:
+        if max_waiting < 1:
+            raise BarkError(f"max_waiting must be at least 1, not {max_waiting}")
+        self._engine = engine
+        self._max_waiting = max_waiting
+        self._changed = threading.Condition()  # guards the fields below
+        self._tasks: dict[Job, Task] = {}  # that have not been delivered
+        self._closed = False
+        self._error: BaseException | None = None
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._serve, name="bark-onnx worker", daemon=True)
+        self._thread.start()
+        atexit.register(self.close, finish=False)
+
+    # for callers
+
+    def submit(self, request: Request, *, timeout: float | None = None, block: bool = False) -> Task:
+        """Accept a request.
+
+        Args:
+            timeout: seconds from now within which it must end; its result is DeadlineExceeded after that.
+            block: wait for a place in the queue instead of raising QueueFull.
+
+        Raises:
+            QueueFull: as many requests are waiting as this worker allows.
+            WorkerError: the worker was closed, or its thread has died.
+            BarkError: the request cannot be done: its text, voice or options are wrong.
+        """
+        if timeout is not None and not timeout > 0:
+            raise BarkError(f"timeout must be over 0 seconds, not {timeout}")
+        job = self._engine.prepare(request)  # in the caller's thread: the engine's goes on meanwhile
+        with self._changed:
+            self._check()
+            while self._engine.waiting >= self._max_waiting:
+                if not block:
+                    raise QueueFull(f"{self._max_waiting} requests are waiting already: try again later")
+                self._changed.wait()
+                self._check()
+            task = Task(job, self, None if timeout is None else monotonic() + timeout)
+            self._tasks[job] = task
+            self._engine.add(job)
+            self._changed.notify_all()
+        return task
+
+    def run(self, requests: Sequence[Request]) -> list[Job]:
+        """Submit requests, waiting for places in the queue, and return their jobs when all have ended.
+
+        If a request is refused or the caller is interrupted, the others are cancelled.
+        """
+        tasks: list[Task] = []
+        try:
+            for request in requests:
+                tasks.append(self.submit(request, block=True))
+            for task in tasks:
+                task.wait()
+                self._check_alive()
+        finally:
+            for task in tasks:
+                task.cancel()  # changes nothing if it has ended
+        return [task.job for task in tasks]
+
+    def cancel(self, task: Task) -> None:
+        """End a task: its row is free after the run that is in progress, if one is."""
+        self._end(task, None)
+
+    def close(self, *, finish: bool = True, timeout: float | None = None) -> bool:
+        """Accept nothing more, and stop the thread.
+
+        Args:
+            finish: complete what was accepted; False cancels it.
+            timeout: seconds to wait for the thread; the work is then cancelled.
+
+        Returns whether everything that was accepted has been completed.
+        """
+        with self._changed:
+            self._closed = True
+            tasks = [*self._tasks.values()]
+            self._changed.notify_all()
+        if not finish:
+            for task in tasks:
+                self.cancel(task)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                for task in tasks:
+                    self.cancel(task)
+                self._thread.join()
+        atexit.unregister(self.close)
+        return all(task.state in (JobState.DONE, JobState.FAILED) for task in tasks)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker accepts requests."""
+        return not self._closed and self._error is None
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a free slot."""
+        return self._engine.waiting
+
+    @property
+    def unfinished(self) -> int:
+        """Requests that have not ended, the waiting ones included."""
+        return len(self._tasks)
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(finish=kind is None)
+
+    def __repr__(self) -> str:
+        state = "alive" if self.alive else "closed" if self._error is None else f"dead: {self._error!r}"
+        return f"<Worker {state}: {self.waiting} waiting, {self.unfinished} unfinished>"
+
+    def _check(self) -> None:
+        """Raise WorkerError if no request can be accepted."""
+        if os.getpid() != self._process:
+            raise WorkerError("the worker's thread is in the process that this one was forked from: make a worker here")
+        self._check_alive()
+        if self._closed:
+            raise WorkerError("the worker is closed: make another one")
+
+    def _check_alive(self) -> None:
+        if self._error is not None:
+            raise WorkerError(f"the worker's thread has died: {self._error!r}") from self._error
+
+    def _end(self, task: Task, error: BarkError | None) -> None:
+        self._engine.cancel(task.job, error)
+        with self._changed:
+            self._changed.notify_all()
+
+    # the thread
+
+    def _serve(self) -> None:
+        try:
+            while self._wait_for_work():
+                self._end_late()
+                worked = self._engine.step()
+                self._deliver()
+                if not worked:
+                    self._check_engine()
+        except BaseException as error:  # whatever it is, those who wait must hear of it
+            self._die(error)
+
+    def _wait_for_work(self) -> bool:
+        """Whether there is work; waits for it, until the worker is closed."""
+        with self._changed:
+            while not self._tasks and not self._closed:
+                self._changed.wait()
+            return bool(self._tasks)
+
+    def _check_engine(self) -> None:
+        """Raise AssertionError, rather than wait for ever, if the engine has nothing to do and a job has not ended."""
+        with self._changed:
+            if self._engine.idle and any(not task.job.ended for task in self._tasks.values()):
+                raise AssertionError("the engine is idle although a job has not ended")
+
+    def _end_late(self) -> None:
+        now = monotonic()
+        for task in self._undelivered():
+            if task.deadline is not None and now >= task.deadline:
+                self._engine.cancel(task.job, DeadlineExceeded("the utterance did not end within its time"))
+
+    def _deliver(self) -> None:
+        tasks = self._undelivered()
+        for task in tasks:
+            task._deliver()
+        with self._changed:
+            for task in tasks:
+                if task.job.ended:
+                    self._tasks.pop(task.job, None)
+            self._changed.notify_all()  # there may be a place in the queue
+
+    def _undelivered(self) -> list[Task]:
+        with self._changed:
+            return [*self._tasks.values()]
+
+    def _die(self, error: BaseException) -> None:
+        with self._changed:
+            self._error = error
+            tasks = [*self._tasks.values()]
+            self._tasks.clear()
+            self._changed.notify_all()
+        for task in tasks:
+            task.job.end(JobState.FAILED, error=WorkerError(f"the worker's thread has died: {error!r}"))
+            task._deliver()

@@ -1,0 +1,82 @@
+"""The networks of a bundle: loaded when they are used, all at once or one at a time."""
+
+import gc
+import weakref
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from bark_onnx.graphs.codec import CodecDecoder
+from bark_onnx.graphs.decoder import CausalDecoder
+from bark_onnx.graphs.device import Device
+from bark_onnx.graphs.fine import FineModel
+from bark_onnx.graphs.networks import Networks
+from bark_onnx.model.bundle import STAGES, Bundle
+from bark_onnx.sampling.loops import Loops
+
+CPU = Device("cpu", 1)
+
+
+@pytest.fixture
+def opened(bundle: Path) -> Bundle:
+    return Bundle.open(bundle)
+
+
+def test_each_is_loaded_when_it_is_first_used(opened: Bundle) -> None:
+    networks = Networks(opened, CPU)
+    assert networks._loaded == {}
+    assert networks.sizes.coarse == opened.manifest.sizes.coarse  # needs no network
+    assert networks.vocabulary == opened.manifest.vocabulary
+    assert networks._loaded == {}
+    coarse = networks.coarse
+    assert list(networks._loaded) == [("coarse", "network")]
+    assert networks.coarse is coarse is networks.network("coarse")
+
+
+def test_all_at_once(opened: Bundle) -> None:
+    networks = Networks(opened, CPU)
+    networks.load()
+    assert [stage for stage, _ in networks._loaded] == list(STAGES)
+    kinds = [CausalDecoder, CausalDecoder, FineModel, CodecDecoder]
+    assert [type(networks.network(stage)) for stage in STAGES] == kinds
+    fine = networks.fine
+    networks.release()
+    assert networks.fine is fine
+    networks.close()
+    assert networks._loaded == {}
+    assert networks.fine is not fine
+
+
+def test_with_low_memory_one_at_a_time(opened: Bundle) -> None:
+    networks = Networks(opened, CPU, low_memory=True)
+    loops = Loops(networks)
+    gc.disable()  # a network that is not used must be freed without it
+    try:
+        before: weakref.ref[object] = weakref.ref(networks.semantic)
+        cache = loops.semantic.new_cache()
+        assert before() is not None
+        for stage in ("coarse", "fine", "codec", "semantic"):
+            network = weakref.ref(networks.network(stage))
+            if stage != "codec":
+                getattr(loops, stage)
+            assert before() is None
+            assert [own for own, _ in networks._loaded] == [stage]
+            before = network
+        networks.release()
+        assert before() is None
+        assert cache.rows == 1
+    finally:
+        gc.enable()
+
+
+def test_threads_get_the_same_network(opened: Bundle) -> None:
+    networks = Networks(opened, CPU)
+    found: list[object] = []
+    threads = [Thread(target=lambda: found.append(networks.coarse)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(map(id, found))) == 1

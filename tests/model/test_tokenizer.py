@@ -1,0 +1,89 @@
+"""The tokenizer: texts that say nothing are refused by one rule, everywhere; the others become ids."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bark_onnx import Bark, BarkError, GenerationOptions, Request
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.tokenizer import Tokenizer, require_something_to_say, says_something
+
+SAYS_SOMETHING = ["a", "1", "¿é?", "我", "か", "가", "है", "ı", "[laughs]", "[", "♪", "... ♪ ...", "²", "\u200bx", "१"]
+SAYS_NOTHING = ["\u200b", "...", "?!", "* * *", "—", "😀", "\u0301", "\x00", "]", "_", "。", "\ufeff", "€"]
+EMPTY = ["", " ", "\n\t", "\u3000", "\u2029\x1c"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    """nano's."""
+    bundle = Bundle.open(None)
+    return Tokenizer(bundle.tokenizer, bundle.manifest.vocabulary)
+
+
+@pytest.mark.parametrize("text", SAYS_SOMETHING)
+def test_letters_digits_and_marks_say_something(tokenizer: Tokenizer, text: str) -> None:
+    assert says_something(text)
+    assert tokenizer.encode(text).shape == (256,)
+
+
+@pytest.mark.parametrize("text", SAYS_NOTHING)
+def test_other_texts_say_nothing(tokenizer: Tokenizer, text: str) -> None:
+    assert not says_something(text)
+    with pytest.raises(BarkError, match="there is nothing to say: the text has no letter"):
+        tokenizer.encode(text)
+
+
+@pytest.mark.parametrize("text", EMPTY, ids=ascii)
+def test_white_space_is_an_empty_text(tokenizer: Tokenizer, text: str) -> None:
+    with pytest.raises(BarkError, match="the text is empty: there is nothing to say"):
+        tokenizer.encode(text)
+
+
+@pytest.mark.parametrize("text", [None, b"hello", 5, ["hello"]], ids=repr)
+def test_a_text_is_a_string(tokenizer: Tokenizer, text: Any) -> None:
+    with pytest.raises(BarkError, match="the text must be a string, not"):
+        tokenizer.encode(text)
+
+
+@pytest.mark.parametrize("text", ["\u200b", " ... ", ""], ids=ascii)
+def test_every_call_refuses_a_text_that_says_nothing(bark: Bark, text: str) -> None:
+    options = GenerationOptions(max_seconds=0.2)
+    calls: list[Callable[[], object]] = [
+        lambda: bark.generate(text, options=options),
+        lambda: list(bark.stream(text, options=options)),
+        lambda: bark.semantic(text, options=options),
+        lambda: bark.generate_batch([Request(text, options=options)]),
+        lambda: list(bark.generate_long(text, options=options)),
+    ]
+    for call in calls:
+        with pytest.raises(BarkError, match="there is nothing to say"):
+            call()
+
+
+def test_any_text_can_be_counted(tokenizer: Tokenizer) -> None:
+    assert [tokenizer.count(text) for text in EMPTY] == [0] * len(EMPTY)
+    assert tokenizer.count("...") == 3
+
+
+@given(st.text(max_size=100))
+def test_the_check_and_the_predicate_agree(text: str) -> None:
+    try:
+        require_something_to_say(text)
+    except BarkError:
+        assert not says_something(text)
+    else:
+        assert says_something(text)
+
+
+@pytest.mark.parametrize("unit", ["a", ".", "[", "我", "가", "\u0301\u0323", "\u200b", '"', "[a] ", "_"], ids=ascii)
+def test_counting_takes_linear_time(tokenizer: Tokenizer, unit: str) -> None:
+    def seconds(length: int) -> float:
+        started = time.process_time()
+        tokenizer.count(unit * (length // len(unit)))
+        return time.process_time() - started
+
+    assert seconds(64_000) < 24 * seconds(8_000) + 0.1  # 64 times if it were quadratic

@@ -1,0 +1,300 @@
+"""Loops that sample on the device, run on the CPU: they give the host's tokens, alone and together."""
+
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bark_onnx import Bark, BarkError, GenerationOptions, Request
+from bark_onnx.checks.compare import check_graphs
+from bark_onnx.engine import engine as engine_module
+from bark_onnx.graphs.cache import SPANS, KVCache
+from bark_onnx.graphs.device import CUDA, TENSORRT, Device
+from bark_onnx.graphs.networks import Networks
+from bark_onnx.graphs.session import Graph
+from bark_onnx.model.bundle import MANIFEST, TOP_K_TOP_P, Bundle, list_files
+from bark_onnx.sampling.device import BLOCK, DeviceFine, DeviceLoop
+from bark_onnx.sampling.distribution import random_stream
+from bark_onnx.sampling.host import HostFine, HostLoop
+from bark_onnx.sampling.loops import Loops
+from bark_onnx.sampling.sequence import FineWindow, Rule
+from bark_onnx_export.graph import sampler_graph
+from conftest import export
+from utterances import Alone, assert_as_alone, make_voice, speak_alone
+
+GREEDY = GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temperature=0, max_seconds=0.7)
+
+
+@pytest.fixture(scope="module")
+def host(small: Bark, tmp_path_factory: pytest.TempPathFactory) -> Bark:
+    """The small model as a bundle that has sampler graphs, sampled on the host."""
+    checkpoint = small.bundle.directory.parent / "checkpoint"
+    directory = export(checkpoint, tmp_path_factory.mktemp("portable") / "bundle", "fp32", "portable")
+    return Bark.load(directory, device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def on_device(host: Bark) -> Bark:
+    """The same bundle on the same device, but sampled by its graphs."""
+    return Bark(host.bundle, replace(host.device, samples=True))
+
+
+@pytest.fixture(scope="module")
+def alone(host: Bark) -> list[Alone]:
+    return speak_alone(host)
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    for name in ("semantic", "coarse", "fine"):
+        assert np.array_equal(getattr(found.tokens, name), getattr(expected.tokens, name)), name
+    assert np.array_equal(found.waveform, expected.waveform)
+
+
+@pytest.mark.parametrize("voice_length", [0, 60, 500])
+@pytest.mark.parametrize(
+    "options",
+    [
+        GenerationOptions(max_seconds=0.7),
+        GREEDY,
+        GenerationOptions(max_seconds=0.7, top_k=9, allow_early_stop=False),
+        GenerationOptions(max_seconds=0.7, top_p=0.7, min_eos_p=None, sliding_window=33),
+    ],
+    ids=["default", "greedy", "top-k", "top-p"],
+)
+def test_an_utterance_is_the_same_as_on_the_host(
+    host: Bark, on_device: Bark, voice_length: int, options: GenerationOptions
+) -> None:
+    voice = make_voice(host.vocabulary, voice_length)
+    expected, found = (
+        bark.generate("the world is music", voice=voice, options=options, seed=3) for bark in (host, on_device)
+    )
+    assert_same(found, expected)
+
+
+def test_the_device_samples_only_with_a_bundle_that_has_the_graphs(small: Bark, on_device: Bark) -> None:
+    loops = Loops(on_device._networks)
+    assert isinstance(loops.semantic, DeviceLoop)
+    assert isinstance(loops.coarse, DeviceLoop)
+    assert isinstance(loops.fine, DeviceFine)
+    without = Networks(small.bundle, replace(small.device, samples=True))  # a CPU bundle
+    assert not without.device.samples
+    assert isinstance(Loops(without).coarse, HostLoop)
+    assert isinstance(Loops(without).fine, HostFine)
+
+
+@pytest.mark.parametrize("slots", [1, 3, 9])
+def test_an_engine_s_utterances_are_those_alone_on_the_host(on_device: Bark, alone: list[Alone], slots: int) -> None:
+    engine = on_device.engine(slots=slots)
+    jobs = [engine.submit(expected.request) for expected in alone]
+    while engine.step():
+        pass
+    for job, expected in zip(jobs, alone, strict=True):
+        assert_as_alone(job, expected)
+
+
+def test_windows_together(host: Bark, on_device: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(engine_module.FINE_ROWS, "cpu", 8)
+    voices = [make_voice(host.vocabulary, length) for length in (0, 300, 0, 500)]
+    requests = [Request("hello", voice=voice, seed=seed, options=GREEDY) for seed, voice in enumerate(voices)]
+    for request, speech in zip(requests, on_device.generate_batch(requests), strict=True):
+        expected = host.generate(request.text, voice=request.voice, options=GREEDY, seed=request.seed)
+        assert np.array_equal(speech.tokens.fine, expected.tokens.fine)
+
+
+def test_low_memory(host: Bark) -> None:
+    bark = Bark(host.bundle, replace(host.device, samples=True), low_memory=True)
+    options = GenerationOptions(max_seconds=0.4)
+    assert_same(
+        bark.generate("hello", voice=None, options=options, seed=5),
+        host.generate("hello", voice=None, options=options, seed=5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("precision", "layout"), [("fp16", "static"), ("fp16", "portable"), ("w8a16", "static"), ("w4a16", "static")]
+)
+def test_in_half_precision(checkpoint: Path, tmp_path: Path, precision: str, layout: str) -> None:
+    """The precisions for GPUs."""
+    bundle = Bundle.open(export(checkpoint, tmp_path / "bundle", precision, layout))
+    device = Device("cpu", 2)
+    options = GenerationOptions(max_seconds=0.3)
+    expected, found = (
+        Bark(bundle, replace(device, samples=on)).generate("hello", voice=None, options=options, seed=2)
+        for on in (False, True)
+    )
+    assert_same(found, expected)
+
+
+def test_the_cache_knows_the_ids_of_a_block(host: Bark, on_device: Bark) -> None:
+    """So the next window's prompt is prefilled from the same position as on the host."""
+    held = []
+    for bark in (host, on_device):
+        loop = Loops(bark._networks).semantic
+        cache = loop.new_cache()
+        sequence = Counting(2 * BLOCK + 3)
+        assert loop.begin(cache, sequence, np.arange(40)) == {}
+        while sequence.left:
+            assert loop.step(cache, {0: sequence}) == {}
+        held.append(_held(cache))
+    assert held[0] == held[1]
+    assert len(held[0]) == 40 + 2 * BLOCK + 2
+
+
+def test_many_spans_of_rows_take_bounded_memory(on_device: Bark) -> None:
+    """Logits are allocated once for all rows, bindings are kept for the last spans only."""
+    loops, rng = Loops(on_device._networks), np.random.default_rng(0)
+    loop = loops.coarse
+    cache = loop.new_cache(64)
+    sequences = {row: Counting(10_000) for row in range(64)}
+    for row, sequence in sequences.items():
+        assert loop.begin(cache, sequence, np.arange(5), row=row) == {}
+    blocks = loops._blocks[cache]
+    logits, choices = blocks.logits, on_device.vocabulary.coarse_choices
+    assert logits.owner.nbytes == 64 * choices * 4
+    for _ in range(60):
+        first, last = sorted(rng.choice(64, 2, replace=False).tolist())
+        assert loop.step(cache, {row: sequences[row] for row in (first, last)}) == {}
+    assert loops._blocks[cache] is blocks
+    assert blocks.logits is logits
+    assert len(blocks.steps) == len(blocks.samplers[False]) == SPANS
+    assert len(blocks.samplers[True]) == 0
+    del cache
+    assert len(loops._blocks) == 0
+
+
+@dataclass
+class Counting:
+    """A sequence of a given number of tokens."""
+
+    left: int
+    tokens: list[int] = field(default_factory=list)
+    rule = Rule(50, 1, 0, 0.7, None, None)
+
+    def __post_init__(self) -> None:
+        self.stream = random_stream(1, "coarse")
+
+    @property
+    def last(self) -> int:
+        return self.tokens[-1]
+
+    def take(self, choice: int) -> None:
+        self.tokens.append(choice)
+        self.left -= 1
+
+
+def _held(cache: KVCache) -> list[int]:
+    ids: list[int] = cache.ids[0, 0, : cache.lengths[0]].tolist()
+    return ids
+
+
+# Failures
+
+
+def test_broken_logits_are_one_line(host: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    bark = Bark(host.bundle, replace(host.device, samples=True))
+    decoder = bark._networks.semantic
+    real = decoder.prefill_into
+
+    def spoilt(cache: KVCache, logits: Any, *arguments: Any) -> None:
+        real(cache, logits, *arguments)
+        logits.owner[:] = np.nan
+
+    monkeypatch.setattr(decoder, "prefill_into", spoilt)
+    with pytest.raises(BarkError, match="logits that are not numbers"):
+        bark.generate("hello")
+
+
+def test_one_broken_window_of_several(on_device: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = on_device._networks.fine
+    loop = Loops(on_device._networks).fine
+    windows = [
+        FineWindow(np.zeros((8, 40), np.int64), 10, np.full((30, 8), 0.5), temperature) for temperature in (0.5, 0.0)
+    ]
+    real = Graph.run_bound
+
+    def spoilt(graph: Graph, binding: Any) -> None:
+        real(graph, binding)
+        if graph is model._graph:
+            binding.keeps[1]["logits"].owner[0, 20] = np.nan
+
+    before = windows[0].codes.copy()
+    monkeypatch.setattr(Graph, "run_bound", spoilt)
+    errors = loop.fill(windows, 2)
+    assert list(errors) == [0]
+    assert "not numbers" in str(errors[0])
+    assert np.array_equal(windows[0].codes, before)
+    assert (windows[1].codes[2:, 10:] != 0).any()
+    assert (windows[1].codes[:, :10] == 0).all()
+
+
+def test_fewer_codebooks_given(host: Bark, on_device: Bark) -> None:
+    for given_codebooks in (1, 3):
+        codes = np.zeros((given_codebooks, 90), np.int64)
+        assert np.array_equal(on_device.fine(codes, seed=1), host.fine(codes, seed=1))
+
+
+# Recorded decode steps
+
+
+def test_only_steps_that_repeat_are_recorded(host: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the CUDA provider's `enable_cuda_graph`; the CPU accepts these options of a run and ignores them."""
+    monkeypatch.setattr(Device, "captures", True)
+    made: list[Any] = []
+    real = Graph._run_options
+
+    def kept(graph: Graph, *, repeated: bool) -> Any:
+        options = real(graph, repeated=repeated)
+        made.append((graph.name, repeated, None if options is None else options.get_run_config_entry("gpu_graph_id")))
+        return options
+
+    monkeypatch.setattr(Graph, "_run_options", kept)
+    bark = Bark(host.bundle, replace(host.device, samples=True))
+    options = GenerationOptions(max_seconds=0.6)
+    assert_same(
+        bark.generate("hello", voice=None, options=options, seed=1),
+        host.generate("hello", voice=None, options=options, seed=1),
+    )
+    steps = [(name, number) for name, repeated, number in made if repeated]
+    assert len(set(steps)) == len(steps) >= 4 * BLOCK  # every recording of a graph has its own number
+    assert {name for name, _ in steps} == {
+        "semantic.onnx",
+        "semantic.sampler.onnx",
+        "coarse.onnx",
+        "coarse.sampler.onnx",
+    }
+    assert {number for _, repeated, number in made if not repeated} == {"-1", None}
+
+
+def test_options_of_the_cuda_provider() -> None:
+    asked = Device("cuda", options={"enable_cuda_graph": "1"}, samples=True)
+    assert asked.captures
+    assert asked.providers(None, captures=True)[0][1]["enable_cuda_graph"] == "1"
+    assert "enable_cuda_graph" not in asked.providers(None)[0][1]
+    assert not Device("cuda", samples=True).captures
+    assert not replace(asked, samples=False).captures
+
+
+@pytest.mark.parametrize("provider", [CUDA, TENSORRT])
+def test_gpus_sample_and_cpus_do_not(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "bark_onnx.graphs.device.ort.get_available_providers", lambda: [provider, "CPUExecutionProvider"]
+    )
+    monkeypatch.setattr("bark_onnx.graphs.device._gpu_answers", lambda *_: True)
+    assert Device.choose({CUDA: "cuda", TENSORRT: "tensorrt"}[provider]).samples
+    assert not Device.choose("cpu").samples
+
+
+def test_verify_finds_a_sampling_graph_that_is_wrong(host: Bark, tmp_path: Path) -> None:
+    """Its hash and its inputs are right, its tokens are wrong."""
+    directory = shutil.copytree(host.bundle.directory, tmp_path / "bundle")
+    opened = Bundle.open(directory)
+    check_graphs(opened)
+    wrong = sampler_graph(host.vocabulary.semantic_choices, 1, top_k_top_p=True)  # ids that begin with 1 instead of 0
+    opened.graph("semantic", TOP_K_TOP_P).write_bytes(wrong)
+    manifest = replace(host.bundle.manifest, files=list_files(directory))
+    (directory / MANIFEST).write_text(manifest.to_json())
+    with pytest.raises(BarkError, match="the graphs that sample the semantic stage choose wrong tokens"):
+        check_graphs(Bundle.open(directory))
