@@ -110,7 +110,7 @@ def test_a_plot_without_matplotlib_is_one_line(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     result = CliRunner().invoke(main, ["bench", str(tmp_path), "--plot", str(tmp_path / "figure.png")])
     assert result.exit_code == 1
-    assert result.output == "Error: --plot needs matplotlib: pip install 'bark-onnx[bench]'\n"
+    assert result.output == "Error: --plot needs matplotlib: in a checkout of bark-onnx, run pip install '.[bench]'\n"
 
 
 def test_matplotlib_is_imported_only_for_a_plot() -> None:
