@@ -19,6 +19,7 @@ from bark_onnx.engine.job import Request
 from bark_onnx.engine.speech import Speech
 from bark_onnx.engine.stream import ChunkedAudio, buffering
 from bark_onnx.sampling.distribution import draw, random_stream
+from bark_onnx.sampling.loops import Loops
 from bark_onnx.stages.coarse import CoarseSequence
 from bark_onnx.stages.fine import FineSequence, fine_codes
 from bark_onnx.stages.semantic import SemanticSequence
@@ -258,7 +259,7 @@ def test_exact_codes_of_many_windows(small: Bark, portions: tuple[int, list[int]
     voice = make_voice(TINY_WINDOWS, voice_length)
     whole = FineSequence(voice, GenerationOptions(), TINY_WINDOWS, random_stream(7, "fine"))
     whole.feed(coarse, ended=True)
-    *_, expected = fine_codes(small._networks.fine, whole)
+    *_, expected = fine_codes(Loops(small._networks).fine, whole)
     chunks, codes = fed(small, StreamOptions(exact=True), voice, coarse, cuts)
     np.testing.assert_array_equal(codes, expected)
     np.testing.assert_allclose(joined(chunks), small.decode(expected), rtol=0, atol=TOLERANCE)
