@@ -17,8 +17,8 @@ from transformers import BarkModel
 from bark_onnx import Bark, BundleError, DeviceError, GenerationOptions, VoicePreset, __version__
 from bark_onnx.checks.compare import GraphError, open_network, table
 from bark_onnx.model.bundle import MANIFEST, PRECISIONS, STAGES, TOKENIZER, Bundle, hash_file, list_files
+from bark_onnx_bench.checkpoints import save_suno
 from bark_onnx_bench.checkpoints import write_tokenizer as write_test_tokenizer
-from bark_onnx_bench.suno_checkpoints import save_suno
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from voice_directories import make_voice, write_triple
