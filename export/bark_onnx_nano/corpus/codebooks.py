@@ -1,7 +1,7 @@
-"""Codes without a learned encoder: residual k-means over log-mel frames, eight codebooks of 1024.
+"""The codebooks: residual k-means over log-mel frames, eight codebooks of 1024 codes, without a learned encoder.
 
-The runtime needs codebooks and a decoder, never an encoder. Trained together from nothing, an encoder learns little in
-the hours there are; here the latent space is given, and converges at once.
+The runtime needs codebooks and a decoder, but no encoder. An encoder trained together with the decoder from random
+weights learns little in the available hours. Here the latent space is fixed, so the decoder converges from the start.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .units import VOCABULARY
+from ..units import VOCABULARY
 
 FILE = "codebooks.safetensors"
 CODEBOOKS, SIZE = VOCABULARY.fine_codebooks, VOCABULARY.codebook_size
@@ -20,35 +20,46 @@ _ROUNDS = 16
 
 @dataclass(frozen=True)
 class Codebooks:
-    """Frames are centred and scaled to latents; tables [8, 1024, 64] hold what is summed up to a latent."""
+    """Codebooks for log-mel frames.
+
+    Args:
+        mean: [64]; a frame minus `mean`, divided by `scale`, is a latent.
+        tables: [8, 1024, 64]; a latent is the sum of one row of each table.
+    """
 
     mean: Tensor
     scale: float
     tables: Tensor
 
     def encode(self, frames: Tensor) -> Tensor:
-        """Log-mel frames [T, 64] -> codes [8, T]: each codebook takes what is nearest to the rest."""
-        rest = (frames - self.mean) / self.scale
+        """Log-mel frames [T, 64] -> codes [8, T]. Each codebook's code is the row nearest to the remaining residual."""
+        residual = (frames - self.mean) / self.scale
         codes = []
         for table in self.tables:
-            nearest = _nearest(rest, table)
+            nearest = _nearest(residual, table)
             codes.append(nearest)
-            rest = rest - table[nearest]
+            residual = residual - table[nearest]
         return torch.stack(codes)
 
     def features(self, codebook: int, width: int, deviation: float) -> Tensor:
-        """[1024, width] for the codes of a codebook: random projections of what they stand for."""
-        table = self.tables[codebook]
-        made = table @ torch.randn(table.shape[1], width, generator=torch.Generator().manual_seed(width))
-        return made * (deviation / made.std())
+        """Return a vector per code of a codebook [1024, width]: a random projection of the code's row.
 
-    def alike(self, codebook: int, count: int) -> Tensor:
-        """[1024, count]: the codes nearest to each code of a codebook, without itself."""
+        They initialise embeddings, so that codes that sound alike begin with similar vectors.
+
+        Args:
+            deviation: the standard deviation of the vectors' entries.
+        """
+        table = self.tables[codebook]
+        projected = table @ torch.randn(table.shape[1], width, generator=torch.Generator().manual_seed(width))
+        return projected * (deviation / projected.std())
+
+    def neighbours(self, codebook: int, count: int) -> Tensor:
+        """Return the `count` nearest other codes of each code of a codebook [1024, count]."""
         table = self.tables[codebook]
         return torch.cdist(table, table).fill_diagonal_(torch.inf).topk(count, largest=False).indices
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file; the tables in fp16, which holds them exactly."""
+        """Write a safetensors file, with the tables in fp16, which represents them exactly."""
         save_file({"mean": self.mean, "scale": torch.tensor(self.scale), "tables": self.tables.half()}, path)
 
     @classmethod
@@ -58,16 +69,16 @@ class Codebooks:
 
 
 def train(frames: Tensor, seed: int) -> Codebooks:
-    """Codebooks for frames [N, 64], N well over 1024."""
+    """Train codebooks on frames [N, 64], with N much larger than 1024."""
     generator = torch.Generator().manual_seed(seed)
     mean = frames.mean(0)
     scale = float((frames - mean).std())
-    rest = (frames - mean) / scale
+    residual = (frames - mean) / scale
     tables = torch.zeros(CODEBOOKS, SIZE, frames.shape[1])
     for n in range(CODEBOOKS):
-        tables[n] = _k_means(rest, generator)
-        tables[n] = tables[n].half().float()  # what the checkpoint holds
-        rest = rest - tables[n][_nearest(rest, tables[n])]
+        tables[n] = _k_means(residual, generator)
+        tables[n] = tables[n].half().float()  # as the checkpoint stores it
+        residual = residual - tables[n][_nearest(residual, tables[n])]
     return Codebooks(mean, scale, tables)
 
 
@@ -85,6 +96,6 @@ def _k_means(points: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _nearest(points: Tensor, table: Tensor) -> Tensor:
-    """Index of the nearest row of the table for each point."""
+    """Return the index of the nearest row of the table for each point."""
     half = table.square().sum(1) / 2
     return torch.cat([(half - chunk @ table.T).argmin(1) for chunk in torch.split(points, 8192)])

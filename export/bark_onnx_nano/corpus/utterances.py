@@ -1,7 +1,7 @@
-"""The spoken corpus: shards of texts, semantic tokens and (of the first shards) speech, made once and kept.
+"""The corpus: shards of texts, semantic tokens and (in the first shards) speech. Each shard is made once and kept.
 
-Sentences alternate between the voices at random. Only the codec, coarse and fine models need speech; the semantic
-model, which has the most to learn, reads timings, and these are cheap.
+The voice of an utterance is chosen at random. Only the codec, the coarse and the fine model need speech. The semantic
+model, which has the most to learn, needs only timings, which take a third of the time.
 """
 
 import multiprocessing
@@ -13,8 +13,10 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from . import text, units
-from .speech import speak
+from .. import units
+from ..speech.synthesis import speak
+from ..text import sentences
+from . import shards
 
 SHARD = 500  # utterances
 LONGEST = 11.0  # seconds
@@ -22,7 +24,7 @@ LONGEST = 11.0  # seconds
 
 @dataclass(frozen=True)
 class Utterance:
-    """What is read, who speaks it, the semantic tokens [S], and samples [n] int16 at 24 kHz (or none)."""
+    """The text with its marks, the voice, semantic tokens [S], and samples [n] int16 at 24 kHz (or none)."""
 
     text: str
     voice: str
@@ -31,63 +33,54 @@ class Utterance:
 
 
 def make(directory: Path, *, spoken: int, timed: int, seed: int, processes: int) -> None:
-    """Make the shards that are missing: `spoken` with speech, then `timed` with semantic tokens only."""
+    """Make the missing shards: `spoken` shards with speech, then `timed` shards with semantic tokens only."""
     directory.mkdir(parents=True, exist_ok=True)
-    missing = [n for n in range(spoken + timed) if not shard(directory, n).exists()]
+    missing = [n for n in range(spoken + timed) if not shards.shard(directory, n).exists()]
     if not missing:
         return
-    texts = list(text.training_texts(SHARD * spoken, seed, text.SPOKEN))
-    unseen = [said for _, said in texts[:SHARD]]  # what the networks are validated on
-    texts += text.training_texts(SHARD * timed, seed + 1, text.TIMED, unseen)
-    tasks = [(shard(directory, n), texts[SHARD * n : SHARD * (n + 1)], n < spoken, seed + n) for n in missing]
+    texts = list(sentences.training_texts(SHARD * spoken, seed, sentences.SPOKEN))
+    validation = [spoken_text for _, spoken_text in texts[:SHARD]]
+    texts += sentences.training_texts(SHARD * timed, seed + 1, sentences.TIMED, validation)
+    tasks = [(shards.shard(directory, n), texts[SHARD * n : SHARD * (n + 1)], n < spoken, seed + n) for n in missing]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         pool.starmap(_make_shard, tasks, chunksize=1)
-
-
-def shard(directory: Path, number: int) -> Path:
-    """Where a shard is kept, of the corpus or of what is made of it."""
-    return directory / f"{number:04}.npz"
-
-
-def shards(directory: Path) -> list[Path]:
-    """All whole shards, in order."""
-    return sorted(directory.glob("[0-9]*[0-9].npz"))
 
 
 def _make_shard(path: Path, texts: list[tuple[str, str]], aloud: bool, seed: int) -> None:
     random = Random(seed)
     made = [utterance for pair in texts if (utterance := _speak(*pair, random.choice(units.VOICES), aloud))]
-    temporary = path.with_suffix(".partial.npz")
-    np.savez(
-        temporary,
+    shards.write(
+        path,
+        {"semantic": [u.semantic for u in made], "samples": [u.samples for u in made]},
         texts=np.array([u.text for u in made]),
         voices=np.array([u.voice for u in made]),
-        semantic=np.concatenate([u.semantic for u in made]),
-        semantic_ends=np.cumsum([len(u.semantic) for u in made]),
-        samples=np.concatenate([u.samples for u in made]),
-        samples_ends=np.cumsum([len(u.samples) for u in made]),
     )
-    temporary.replace(path)
 
 
-def _speak(shown: str, said: str, voice: str, aloud: bool) -> Utterance | None:
-    spoken = speak(said, voice, aloud=aloud)
+def _speak(text: str, spoken_text: str, voice: str, aloud: bool) -> Utterance | None:
+    """Synthesize an utterance; None if it is too long."""
+    spoken = speak(spoken_text, voice, aloud=aloud)
     if spoken.seconds > LONGEST:
         return None
     semantic = units.tokens(spoken.segments, voice, spoken.seconds).astype(np.int16)
-    return Utterance(shown, voice, semantic, spoken.samples)
+    return Utterance(text, voice, semantic, spoken.samples)
 
 
 def read(directory: Path, first: int = 0, last: int | None = None, *, samples: bool = True) -> Iterator[Utterance]:
-    """The utterances of shards [first, last), without their samples if these are not wanted."""
-    for path in shards(directory)[first:last]:
-        with np.load(path) as shard:
-            arrays = {name: shard[name] for name in shard.files if samples or name != "samples"}
-        semantic = np.split(arrays["semantic"], arrays["semantic_ends"][:-1])
-        waves = (
-            np.split(arrays["samples"], arrays["samples_ends"][:-1])
-            if samples
-            else [np.zeros(0, np.int16)] * len(semantic)
-        )
-        for words, voice, s, x in zip(arrays["texts"], arrays["voices"], semantic, waves, strict=True):
-            yield Utterance(str(words), str(voice), s, x)
+    """Yield the utterances of shards [first, last).
+
+    Args:
+        samples: False to leave out the samples and save the time to read them.
+    """
+    for path in shards.shards(directory)[first:last]:
+        with np.load(path, allow_pickle=False) as shard:
+            texts, voices = shard["texts"], shard["voices"]
+            semantic = shards.split(shard, "semantic")
+            waves = shards.split(shard, "samples") if samples else [np.zeros(0, np.int16)] * len(semantic)
+        for text, voice, tokens, wave in zip(texts, voices, semantic, waves, strict=True):
+            yield Utterance(str(text), str(voice), tokens.astype(np.int16), wave.astype(np.int16))
+
+
+def speech(directory: Path, last: int) -> list[NDArray[np.int16]]:
+    """Return the samples of the utterances in shards [0, last)."""
+    return [utterance.samples for utterance in read(directory, 0, last)]

@@ -1,6 +1,5 @@
-"""Word errors by an independent recogniser, pocketsphinx, with bootstrap confidence intervals."""
+"""Count word errors with an independent recogniser, pocketsphinx, with bootstrap confidence intervals."""
 
-import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
+from ..text.words import words_of
+
 _RATE = 16_000
 
 
 @dataclass(frozen=True)
 class WordErrors:
-    """Errors and reference words of each sentence."""
+    """The errors and the reference words of each sentence."""
 
     errors: list[int]
     words: list[int]
@@ -25,14 +26,17 @@ class WordErrors:
         return sum(self.errors) / max(1, sum(self.words))
 
     def __add__(self, again: "WordErrors") -> "WordErrors":
-        """With those of the same sentences said once more: still one figure a sentence, as the bootstrap draws them."""
+        """Add the errors of the same sentences spoken once more.
+
+        The number of sentences stays the same, because the bootstrap draws sentences.
+        """
         return WordErrors(
             [a + b for a, b in zip(self.errors, again.errors, strict=True)],
             [a + b for a, b in zip(self.words, again.words, strict=True)],
         )
 
     def interval(self, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
-        """The 95 % confidence interval of the rate, by bootstrap over sentences."""
+        """Return the 95 % confidence interval of the rate, by bootstrap over sentences."""
         errors, words = np.array(self.errors), np.array(self.words)
         picks = np.random.default_rng(seed).integers(0, len(errors), (draws, len(errors)))
         rates = errors[picks].sum(1) / words[picks].sum(1)
@@ -48,10 +52,10 @@ def _decoder() -> Any:
 
 
 def recognise(samples: NDArray[np.floating], sample_rate: int) -> str:
-    """What the recogniser hears in samples of full scale 1."""
-    heard = resample_poly(samples.astype(np.float64), _RATE, sample_rate)
+    """Return the text that the recogniser finds in samples of full scale 1."""
+    resampled = resample_poly(samples.astype(np.float64), _RATE, sample_rate)
     silence = np.zeros(_RATE // 5)
-    pcm = np.concatenate([silence, heard, silence]) * 32767
+    pcm = np.concatenate([silence, resampled, silence]) * 32767
     decoder = _decoder()
     decoder.start_utt()
     decoder.process_raw(np.clip(pcm, -32768, 32767).astype(np.int16).tobytes(), full_utt=True)
@@ -60,18 +64,14 @@ def recognise(samples: NDArray[np.floating], sample_rate: int) -> str:
     return hypothesis.hypstr if hypothesis else ""
 
 
-def spelled(text: str) -> list[str]:
-    """The words of a text without case and punctuation."""
-    return re.findall(r"[a-z']+", text.lower())
-
-
-def word_errors(references: Sequence[str], heard: Sequence[str]) -> WordErrors:
-    pairs = [(spelled(reference), spelled(text)) for reference, text in zip(references, heard, strict=True)]
+def word_errors(references: Sequence[str], recognised: Sequence[str]) -> WordErrors:
+    """Compare texts word by word, without case and punctuation."""
+    pairs = [(words_of(reference), words_of(text)) for reference, text in zip(references, recognised, strict=True)]
     return WordErrors([distance(a, b) for a, b in pairs], [len(a) for a, _ in pairs])
 
 
 def distance(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
-    """Levenshtein's: the fewest insertions, deletions and substitutions."""
+    """Return the Levenshtein distance: the fewest insertions, deletions and substitutions."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         previous, row[0] = row[0], i

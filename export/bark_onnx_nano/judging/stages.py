@@ -1,9 +1,9 @@
-"""Where a word is lost: the same sentences from the true codes, the true semantic tokens, and the text alone.
+"""Find the stage that makes word errors: the same sentences from true codes, from true semantic tokens, and from text.
 
-    python -m bark_onnx_nano.stages BUNDLE CODEBOOKS OUT.json [--sentences N] [--figures DIRECTORY]
+    python -m bark_onnx_nano.judging.stages BUNDLE CODEBOOKS OUT.json [--sentences N] [--figures DIRECTORY]
 
-CODEBOOKS is the checkpoint's `codebooks.safetensors`. Spectrograms of a few sentences, the synthesizer's above
-ours, go to DIRECTORY.
+CODEBOOKS is the checkpoint's `codebooks.safetensors`. With --figures, spectrograms of a few sentences are written to
+DIRECTORY, the synthesizer's above nano's.
 """
 
 import argparse
@@ -15,22 +15,24 @@ import numpy as np
 
 from bark_onnx import Bark
 
-from . import codes, mel, text
-from .checkpoint import VOICE_NAMES
-from .codebooks import Codebooks
-from .evaluate import GREEDY, Wave, heard, log_spectral_distance, spoken_tokens, synthesized
-from .units import VOICES
+from ..corpus.codebooks import Codebooks
+from ..corpus.tokens import codes_of
+from ..speech import mel
+from ..text.sentences import held_out
+from ..units import VOICE_NAMES, VOICES
+from .measures import GREEDY, Wave, log_spectral_distance, synthesized, synthesized_tokens, word_error_figures
 
-_FIGURES = 2  # sentences of each voice
+_FIGURES = 2  # sentences per voice
+_SAME_LENGTH = ("codec", "codec_two_codebooks_given", "semantic_given")  # the speech is as long as the synthesizer's
 
 
 def measure(
     bark: Bark, codebooks: Codebooks, sentences: Sequence[str], voice: str
 ) -> tuple[dict[str, object], list[tuple[Wave, Wave]]]:
-    """The figures of one voice, and the pairs of the synthesizer's speech and ours."""
+    """Return the figures of one voice, and pairs of the synthesizer's and nano's speech."""
     own = [synthesized(sentence, voice) for sentence in sentences]
     preset = VOICE_NAMES[voice]
-    true = [codes.samples_of(codebooks, np.rint(wave * 32768).astype(np.int16)) for wave in own]
+    true = [codes_of(codebooks, np.rint(wave * 32768).astype(np.int16)) for wave in own]
     spoken: dict[str, list[Wave]] = {
         "codec": [bark.decode(c) for c in true],
         "codec_two_codebooks_given": [bark.decode(bark.fine(c[:2], voice=preset, options=GREEDY)) for c in true],
@@ -38,19 +40,19 @@ def measure(
         "text": [bark.generate(sentence, voice=preset, options=GREEDY).waveform for sentence in sentences],
     }
     for sentence in sentences:
-        coarse = bark.coarse(spoken_tokens(sentence, voice), voice=preset, options=GREEDY)
+        coarse = bark.coarse(synthesized_tokens(sentence, voice), voice=preset, options=GREEDY)
         spoken["semantic_given"].append(bark.decode(bark.fine(coarse, voice=preset, options=GREEDY)))
-    result: dict[str, object] = {"synthesizer": heard(sentences, own)}
+    result: dict[str, object] = {"synthesizer": word_error_figures(sentences, own)}
     for stage, waves in spoken.items():
-        result[stage] = heard(sentences, waves)
-    for stage in ("codec", "codec_two_codebooks_given", "semantic_given"):  # of the same length as the original
+        result[stage] = word_error_figures(sentences, waves)
+    for stage in _SAME_LENGTH:
         distances = [log_spectral_distance(made, wave) for made, wave in zip(spoken[stage], own, strict=True)]
         result[f"{stage}_log_spectral_distance_db"] = round(float(np.mean(distances)), 2)
     return result, list(zip(own, spoken["text"], strict=True))
 
 
 def draw(pair: tuple[Wave, Wave], title: str, path: Path) -> None:
-    """Two spectrograms, one above the other."""
+    """Write two spectrograms, one above the other, as an image."""
     import torch
     from matplotlib.figure import Figure
 
@@ -77,7 +79,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=40)
     parser.add_argument("--figures", type=Path)
     arguments = parser.parse_args()
-    sentences = text.held_out()[: arguments.sentences]
+    sentences = held_out()[: arguments.sentences]
     bark, codebooks = Bark.load(arguments.bundle), Codebooks.load(arguments.codebooks)
     result: dict[str, object] = {"sentences": len(sentences)}
     for voice in VOICES:

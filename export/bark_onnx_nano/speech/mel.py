@@ -1,4 +1,4 @@
-"""The codec's latent space: log-mel frames, 64 bands to 8 kHz, at 75 Hz."""
+"""Log-mel frames, the codec's latent space: 64 bands up to 8 kHz, 75 frames per second."""
 
 import math
 from functools import cache
@@ -16,9 +16,10 @@ _FLOOR = 1e-4
 
 
 def frames(samples: Tensor) -> Tensor:
-    """Samples [..., n] of full scale 1 -> [..., n // 320, 64].
+    """Samples [..., n] of full scale 1 -> log-mel frames [..., n // 320, 64].
 
-    Frame t is centred at the end of what the decoder makes of it, so that a causal decoder looks ahead a little.
+    Frame t is centred at the last of the samples that the decoder computes from it, so that a causal decoder gets some
+    information about the samples that follow.
     """
     count = samples.shape[-1] // HOP
     left = _WINDOW // 2 - HOP
@@ -28,7 +29,7 @@ def frames(samples: Tensor) -> Tensor:
 
 
 def magnitudes(samples: Tensor, window: int, hop: int, *, centred: bool = True) -> Tensor:
-    """STFT magnitudes [..., bins, frames]; a sine of full scale has about 1."""
+    """Return STFT magnitudes [..., bins, frames]; a sine of full scale has a magnitude of about 1."""
     hann = torch.hann_window(window)
     stft = torch.stft(samples, window, hop, window=hann, center=centred, return_complex=True)
     return torch.view_as_real(stft).square().sum(-1).add(1e-12).sqrt() / (window / 4)
@@ -41,7 +42,7 @@ def mel(spectrum: Tensor, bands: int, window: int) -> Tensor:
 
 @cache
 def _filters(bands: int, window: int, top: float) -> Tensor:
-    """Triangles [bands, bins] on the mel scale, each of area one."""
+    """Return triangular filters [bands, bins] on the mel scale, each with weights that sum to 1."""
     highest = 2595 * math.log10(1 + top / 700)
     edges = 700 * (10 ** (torch.linspace(0, highest, bands + 2) / 2595) - 1)
     bins = torch.linspace(0, SAMPLE_RATE / 2, window // 2 + 1)

@@ -1,7 +1,8 @@
-"""flite as a teacher: text in, speech and the timing of every HMM state out. Package `flite` (its shared libraries).
+"""flite as the teacher: it turns text into speech and reports the timing of every HMM state.
 
-Called in this process through ctypes, since its voices load at once and its relations say more than its command line.
-Timings alone cost a third: the synthesis is stopped at its first samples, when all durations are known already.
+Its shared libraries (package `flite`) are called through ctypes. So a voice is loaded once, and the timings can be
+read, which the command line does not print. Timings alone take a third of the time: the synthesis is stopped at its
+first samples, when all durations are known.
 """
 
 import ctypes
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from .units import STATES, Segment
+from ..units import STATES, Segment
 
 SAMPLE_RATE = 24_000
 _FLITE_RATE = 16_000
@@ -24,7 +25,7 @@ _STOP = 1
 
 @dataclass(frozen=True)
 class Spoken:
-    """Segments in order; samples [n] int16 at 24 kHz, none if only the timings were asked for."""
+    """The segments in order, and samples [n] int16 at 24 kHz; no samples if only the timings were asked for."""
 
     segments: list[Segment]
     samples: NDArray[np.int16]
@@ -102,7 +103,7 @@ def _voice(name: str) -> int:
 
 
 def available(voice: str = "slt") -> bool:
-    """Whether this machine has flite and the voice."""
+    """Whether flite and the voice are installed."""
     try:
         return _voice(voice) is not None
     except OSError:
@@ -110,7 +111,13 @@ def available(voice: str = "slt") -> bool:
 
 
 def speak(text: str, voice: str, *, aloud: bool = True) -> Spoken:
-    """Synthesize; without `aloud` only the timings."""
+    """Synthesize a text.
+
+    Args:
+        text: ASCII.
+        voice: flite's name of the voice.
+        aloud: False to return only the timings.
+    """
     flite, loaded = _library(), _voice(voice)
     features = ctypes.cast(loaded, ctypes.POINTER(_Voice)).contents.features
     if aloud:
@@ -141,7 +148,7 @@ def _segments(flite: Any, utterance: int) -> list[Segment]:
         stressed = flite.flite_ffeature_string(item, b"R:SylStructure.parent.stress") == b"1"
         found.append(Segment(phone, stressed, tuple(ends[STATES * n : STATES * (n + 1)])))
     if len(ends) != STATES * len(found):
-        raise RuntimeError(f"flite made {len(ends)} states of {len(found)} phones")
+        raise RuntimeError(f"flite returned {len(ends)} states for {len(found)} phones, not {STATES} for each")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Sentences of everyday life made from templates: what people type into a speech synthesizer, and WordNet lacks."""
+"""Everyday sentences from templates: what people type into a speech synthesizer and WordNet does not have."""
 
 from collections.abc import Callable
 from random import Random
@@ -68,13 +68,13 @@ EVERYDAY = (
 
 
 def phrase(random: Random) -> str:
-    """One sentence of a template."""
+    """Return one sentence from a random template."""
     text = random.choice(_TEMPLATES)(random)
     return text[0].upper() + text[1:]
 
 
 def number(random: Random) -> str:
-    """A number as digits; small ones most often."""
+    """Return a number in digits; small numbers are the most frequent."""
     size = random.choice((10, 20, 100, 100, 1000, 10_000, 1_000_000))
     value = random.randrange(size)
     return f"{value:,}" if random.random() < 0.5 else str(value)
@@ -97,7 +97,8 @@ def time(random: Random) -> str:
     return random.choice((f"{hour}:{minute}", f"{hour} o'clock", f"half past {hour}", f"{hour} in the morning"))
 
 
-def _i(singular: str) -> str:
+def _a(singular: str) -> str:
+    """Return a noun with its indefinite article."""
     return f"an {singular}" if singular[0] in "aeiou" else f"a {singular}"
 
 
@@ -122,8 +123,8 @@ _TEMPLATES: tuple[Callable[[Random], str], ...] = (
     lambda r: f"Please call {number(r)} {number(r)} {number(r)}.",
     lambda r: f"It costs ${r.randint(1, 500)}, which is {r.randint(1, 99)}% more than before.",
     lambda r: f"We need {number(r)} more {_thing(r)}s.",
-    lambda r: f"In {r.randint(1800, 2040)}, {_person(r)} had {_i(_kind(r))} {_thing(r)}.",
-    lambda r: f"I would like {_i(_thing(r))} and {_i(_kind(r))} {_thing(r)}, please.",
+    lambda r: f"In {r.randint(1800, 2040)}, {_person(r)} had {_a(_kind(r))} {_thing(r)}.",
+    lambda r: f"I would like {_a(_thing(r))} and {_a(_kind(r))} {_thing(r)}, please.",
     lambda r: f"{_person(r)} will {_action(r)} {_when(r)}.",
     lambda r: f"{_person(r)} wanted to {_action(r)} and {_action(r)} {_where(r)}.",
     lambda r: f"can {_person(r)} {_action(r)} {_where(r)}?",
@@ -131,7 +132,7 @@ _TEMPLATES: tuple[Callable[[Random], str], ...] = (
     lambda r: f"where is the {_kind(r)} {_thing(r)}?",
     lambda r: f"the {_thing(r)} is {_kind(r)}, but the {_thing(r)} is {_kind(r)}.",
     lambda r: f"the {_kind(r)} {_thing(r)} was {_where(r)} {_when(r)}.",
-    lambda r: f"{_person(r)} found {_i(_kind(r))} {_thing(r)} {_where(r)}.",
+    lambda r: f"{_person(r)} found {_a(_kind(r))} {_thing(r)} {_where(r)}.",
     lambda r: f"if you {_action(r)} {_when(r)}, {_person(r)} will {_action(r)} too.",
     lambda r: f"don't {_action(r)} the {_thing(r)}, {_name(r)}!",
     lambda r: f"I think that {_person(r)} should {_action(r)} the {_kind(r)} {_thing(r)}.",
@@ -139,6 +140,6 @@ _TEMPLATES: tuple[Callable[[Random], str], ...] = (
     lambda r: f"{_name(r)} said that the {_thing(r)} was too {_kind(r)} to {_action(r)}.",
     lambda r: f"{_thing(r)}, {_thing(r)}, and {_thing(r)}.",
     lambda r: f"he is {_kind(r)} and she is {_kind(r)}, but it isn't {_kind(r)}.",
-    lambda r: f"I've never seen such {_i(_kind(r))} {_thing(r)}, have you?",
+    lambda r: f"I've never seen such {_a(_kind(r))} {_thing(r)}, have you?",
     lambda r: f"we're going to {_action(r)} {_where(r)}, and then we'll {_action(r)}.",
 )

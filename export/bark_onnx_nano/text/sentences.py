@@ -1,102 +1,47 @@
-"""The sentences that are spoken: WordNet's examples and definitions, and templates for what those lack.
+"""The texts that the synthesizer speaks: a mixture of WordNet's sentences and templates, decided by a seed.
 
-WordNet's examples are ordinary English, and short; its definitions bring rare words; the templates bring numbers,
-times, dates, names, questions and greetings. Word lists teach spelling to sound beyond what sentences reach, and
-examples with other words put in teach those words that are common enough to be met, and too rare to be learnt. All of
-it is a function of a seed. Sentences that are held out for the evaluation occur in none of it.
+WordNet's examples are short sentences of ordinary English; its definitions have rare words. The templates add numbers,
+times, dates, names, questions and greetings. Lists of words teach the pronunciation of words that no sentence has.
+Examples in which words are exchanged teach words that are common, but too rare in the sentences to be learnt from them.
+The sentences of the evaluation occur in none of the texts.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from itertools import accumulate
 from pathlib import Path
 from random import Random
 
+from . import wordnet
 from .phrases import EVERYDAY, phrase
+from .words import words_of
 
-WORDNET = Path("/usr/share/wordnet")
-HELD_OUT = Path(__file__).with_name("held_out.txt")
+# 120 of WordNet's examples, of 4 to 13 words. Each of their words occurs at least twelve times in the glosses.
+HELD_OUT = Path(__file__).parents[1] / "held_out.txt"
 MARKS = ("[laughs]", "[laughter]", "[sighs]", "[music]", "[gasps]", "[clears throat]")
 
-LONGEST = 150  # characters of one utterance: about ten seconds
-_SEVERAL = 5  # times that the glosses use a word for it to be one of the vocabulary
-_EXCHANGED = 0.6  # of an example's words of four letters and more, where words are exchanged
-_PLAIN = re.compile(r"[A-Za-z0-9 ,.;:?!'$%&()-]+")
-_ORDINARY = re.compile(r"[A-Za-z][A-Za-z' ]+")
-
-
-def examples(directory: Path = WORDNET) -> list[str]:
-    """The quoted examples of WordNet's glosses, sorted, each once."""
-    found = {_clean(match) for gloss in _glosses(directory) for match in re.findall(r'"([^"]+)"', gloss)}
-    return sorted(text for text in found if _speakable(text))
-
-
-def definitions(directory: Path = WORDNET) -> list[str]:
-    """The definitions of WordNet's glosses without remarks in parentheses, sorted, each once."""
-    found = {_clean(re.sub(r"\([^)]*\)", "", gloss.split('"')[0])) for gloss in _glosses(directory)}
-    return sorted(text for text in found if _speakable(text) and len(text) > 20)
-
-
-def words(directory: Path = WORDNET) -> list[str]:
-    """WordNet's words of one part, sorted, each once."""
-    lines = [line for name in ("noun", "verb", "adj", "adv") for line in _lines(directory / f"index.{name}")]
-    return sorted({line.split()[0] for line in lines if re.match(r"[a-z]{3,12} ", line)})
-
-
-def vocabulary(directory: Path = WORDNET) -> list[str]:
-    """The words that the glosses use several times, sorted, each once."""
-    times = Counter(word for text in examples(directory) + definitions(directory) for word in spelled(text))
-    return sorted(word for word, count in times.items() if count >= _SEVERAL and re.fullmatch("[a-z]{4,}", word))
-
-
-def _glosses(directory: Path) -> Iterator[str]:
-    for name in ("noun", "verb", "adj", "adv"):
-        yield from (line.split(" | ", 1)[1] for line in _lines(directory / f"data.{name}"))
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of one of WordNet's files, without the licence at its top."""
-    return [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line[:1] != " "]
-
-
-def _clean(text: str) -> str:
-    text = " ".join(text.replace("`", "'").replace("--", ", ").split())
-    return re.sub(r" ([,.;:?!])", r"\1", text).strip(" .;:,-'")
-
-
-def _speakable(text: str) -> bool:
-    return 8 < len(text) < 110 and _PLAIN.fullmatch(text) is not None and text[0].isalnum()
-
-
-def spelled(text: str) -> list[str]:
-    """The words of a text as they are counted: in lower case."""
-    return re.findall(r"[a-z']+", text.lower())
-
-
-def choose_held_out(count: int, seed: int = 7) -> list[str]:
-    """Examples of 4 to 14 ordinary words."""
-    everything = examples()
-    frequency = Counter(word for text in everything + definitions() for word in spelled(text))
-    common = {word for word, times in frequency.items() if times >= 12}
-    ordinary = [
-        text
-        for text in everything
-        if _ORDINARY.fullmatch(text) and 4 <= len(spelled(text)) <= 14 and set(spelled(text)) <= common
-    ]
-    return sorted(Random(seed).sample(ordinary, count))
+LONGEST = 150  # characters of one utterance, about ten seconds
+_EXCHANGED_WORDS = 0.6  # share of an example's words of four letters and more that are exchanged
 
 
 def held_out() -> list[str]:
-    """The sentences of the evaluation."""
+    """Return the sentences of the evaluation."""
     return HELD_OUT.read_text(encoding="utf-8").splitlines()
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """How often an utterance is made of examples, a definition, a list of words, words in a row, an everyday phrase, an
-    example with other words put in; the rest comes from templates."""
+    """The share of each kind of utterance; the remainder comes from templates.
+
+    Args:
+        examples: one of WordNet's examples, or several if they are short.
+        definitions: one of WordNet's definitions.
+        lists: two to five words with commas between them.
+        rows: two to six words without commas.
+        everyday: an everyday phrase.
+        exchanged: one of WordNet's examples in which words are exchanged for others of the vocabulary.
+    """
 
     examples: float
     definitions: float
@@ -105,68 +50,84 @@ class Mixture:
     everyday: float = 0.04
     exchanged: float = 0.0
 
+    def kind(self, share: float) -> str:
+        """Return the kind of utterance to which a number from 0 to 1 belongs; "template" for the remainder."""
+        names = [field.name for field in fields(self)]
+        limits = accumulate(getattr(self, name) for name in names)
+        return next((name for name, limit in zip(names, limits, strict=True) if share < limit), "template")
+
 
 SPOKEN = Mixture(0.58, 0.12, 0.06, 0.04)
-# Much to read: most of the language's words are in the definitions, and all that are used a few times come equally
-# often in the exchanged examples.
+# For the semantic model, which needs many words: most words of the language occur in the definitions, and in the
+# exchanged examples all words of the vocabulary are equally frequent.
 TIMED = Mixture(0.22, 0.22, 0.05, 0.05, 0.02, 0.38)
 
 
 def training_texts(count: int, seed: int, mixture: Mixture, without: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
-    """Pairs of what the model reads and what is spoken; the two differ only by marks such as `[laughs]`.
+    """Yield `count` pairs: the text that the model reads, and the text that is spoken.
+
+    The two differ only by marks such as `[laughs]`, which are not spoken.
 
     Args:
-        without: texts that no pair repeats, beside the sentences that are held out.
+        without: examples that are left out, besides the sentences of the evaluation.
     """
     random = Random(seed)
-    forbidden = {" ".join(spelled(text)) for text in held_out()}
-    sources = [examples(), definitions(), words(), vocabulary()]
-    kept_out = forbidden | {" ".join(spelled(part)) for text in without for part in re.split(r"[.?!] ", text)}
-    sources[0] = [text for text in sources[0] if " ".join(spelled(text)) not in kept_out]
-    decks: list[list[str]] = [[] for _ in sources]
+    forbidden = {_normal(text) for text in held_out()}
+    left_out = forbidden | {_normal(part) for text in without for part in re.split(r"[.?!] ", text)}
+    sources = {
+        "examples": [text for text in wordnet.examples() if _normal(text) not in left_out],
+        "definitions": wordnet.definitions(),
+        "words": wordnet.words(),
+        "vocabulary": wordnet.vocabulary(),
+    }
+    decks: dict[str, list[str]] = {name: [] for name in sources}
 
-    def draw(kind: int) -> str:
-        """The next text of a source; each comes once before any comes again."""
-        if not decks[kind]:
-            decks[kind] = random.sample(sources[kind], len(sources[kind]))
-        return decks[kind].pop()
+    def draw(source: str) -> str:
+        """Return the next text of a source. No text is repeated before all have been drawn."""
+        if not decks[source]:
+            decks[source] = random.sample(sources[source], len(sources[source]))
+        return decks[source].pop()
 
     made = 0
     while made < count:
         text = _utterance(draw, random, mixture)
-        if len(text) <= LONGEST and not any(part in " ".join(spelled(text)) for part in forbidden):
+        if len(text) <= LONGEST and not any(part in _normal(text) for part in forbidden):
             made += 1
             yield _with_marks(text, random), text
 
 
-def _utterance(draw: Callable[[int], str], random: Random, mixture: Mixture) -> str:
-    kind = random.random()
-    limits = list(accumulate(astuple(mixture)))
-    if kind < limits[0]:
-        parts = [_sentence(draw(0), random)]
+def _normal(text: str) -> str:
+    """The text without case and punctuation, for comparisons."""
+    return " ".join(words_of(text))
+
+
+def _utterance(draw: Callable[[str], str], random: Random, mixture: Mixture) -> str:
+    kind = mixture.kind(random.random())
+    if kind == "examples":
+        parts = [_sentence(draw("examples"), random)]
         while len(" ".join(parts)) < 45 and random.random() < 0.75:
-            parts.append(_sentence(draw(0), random))
+            parts.append(_sentence(draw("examples"), random))
         return " ".join(parts)
-    if kind < limits[1]:
-        return _sentence(draw(1), random)
-    if kind < limits[2]:
-        return _sentence(", ".join(draw(2) for _ in range(random.randint(2, 5))), random)
-    if kind < limits[3]:
-        return _sentence(" ".join(draw(2) for _ in range(random.randint(2, 6))), random)
-    if kind < limits[4]:
+    if kind == "definitions":
+        return _sentence(draw("definitions"), random)
+    if kind == "lists":
+        return _sentence(", ".join(draw("words") for _ in range(random.randint(2, 5))), random)
+    if kind == "rows":
+        return _sentence(" ".join(draw("words") for _ in range(random.randint(2, 6))), random)
+    if kind == "everyday":
         return random.choice(EVERYDAY)
-    if kind < limits[5]:
-        return _sentence(_exchanged(draw(0), lambda: draw(3), random), random)
+    if kind == "exchanged":
+        return _sentence(_exchanged(draw("examples"), lambda: draw("vocabulary"), random), random)
     return " ".join(phrase(random) for _ in range(random.choice((1, 1, 1, 2))))
 
 
 def _exchanged(text: str, draw: Callable[[], str], random: Random) -> str:
-    """An example with some of its longer words exchanged for others of the vocabulary."""
-    return re.sub(r"[A-Za-z]{4,}", lambda found: draw() if random.random() < _EXCHANGED else found[0], text)
+    """Exchange some of a text's longer words for words from `draw`."""
+    return re.sub(r"[A-Za-z]{4,}", lambda found: draw() if random.random() < _EXCHANGED_WORDS else found[0], text)
 
 
 def _sentence(text: str, random: Random) -> str:
-    """As people type: mostly with a capital and a full stop, sometimes with neither."""
+    """Write a text as people type it: usually with a capital and a full stop, sometimes without one or both."""
     if random.random() < 0.8:
         text = text[0].upper() + text[1:]
     if text[-1] in ".?!":
@@ -177,7 +138,7 @@ def _sentence(text: str, random: Random) -> str:
 
 
 def _with_marks(text: str, random: Random) -> str:
-    """Once in a while a mark that is not spoken, at either end or between words."""
+    """Add a mark to 6 % of the texts, at the start, at the end or between two words."""
     if random.random() >= 0.06 or len(text) > LONGEST - 20:
         return text
     parts = text.split(" ")
@@ -186,7 +147,7 @@ def _with_marks(text: str, random: Random) -> str:
 
 
 def without_marks(text: str) -> str:
-    """What is spoken of a text that is read."""
+    """Return the part of a text that is spoken."""
     for mark in MARKS:
         text = text.replace(f"{mark} ", "").replace(f" {mark}", "")
     return text

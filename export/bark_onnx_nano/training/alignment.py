@@ -1,13 +1,15 @@
-"""Attention that begins where it belongs.
+"""Initialise attention so that some heads already attend to the right place.
 
-In a coarse context the code at position 257 + p sounds at semantic token p / 3.006, always. In a semantic context the
-token at 257 + t is spoken of a character near t / 3.6, give or take a dozen. A transformer finds such diagonals only
-after thousands of steps. Here position embeddings begin as sinusoids of that common time, and some heads begin with
-queries and keys that compare them, sharply or broadly, at small offsets.
+In a coarse context, the code at position 257 + p always belongs to semantic token p / 3.006. In a semantic context, the
+token at 257 + t belongs to a character near t / 3.6, with an error of about a dozen characters. A transformer learns
+such diagonals only after thousands of steps. So position embeddings are initialised with sinusoids of this common time,
+and the queries and keys of some heads so that they compare the sinusoids at a small offset, with a narrow or a wide
+peak.
 
-In the semantic model the second layer looks broadly about the place, which what was said so far must narrow down, and
-writes the place that it finds into the residual stream; from there the later layers look at the characters just there
-and just after. It is nothing but an initialisation: training goes on from it, on all weights.
+In the semantic model, one head of the second layer attends broadly around the expected place; training makes it more
+precise with the help of the tokens generated so far. It writes the place it finds into the residual stream. Heads of
+the later layers attend to the characters at this place and just after it. All this is only an initialisation: training
+changes all weights.
 """
 
 from collections.abc import Sequence
@@ -19,26 +21,28 @@ from torch import Tensor
 
 from bark_onnx_export.block import Block
 
+from ..units import VOCABULARY
 from .transformer import Causal
-from .units import VOCABULARY
 
 CHARACTERS_PER_TOKEN = 1 / 3.6
-_LEADING_PAUSE = 8  # semantic tokens
+_LEADING_PAUSE = 8  # semantic tokens before the first character is spoken
 _AMPLITUDE = 0.7
-_SOURCE, _ONE, _PLACE = 0, 1, 2  # dimensions: which region, a constant, and from here on the sinusoids
-_PAIRS = 16
-_FOUND = _PLACE + 2 * _PAIRS  # from here on, the place that a layer has found
+_SOURCE, _ONE, _PLACE = 0, 1, 2  # dimensions of the residual stream: source or generated, a constant, the sinusoids
+_PAIRS = 16  # of sine and cosine
+_FOUND = _PLACE + 2 * _PAIRS  # from here on: the sinusoids of the place that a layer found
 _USED = {"semantic": _FOUND + 2 * _PAIRS, "coarse": _FOUND}
 
 
 @dataclass(frozen=True)
 class Look:
-    """A head that begins by looking `offset` (in source positions) away, at the source or at what was generated.
+    """The initial direction of a head's attention.
 
     Args:
-        width: the standard deviation of where it looks.
-        found: the offset is from the place that a layer before has found, not from the position's own.
-        finds: it writes the place where it looks.
+        offset: where it attends, in source positions relative to its own time.
+        source: True to attend to the source (text or semantic tokens), False to attend to generated tokens.
+        width: the standard deviation of the place, in source positions.
+        found: True if the offset is relative to the place that an earlier layer found.
+        finds: True if the head writes the place to which it attends into the residual stream.
     """
 
     offset: float
@@ -48,6 +52,7 @@ class Look:
     finds: bool = False
 
 
+# By layer and head.
 LOOKS: dict[str, Sequence[Sequence[Look]]] = {
     "semantic": (
         (Look(-0.3, source=False), Look(-1, source=False), Look(-2.2, source=False)),
@@ -67,7 +72,7 @@ def align(module: Causal, stage: str) -> None:
     """Initialise position embeddings and heads of the semantic or the coarse model in place."""
     size = module.size
     time, source = _coordinates(size.context, stage)
-    shortest = {"semantic": 3.0, "coarse": 1.2}[stage]
+    shortest = {"semantic": 3.0, "coarse": 1.2}[stage]  # period, in source positions
     frequencies = 2 * torch.pi / torch.logspace(0, 1, _PAIRS, base=500 / shortest).mul(shortest)
     angles = time[:, None] * frequencies
     with torch.no_grad():
@@ -77,7 +82,7 @@ def align(module: Causal, stage: str) -> None:
         positions[:, _PLACE:_FOUND] = torch.cat([angles.sin(), angles.cos()], 1) * _AMPLITUDE * 2**0.5
         module.token_embedding.weight[:, : _USED[stage]] = 0
         blocks = cast(list[Block], module.blocks)
-        for block in blocks:  # nothing else is written there at first
+        for block in blocks:  # at first, nothing else writes to these dimensions
             block.attention.get_parameter("out.weight")[: _USED[stage]] = 0
             block.mlp.get_parameter("down.weight")[: _USED[stage]] = 0
         for block, looks in zip(blocks, LOOKS[stage], strict=False):
@@ -92,22 +97,22 @@ def align(module: Causal, stage: str) -> None:
 
 
 def _coordinates(context: int, stage: str) -> tuple[Tensor, Tensor]:
-    """Of each position: its time in source positions, and whether it is source."""
+    """Return the time of each position in source positions, and whether the position belongs to the source."""
     position = torch.arange(context, dtype=torch.float32)
     window = VOCABULARY.text_window if stage == "semantic" else VOCABULARY.coarse_semantic_window
     source = position < window
-    after = position - window  # what follows the position there
+    following = position - window  # the number of the token that is predicted at the position
     if stage == "semantic":
-        generated = (after - _LEADING_PAUSE) * CHARACTERS_PER_TOKEN
+        generated = (following - _LEADING_PAUSE) * CHARACTERS_PER_TOKEN
     else:
-        generated = after / VOCABULARY.coarse_per_semantic
+        generated = following / VOCABULARY.coarse_per_semantic
     return torch.where(source, position, generated), source
 
 
 def _compare(look: Look, frequencies: Tensor, query: Tensor, key: Tensor) -> None:
-    """Set query and key rows [head_size, width]: their product is largest where key time = query time + offset.
+    """Set query and key rows [head_size, width] so that their product is largest at key time = query time + offset.
 
-    The frequencies' weights are those of a Gaussian's spectrum; what is left of the rows stays random.
+    The frequencies are weighted with the spectrum of a Gaussian. The other rows keep their random values.
     """
     row, rest, scale = torch.arange(_PAIRS), 2 * _PAIRS + 1, len(query) ** 0.5
     weights = (-0.5 * (frequencies * look.width) ** 2).exp()

@@ -1,7 +1,7 @@
-"""Training the coarse model: units to the first two codebooks, in the runtime's own sliding windows.
+"""Train the coarse model: units to the first two codebooks, with the sliding windows of the runtime.
 
-When it speaks, what it goes on from is its own, and not always right. So some of the codes that it sees in training are
-others that sound alike; what it is to say stays what was said.
+In use the model continues its own codes, which are sometimes wrong. So some of the codes in its input are replaced by
+codes that sound similar; the targets stay the true codes.
 """
 
 import numpy as np
@@ -12,26 +12,29 @@ from torch.nn import functional as F
 
 from bark_onnx.stages.coarse import coarse_context, coarse_history, flatten_codes
 
+from ..corpus.codebooks import Codebooks
+from ..corpus.tokens import Tokens
+from ..units import VOCABULARY
 from .alignment import align
-from .codebooks import Codebooks
-from .codes import ROWS, VALIDATION, TokenBatches, Tokens
-from .training import Batch, Task
-from .transformer import Causal, build
-from .units import UNITS, VOCABULARY
+from .batches import IGNORED, ROWS, VALIDATION, WITH_HISTORY, TokenBatches
+from .loop import Batch, Task
+from .transformer import SIZES, Causal, make_voices_similar
 
 _V = VOCABULARY
 _SLIDE = 60
-_WITH_HISTORY = 0.85
 _PREFIX = _V.coarse_semantic_window + 1
-_NONE = -100
-_CONFUSED = 0.15  # of the codes that are seen, at most
-_ALIKE = 12  # codes of a codebook that one may be taken for
+_REPLACED = 0.15  # the largest share of a batch's codes that are replaced
+_NEIGHBOURS = 12  # codes by which a code may be replaced
 
 
 def window(
     tokens: Tokens, index: int, history: int | None, random: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """One window of an utterance as the runtime cuts it: ids of the context, and the coarse ids that follow it."""
+    """Return a random window of an utterance as the runtime cuts it: the context's ids, and the coarse ids after it.
+
+    Args:
+        history: the utterance that is the history; None for no history.
+    """
     voice = tokens.preset(history) if history is not None else None
     before = coarse_history(voice, _V.max_coarse_history, _V)
     semantic = np.concatenate([before.semantic, tokens.semantic[index]])
@@ -45,44 +48,45 @@ def window(
 
 
 class Batches(TokenBatches):
-    """A batch has voices to go on from, or none."""
+    """Batches of windows. Either all windows of a batch have a history or none has."""
 
     def __init__(self, tokens: Tokens, codebooks: Codebooks, seed: int) -> None:
         super().__init__(tokens, seed)
-        self.alike = np.concatenate(
-            [codebooks.alike(n, _ALIKE).numpy() + n * _V.codebook_size for n in range(_V.coarse_codebooks)]
+        self._neighbours = np.concatenate(
+            [codebooks.neighbours(n, _NEIGHBOURS).numpy() + n * _V.codebook_size for n in range(_V.coarse_codebooks)]
         )
 
     def __call__(self, step: int) -> Batch:
         batch = super().__call__(step)
-        return {**batch, "ids": self.confuse(batch["ids"].numpy(), np.random.default_rng((self.seed, step, 1)))}
+        random = np.random.default_rng((self.seed, step, 1))
+        return {**batch, "ids": self._with_errors(batch["ids"].numpy(), random)}
 
     def make(self, indices: NDArray[np.int64], random: np.random.Generator) -> Batch:
-        with_history = random.random() < _WITH_HISTORY
+        with_history = random.random() < WITH_HISTORY
         pairs = []
         for index in indices:
-            history = int(random.choice(self.of_voice[self.voices[index]])) if with_history else None
+            history = self.same_voice(int(index), random) if with_history else None
             pairs.append(window(self.tokens, int(index), history, random))
         longest = max(len(context) + len(after) for context, after in pairs)
         ids = np.full((len(pairs), longest), _V.coarse_infer)
         for row, (context, after) in enumerate(pairs):
             ids[row, : len(context) + len(after)] = np.concatenate([context, after])
         codes = ids[:, _PREFIX:] - _V.semantic_size
-        targets = np.where(codes < _V.coarse_choices, codes, _NONE)
+        targets = np.where(codes < _V.coarse_choices, codes, IGNORED)
         return {"ids": torch.from_numpy(ids[:, :-1]), "targets": torch.from_numpy(targets)}
 
-    def confuse(self, ids: NDArray[np.int64], random: np.random.Generator) -> Tensor:
-        """Ids [B, T] with some of their coarse codes taken for others that sound alike."""
+    def _with_errors(self, ids: NDArray[np.int64], random: np.random.Generator) -> Tensor:
+        """Return ids [B, T] in which some coarse codes are replaced by neighbours in their codebook."""
         codes = ids - _V.semantic_size
-        chosen = (codes >= 0) & (codes < _V.coarse_choices) & (random.random(ids.shape) < random.uniform(0, _CONFUSED))
-        others = self.alike[codes[chosen], random.integers(0, _ALIKE, int(chosen.sum()))]
-        confused = ids.copy()
-        confused[chosen] = others + _V.semantic_size
-        return torch.from_numpy(confused)
+        chosen = (codes >= 0) & (codes < _V.coarse_choices) & (random.random(ids.shape) < random.uniform(0, _REPLACED))
+        others = self._neighbours[codes[chosen], random.integers(0, _NEIGHBOURS, int(chosen.sum()))]
+        changed = ids.copy()
+        changed[chosen] = others + _V.semantic_size
+        return torch.from_numpy(changed)
 
 
 def loss(module: Causal, batch: Batch) -> Tensor:
-    """Cross entropy of all coarse codes of the windows, each among those of its codebook."""
+    """Return the cross entropy of all coarse codes of the windows, each over the codes of its codebook."""
     ids, targets = batch["ids"], batch["targets"]
     sampled = module.head.weight[_V.semantic_size : _V.semantic_size + _V.coarse_choices]
     rows = torch.split(sampled, _V.codebook_size)
@@ -90,21 +94,20 @@ def loss(module: Causal, batch: Batch) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         hidden = module(ids, torch.arange(ids.shape[1]))[:, _PREFIX - 1 :]
         for codebook, row in enumerate(rows):  # a history may begin with either codebook
-            asked = (targets >= 0) & (targets // _V.codebook_size == codebook)
-            logits = F.linear(hidden[asked], row)
-            total = total + F.cross_entropy(logits.float(), targets[asked] % _V.codebook_size) / len(rows)
+            chosen = (targets >= 0) & (targets // _V.codebook_size == codebook)
+            logits = F.linear(hidden[chosen], row)
+            total = total + F.cross_entropy(logits.float(), targets[chosen] % _V.codebook_size) / len(rows)
     return total
 
 
 def task(tokens: Tokens, codebooks: Codebooks, seed: int) -> Task:
+    """Return the task of the coarse model."""
     torch.manual_seed(seed)
-    module = build("coarse")
-    assert isinstance(module, Causal)
+    module = Causal(SIZES["coarse"])
     with torch.no_grad():
         table = module.token_embedding.weight
-        for unit in range(UNITS):  # the voices' units begin alike
-            table[UNITS + unit] = table[unit] + 0.4 * table[UNITS + unit]
-        for n in range(_V.coarse_codebooks):  # codes that sound alike begin alike
+        make_voices_similar(table)
+        for n in range(_V.coarse_codebooks):  # codes that sound alike begin with similar vectors
             first = _V.semantic_size + n * _V.codebook_size
             table[first : first + _V.codebook_size] = codebooks.features(n, module.size.width, 0.5)
             rows = module.head.weight[first : first + _V.codebook_size]
@@ -113,7 +116,7 @@ def task(tokens: Tokens, codebooks: Codebooks, seed: int) -> Task:
     batches = Batches(tokens, codebooks, seed)
 
     def validate() -> float:
-        """The loss on utterances that are not trained on."""
+        """Return the loss on the validation utterances."""
         losses = []
         for n in range(6):
             random = np.random.default_rng(n)

@@ -1,7 +1,7 @@
-"""One training loop for all networks: seeded, stopped and resumed at any step with the same result.
+"""The training loop of all networks. It is seeded, and gives the same result if it is stopped and resumed at any step.
 
-The learning rate is constant after a warm-up and falls to zero over the last part, so that a run can be lengthened, or
-cut short, by its number of steps alone. Muon for the matrices of the blocks, AdamW for all else.
+The learning rate is constant after a warm-up and falls to zero over the last part of the steps. So a run can be made
+longer or shorter by changing its number of steps only. Muon trains the matrices of the blocks, AdamW all else.
 """
 
 import json
@@ -9,33 +9,44 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 Batch = Mapping[str, Tensor]
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast. `decay` is the part of the steps over which the rate falls."""
+    """The length and the learning rates of a run.
+
+    Args:
+        rate: AdamW's learning rate.
+        matrix_rate: Muon's learning rate; 0 to train everything with AdamW.
+        warmup: steps over which the rates rise.
+        decay: the share of the steps over which the rates fall.
+        clip: the largest norm of the gradient.
+    """
 
     steps: int
     rate: float
-    matrix_rate: float = 0.0  # of Muon; 0: AdamW for all
+    matrix_rate: float = 0.0
     warmup: int = 100
     decay: float = 0.25
     weight_decay: float = 0.01
     clip: float = 1.0
 
     def scale(self, step: int) -> float:
+        """Return the factor of the learning rates at a step."""
         falling = max(1, int(self.steps * self.decay))
         return min(1.0, (step + 1) / self.warmup, max(0.0, (self.steps - step) / falling))
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, on what, and how well: the loss of a batch, and figures on held-out data."""
+    """What to train: a module, its batch of each step, the loss of a batch, and the loss on held-out data."""
 
     module: nn.Module
     batch: Callable[[int], Batch]
@@ -44,6 +55,7 @@ class Task:
 
 
 def optimizers(module: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
+    """Return AdamW, and Muon if the plan has a rate for it and the module has blocks."""
     matrices = [p for n, p in module.named_parameters() if plan.matrix_rate and "blocks." in n and p.ndim == 2]
     chosen = {id(p) for p in matrices}
     others = [p for p in module.parameters() if id(p) not in chosen]
@@ -62,7 +74,12 @@ def optimizers(module: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
 def train(
     task: Task, plan: Plan, path: Path, *, seed: int, until: int | None = None, save_seconds: float = 120
 ) -> None:
-    """Train up to `until` (by default all) steps, going on from `path` where it exists."""
+    """Train, and write a checkpoint to `path` every `save_seconds` seconds.
+
+    Args:
+        path: the checkpoint; if it exists, training is resumed from it.
+        until: the step at which to stop; by default the plan's last.
+    """
     made = optimizers(task.module, plan)
     rates = [group["lr"] for optimizer in made for group in optimizer.param_groups]
     step = 0
@@ -81,7 +98,7 @@ def train(
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * plan.scale(step)
         loss = task.loss(task.batch(step))
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(task.module.parameters(), plan.clip)
         for optimizer in made:
             optimizer.step()
@@ -89,17 +106,17 @@ def train(
         total, count, step = total + float(loss.detach()), count + 1, step + 1
         now = time.monotonic()
         if now - saved_at > save_seconds or step == last:
-            save(task.module, made, step, path)
+            _save(task.module, made, step, path)
             task.module.eval()
             with torch.no_grad():
-                figure = task.validate()
+                validation = task.validate()
             task.module.train()
-            _log(path, step, total / count, figure, (now - logged_at) / count)
+            _log(path, step, total / count, validation, (now - logged_at) / count)
             total, count, saved_at, logged_at = 0.0, 0, time.monotonic(), time.monotonic()
 
 
-def save(module: nn.Module, made: list[torch.optim.Optimizer], step: int, path: Path) -> None:
-    """Write everything that resuming needs; whole or not at all."""
+def _save(module: nn.Module, made: list[torch.optim.Optimizer], step: int, path: Path) -> None:
+    """Write the checkpoint that resuming needs. A failure leaves the previous checkpoint."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
     state = {"module": module.state_dict(), "optimizers": [o.state_dict() for o in made], "step": step}
@@ -107,14 +124,14 @@ def save(module: nn.Module, made: list[torch.optim.Optimizer], step: int, path: 
     temporary.replace(path)
 
 
-def _log(path: Path, step: int, loss: float, figure: float, seconds: float) -> None:
-    line = {"step": step, "loss": round(loss, 4), "validation": round(figure, 4), "step_seconds": round(seconds, 3)}
+def _log(path: Path, step: int, loss: float, validation: float, seconds: float) -> None:
+    line = {"step": step, "loss": round(loss, 4), "validation": round(validation, 4), "step_seconds": round(seconds, 3)}
     with path.with_suffix(".log").open("a") as file:
         file.write(json.dumps(line) + "\n")
     print(path.stem, line, flush=True)
 
 
-def load(module: nn.Module, path: Path) -> nn.Module:
-    """The trained module, for use."""
+def load(module: Module, path: Path) -> Module:
+    """Load a checkpoint's weights into `module` and prepare it for inference."""
     module.load_state_dict(torch.load(path, weights_only=True)["module"])
     return module.eval().requires_grad_(False)

@@ -1,8 +1,9 @@
-"""Training the semantic model: characters to units, in the runtime's own prompts.
+"""Train the semantic model: characters to units, with the prompts of the runtime.
 
-The 256 prompt positions are mostly padding, which costs more than the sentence itself. So the first part of the
-training leaves out the positions beyond the batch's longest text (all positions keep their numbers). The second learns
-that there is nothing in them, from a random few: attention counts each of these as many times as it stands for others.
+Most of the 256 prompt positions are padding, which costs more than the sentence itself. So the first part of the
+training leaves out the positions after the longest text of the batch; all other positions keep their numbers. The
+second part includes a few random padding positions, so that the model learns to ignore padding. Attention weighs each
+of them by the number of positions that it stands for.
 """
 
 from pathlib import Path
@@ -16,54 +17,61 @@ from torch.nn import functional as F
 from bark_onnx.model.voice import VoicePreset
 from bark_onnx.stages.semantic import semantic_prompt
 
-from . import corpus, spelling
+from ..corpus import utterances
+from ..text import tokenizer
+from ..units import STATES, UNITS, VOCABULARY, VOICES
 from .alignment import align
-from .training import Batch, Task
-from .transformer import Causal, build
-from .units import STATES, UNITS, VOCABULARY, VOICES
+from .batches import IGNORED, WITH_HISTORY
+from .loop import Batch, Task
+from .transformer import SIZES, Causal, make_voices_similar
 
 _V = VOCABULARY
-VALIDATION = 200  # utterances at the beginning of the corpus
+VALIDATION = 200  # utterances at the start of the corpus, on which the semantic model is not trained
 ROWS = 12
-_WITH_HISTORY = 0.85
-_NONE = -100
 PHONE_WEIGHT = 20.0
-PADDING = 24  # positions of padding that stand for all
+PADDING = 24  # padding positions that stand for all
+
+Example = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]  # input ids, history ids, tokens
 
 
 class Sentences:
-    """Text ids and semantic tokens of a corpus, in memory."""
+    """The text ids and semantic tokens of a corpus, in memory."""
 
-    def __init__(self, directory: Path, tokenizer: Path, last: int | None = None) -> None:
-        encoder = spelling.encoder(tokenizer)
+    def __init__(self, directory: Path, tokenizer_file: Path, last: int | None = None) -> None:
+        encoder = tokenizer.encoder(tokenizer_file)
         self.texts: list[NDArray[np.int16]] = []
         self.semantic: list[NDArray[np.int16]] = []
-        for utterance in corpus.read(directory, 0, last, samples=False):
+        for utterance in utterances.read(directory, 0, last, samples=False):
             ids = encoder.encode(utterance.text)
             self.texts.append(ids[ids != _V.text_pad].astype(np.int16))
             self.semantic.append(utterance.semantic)
         self.voices = np.array([tokens[0] // UNITS for tokens in self.semantic])
         self.of_voice = [np.flatnonzero(self.voices == n) for n in range(len(VOICES))]
 
-    def example(self, index: int, random: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
-        """Input ids and history ids of the prompt [257], and the tokens after it, the end included."""
+    def example(self, index: int, random: np.random.Generator) -> Example:
+        """Return the prompt's input ids and history ids [257], and the tokens after it with the end token."""
         text = np.full(_V.text_window, _V.text_pad, np.int64)
         text[: len(self.texts[index])] = self.texts[index]
         voice = None
-        if random.random() < _WITH_HISTORY:
-            said = self.semantic[random.choice(self.of_voice[self.voices[index]])]
+        if random.random() < WITH_HISTORY:
+            history_tokens = self.semantic[random.choice(self.of_voice[self.voices[index]])]
             empty = np.zeros((2, 1), np.int64)
-            voice = VoicePreset(said.astype(np.int64), empty, np.zeros((8, 1), np.int64))
+            voice = VoicePreset(history_tokens.astype(np.int64), empty, np.zeros((8, 1), np.int64))
         ids, history = semantic_prompt(text, voice, _V.semantic_pad, _V)
         return ids, history, np.append(self.semantic[index], _V.semantic_pad).astype(np.int64)
 
 
-def collate(examples: list[tuple[NDArray[np.int64], ...]], kept: NDArray[np.int64], weight: float = 1.0) -> Batch:
-    """Rows of one length, of whose prompt the positions `kept` are left; those after a gap count `weight` times."""
+def collate(examples: list[Example], kept: NDArray[np.int64], weight: float = 1.0) -> Batch:
+    """Return examples as a batch with rows of one length.
+
+    Args:
+        kept: the positions of the prompt that are kept.
+        weight: how many positions each kept position after the first gap stands for.
+    """
     longest = max(len(after) for _, _, after in examples)
     before = len(kept)
     ids = np.full((len(examples), before + longest), _V.semantic_pad)
-    targets = np.full((len(examples), longest), _NONE)
+    targets = np.full((len(examples), longest), IGNORED)
     history = np.stack([h[kept] for _, h, _ in examples])
     for row, (prompt, _, after) in enumerate(examples):
         ids[row, :before], ids[row, before] = prompt[kept], prompt[-1]
@@ -78,7 +86,7 @@ def collate(examples: list[tuple[NDArray[np.int64], ...]], kept: NDArray[np.int6
 
 
 class Batches:
-    """Batch n is a function of the seed and n: sentences of about one length together."""
+    """Batches of sentences of similar lengths. A batch depends only on the seed and on its step."""
 
     def __init__(self, sentences: Sentences, seed: int, padding_from: int) -> None:
         self.sentences, self.seed, self.padding_from = sentences, seed, padding_from
@@ -99,7 +107,7 @@ class Batches:
         return self.make(self.order[step % count], random, PADDING if step >= self.padding_from else 0)
 
     def make(self, indices: NDArray[np.int64], random: np.random.Generator, padding: int) -> Batch:
-        """These utterances, with so many positions of padding beyond the longest text of them."""
+        """Return a batch of these utterances with at most `padding` positions after the longest text."""
         examples = [self.sentences.example(int(i), random) for i in indices]
         longest = max(len(self.sentences.texts[i]) for i in indices)
         rest = np.arange(min(_V.text_window, longest + int(random.integers(1, 12))), _V.text_window)
@@ -109,21 +117,23 @@ class Batches:
 
 
 def loss(module: Causal, batch: Batch, phone_weight: float = 0.0) -> Tensor:
-    """Cross entropy of the tokens after the prompt; that of which phone comes next counts so many times more."""
+    """Return the cross entropy of the tokens after the prompt, plus `phone_weight` times the phone loss."""
     with torch.autocast("cpu", torch.bfloat16):
         hidden = module(batch["ids"], batch["positions"], batch["history"], batch.get("bias"))
-        asked = batch["targets"] != _NONE
-        after = hidden[:, -asked.shape[1] :]
-        logits = module.head(after[asked]).float()
-    targets = batch["targets"][asked]
+        known = batch["targets"] != IGNORED
+        after = hidden[:, -known.shape[1] :]
+        logits = module.head(after[known]).float()
+    targets = batch["targets"][known]
     total = F.cross_entropy(logits, targets)
     if phone_weight:
-        total = total + phone_weight * phone_loss(logits, batch["ids"][:, -asked.shape[1] :][asked], targets)
+        total = total + phone_weight * phone_loss(logits, batch["ids"][:, -known.shape[1] :][known], targets)
     return total
 
 
 def phone_loss(logits: Tensor, before: Tensor, targets: Tensor) -> Tensor:
-    """Of the cross entropy, what is due to the phones: where one ends, which is next, in whatever state.
+    """Return the part of the cross entropy that depends on the phones: at the end of a phone, which one is next.
+
+    The state of the next phone does not matter.
 
     Args:
         logits: [N, V].
@@ -139,32 +149,35 @@ def phone_loss(logits: Tensor, before: Tensor, targets: Tensor) -> Tensor:
     tokens = torch.arange(logits.shape[1])
     others = logits.masked_fill((tokens >= before) & (tokens <= last), -torch.inf)
     phone = _last_state(targets)[:, None]
-    said = others.masked_fill((tokens <= phone - STATES) | (tokens > phone), -torch.inf)
-    return (others.logsumexp(1) - said.logsumexp(1)).sum() / len(ends)
+    spoken = others.masked_fill((tokens <= phone - STATES) | (tokens > phone), -torch.inf)
+    return (others.logsumexp(1) - spoken.logsumexp(1)).sum() / len(ends)
 
 
 def _last_state(tokens: Tensor) -> Tensor:
-    """The last unit of the phone of each token."""
+    """Return the last unit of the phone of each token."""
     return tokens // STATES * STATES + STATES - 1
 
 
 def task(sentences: Sentences, seed: int, padding_from: int) -> Task:
+    """Return the task of the semantic model.
+
+    Args:
+        padding_from: the first step whose batches include padding.
+    """
     torch.manual_seed(seed)
-    module = build("semantic")
-    assert isinstance(module, Causal)
+    module = Causal(SIZES["semantic"])
     with torch.no_grad():
         table = module.token_embedding.weight
         inner = torch.randn(table.shape[1]) * 0.2
-        for piece, plain in spelling.alike():
+        for piece, plain in tokenizer.similar_pieces():
             table[_V.text_offset + piece] = table[_V.text_offset + plain] + 0.4 * table[_V.text_offset + piece]
-            table[_V.text_offset + piece] += inner if spelling.PIECES[piece].startswith("##") else 0
-        for unit in range(UNITS):  # the voices' units begin alike
-            table[UNITS + unit] = table[unit] + 0.4 * table[UNITS + unit]
+            table[_V.text_offset + piece] += inner if tokenizer.PIECES[piece].startswith("##") else 0
+        make_voices_similar(table)
     align(module, "semantic")
     batches = Batches(sentences, seed, padding_from)
 
     def validate() -> float:
-        """The loss on utterances that are not trained on, with whole prompts."""
+        """Return the loss on the validation utterances with whole prompts."""
         random = np.random.default_rng(0)
         order = np.argsort([len(sentences.semantic[i]) for i in range(VALIDATION)])
         rows = order.reshape(-1, VALIDATION // 10)[::3]

@@ -1,4 +1,4 @@
-"""The three transformers as they train: the exporter's blocks, whole sequences, all positions at once."""
+"""The three transformers for training, with the exporter's blocks. All positions of a sequence are computed at once."""
 
 from typing import cast
 
@@ -10,12 +10,12 @@ from bark_onnx.model.sizes import TransformerSize
 from bark_onnx_export.attention import join_heads, split_heads
 from bark_onnx_export.block import LAYER_NORM_EPS, Block
 
-from .units import VOCABULARY
+from ..units import UNITS, VOCABULARY
 
 _V = VOCABULARY
 _COARSE_IDS = max(_V.coarse_semantic_pad, _V.coarse_infer) + 1
 
-# Widths that keep the int8 bundle under 16 MB.
+# With these widths the int8 bundle is smaller than 16 MB.
 SIZES = {
     "semantic": TransformerSize(
         5, 4, 224, _V.text_window + _V.max_semantic_tokens, _V.semantic_infer + 1, _V.text_offset
@@ -28,7 +28,7 @@ SIZES = {
 
 
 class Transformer(nn.Module):
-    """What the causal and the fine model have in common: positions, blocks, a last norm."""
+    """The common part of the causal and the fine model: position embeddings, blocks and the last LayerNorm."""
 
     def __init__(self, size: TransformerSize, *, norm_bias: bool, causal: bool) -> None:
         super().__init__()
@@ -43,8 +43,12 @@ class Transformer(nn.Module):
                     residual = "out" in name or "down" in name
                     nn.init.normal_(weight, std=(weight.shape[1] * (2 * size.layers if residual else 1)) ** -0.5)
 
-    def through(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """[B, S, D] of summed embeddings -> [B, S, D] after the last norm; `bias` [S] is added to the keys' scores."""
+    def hidden(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Summed embeddings [B, S, D] -> hidden states [B, S, D] after the last LayerNorm.
+
+        Args:
+            bias: [S], added to the attention scores of each key.
+        """
         mask = None
         if bias is not None:
             mask = torch.full((len(bias), len(bias)), float("-inf")).triu(1) + bias
@@ -54,7 +58,8 @@ class Transformer(nn.Module):
             if mask is not None:
                 mask = mask.to(q.dtype)
             x = block.finish(x, join_heads(F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)))
-        return self.norm(x)  # type: ignore[no-any-return]
+        normed: Tensor = self.norm(x)
+        return normed
 
 
 class Causal(Transformer):
@@ -70,16 +75,20 @@ class Causal(Transformer):
     def forward(
         self, ids: Tensor, positions: Tensor, history: Tensor | None = None, bias: Tensor | None = None
     ) -> Tensor:
-        """ids [B, S], positions [S], history ids [B, H] summed into the first H positions -> [B, S, D]."""
+        """ids [B, S] at positions [S] -> hidden states [B, S, D].
+
+        Args:
+            history: ids [B, H]; their embeddings are added to those of the first H positions.
+            bias: [S], added to the attention scores of each key.
+        """
         x = self.token_embedding(ids)
         if history is not None:
-            summed = F.pad(self.token_embedding(history), (0, 0, 0, ids.shape[1] - history.shape[1]))
-            x = x + summed
-        return self.through(x + self.position_embedding(positions), bias)
+            x = x + F.pad(self.token_embedding(history), (0, 0, 0, ids.shape[1] - history.shape[1]))
+        return self.hidden(x + self.position_embedding(positions), bias)
 
 
 class Fine(Transformer):
-    """The fine model; `token_embeddings` are its heads too."""
+    """The fine model. Its `token_embeddings` are also its heads."""
 
     def __init__(self, size: TransformerSize) -> None:
         super().__init__(size, norm_bias=True, causal=False)
@@ -91,17 +100,22 @@ class Fine(Transformer):
         x = self.position_embedding.weight[: codes.shape[1]]
         for index in range(codebook + 1):
             x = x + F.embedding(codes[..., index], self.token_embeddings[index])
-        hidden = self.through(x)
-        return F.linear(hidden, self.token_embeddings[codebook, : _V.codebook_size])
+        return F.linear(self.hidden(x), self.token_embeddings[codebook, : _V.codebook_size])
 
 
 def build(stage: str) -> Causal | Fine:
-    """The untrained model of a stage."""
+    """Return the untrained model of a stage."""
     return Fine(SIZES[stage]) if stage == "fine" else Causal(SIZES[stage])
 
 
+def make_voices_similar(table: Tensor) -> None:
+    """Initialise the embeddings of the second voice's units close to those of the same units of the first voice."""
+    first, second = table[:UNITS], table[UNITS : 2 * UNITS]
+    second.copy_(first + 0.4 * second)
+
+
 def checkpoint_tensors(module: Causal | Fine) -> dict[str, Tensor]:
-    """The tensors by the exporter's names, `token_embeddings.{i}` one by one."""
+    """Return the tensors by the exporter's names, with one `token_embeddings.{i}` and `heads.{i}` per codebook."""
     state = dict(module.state_dict())
     if isinstance(module, Fine):
         table = state.pop("token_embeddings")

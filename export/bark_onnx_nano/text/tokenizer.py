@@ -1,4 +1,4 @@
-"""The tokenizer: WordPiece over single characters, at the beginning of a word and inside one."""
+"""The tokenizer: WordPiece over single characters, with other pieces at the start of a word than inside it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from bark_onnx.model.tokenizer import Tokenizer as TextEncoder
 
-from .units import VOCABULARY
+from ..units import VOCABULARY
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CHARACTERS = [chr(code) for code in range(33, 127)]
@@ -14,7 +14,7 @@ PIECES = [*SPECIAL, *CHARACTERS, *(f"##{c}" for c in CHARACTERS)]
 
 
 def write(path: Path) -> Path:
-    """Write `tokenizer.json`: accents stripped, case kept, split at white space and punctuation as BERT does."""
+    """Write `tokenizer.json`. It strips accents, keeps case, and splits at white space and punctuation as BERT does."""
     tokenizer = Tokenizer(
         models.WordPiece({piece: n for n, piece in enumerate(PIECES)}, unk_token="[UNK]", max_input_chars_per_word=100)
     )
@@ -28,12 +28,12 @@ def write(path: Path) -> Path:
 
 
 def encoder(path: Path) -> TextEncoder:
-    """The runtime's own reader of it."""
+    """Open `tokenizer.json` with the runtime's own reader."""
     return TextEncoder(path, VOCABULARY)
 
 
-def alike() -> list[tuple[int, int]]:
-    """Pairs of pieces (ids) that sound alike at first: an inner or upper-case letter, and the plain one."""
+def similar_pieces() -> list[tuple[int, int]]:
+    """Return pairs of piece ids that usually sound alike: an inner or upper-case letter, and the plain letter."""
     index = {piece: n for n, piece in enumerate(PIECES)}
     pairs = []
     for piece in PIECES[len(SPECIAL) :]:
