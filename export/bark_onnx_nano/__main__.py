@@ -18,7 +18,7 @@ from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 
 from . import units
-from .checkpoint.write import write as write_checkpoint
+from .checkpoint.write import write
 from .corpus import codebooks, shards, tokens, utterances
 from .corpus.codebooks import Codebooks
 from .corpus.tokens import Tokens
@@ -55,34 +55,34 @@ class Recipe:
         self.work, self.out = work, out
         self.corpus, self.codes, self.tokenizer = work / "corpus", work / "codes", work / "tokenizer.json"
 
-    def step_corpus(self) -> None:
+    def make_corpus(self) -> None:
         tokenizer.write(self.tokenizer)
         utterances.make(self.corpus, spoken=SPOKEN, timed=TIMED, seed=SEED, processes=os.cpu_count() or 1)
 
-    def step_codebooks(self) -> None:
+    def train_codebooks(self) -> None:
         if not (self.work / codebooks.FILE).exists():
             samples = utterances.speech(self.corpus, CODEC_SHARDS)[::14]
             frames = torch.cat([mel.frames(torch.from_numpy(s) / 32768.0) for s in samples])
             codebooks.train(frames, SEED).save(self.work / codebooks.FILE)
 
-    def step_codes(self) -> None:
+    def encode_corpus(self) -> None:
         tokens.encode(self.corpus, SPOKEN, self._codebooks(), self.codes, os.cpu_count() or 1)
 
-    def step_semantic(self) -> None:
+    def train_semantic(self) -> None:
         sentences = semantic.Sentences(self.corpus, self.tokenizer)
         plan = PLANS["semantic"]
         task = semantic.task(sentences, SEED, int(plan.steps * UNPADDED))
         train(task, plan, self.work / "semantic.pt", seed=SEED)
 
-    def step_coarse(self) -> None:
+    def train_coarse(self) -> None:
         task = coarse.task(tokens.load(self.codes), self._codebooks(), SEED)
         train(task, PLANS["coarse"], self.work / "coarse.pt", seed=SEED)
 
-    def step_fine(self) -> None:
+    def train_fine(self) -> None:
         task = fine.task(tokens.load(self.codes), self._codebooks(), SEED)
         train(task, PLANS["fine"], self.work / "fine.pt", seed=SEED)
 
-    def step_codec(self) -> None:
+    def train_codec(self) -> None:
         true = tokens.load(self.codes)
         samples = utterances.speech(self.corpus, CODEC_SHARDS)
         predicted = self._predictions(true, len(samples))
@@ -94,16 +94,16 @@ class Recipe:
         task = codec.task(excerpts, held_out, self._codebooks(), SEED)
         train(task, PLANS["codec"], self.work / "codec.pt", seed=SEED)
 
-    def step_checkpoint(self) -> None:
+    def write_checkpoint(self) -> None:
         corpus = tokens.load(self.codes)
-        write_checkpoint(self.work, self.out, corpus, presets.chosen(self.work) or presets.first(corpus))
+        write(self.work, self.out, corpus, presets.chosen(self.work) or presets.first(corpus))
 
-    def step_presets(self) -> None:
+    def choose_presets(self) -> None:
         if presets.chosen(self.work) is None:
             bundle = self.work / "bundle"
             export_bundle(open_checkpoint(str(self.out)), bundle, ExportOptions("int8", force=True))
             presets.choose(bundle, self.work)
-            self.step_checkpoint()
+            self.write_checkpoint()
 
     def _predictions(self, true: Tokens, count: int) -> Tokens:
         """Return the first `count` utterances with the fine model's codes. They are computed once."""
@@ -119,19 +119,30 @@ class Recipe:
         return Codebooks.load(self.work / codebooks.FILE)
 
 
+STEPS: dict[str, Callable[[Recipe], None]] = {
+    "corpus": Recipe.make_corpus,
+    "codebooks": Recipe.train_codebooks,
+    "codes": Recipe.encode_corpus,
+    "semantic": Recipe.train_semantic,
+    "coarse": Recipe.train_coarse,
+    "fine": Recipe.train_fine,
+    "codec": Recipe.train_codec,
+    "checkpoint": Recipe.write_checkpoint,
+    "presets": Recipe.choose_presets,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--work", type=Path, default=Path("out/nano"), help="where the steps keep their results")
-    steps = ["corpus", "codebooks", "codes", "semantic", "coarse", "fine", "codec", "checkpoint", "presets"]
-    parser.add_argument("--only", choices=steps, help="run one step instead of all")
+    parser.add_argument("--only", choices=STEPS, help="run one step instead of all")
     arguments = parser.parse_args()
     recipe = Recipe(arguments.work, arguments.out)
     np.seterr(all="raise", under="ignore")
-    for step in steps:
-        if arguments.only in (None, step):
-            run: Callable[[], None] = getattr(recipe, f"step_{step}")
-            run()
+    for name, step in STEPS.items():
+        if arguments.only in (None, name):
+            step(recipe)
 
 
 if __name__ == "__main__":

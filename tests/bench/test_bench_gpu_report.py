@@ -37,8 +37,8 @@ def test_a_step_that_fails_is_reported_and_the_next_steps_run(
     report = json.loads((tmp_path / "cpu-report.json").read_text())
     by_step = {step["step"]: step for step in report["steps"]}
     assert [name for name, step in by_step.items() if step["status"]] == ["tiny fp32-portable: bench"]
-    assert "not a bundle" in by_step["tiny fp32-portable: bench"]["said"]
-    assert "wrote" in by_step["tiny fp32-portable: export"]["said"]
+    assert "not a bundle" in by_step["tiny fp32-portable: bench"]["last_line"]
+    assert "wrote" in by_step["tiny fp32-portable: export"]["last_line"]
     figures = report["sizes"]["tiny"]
     assert figures["fp32-portable"]["bench"] is None
     tried = figures["fp32-portable"]["choices"]["choices"]
@@ -73,14 +73,14 @@ def test_the_peak_of_the_card_s_memory_is_recorded(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(steps, "POLL", 0.01)
     run = Steps(Path("work"))
     assert run.run("sleep", "-c", "import time; time.sleep(0.5); print('slept')")
-    assert (run.done[0]["card_memory_mb"], run.done[0]["said"]) == (4711, "slept")
+    assert (run.done[0]["card_memory_mb"], run.done[0]["last_line"]) == (4711, "slept")
 
 
 def test_a_step_that_does_not_end_is_killed_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "TIMEOUT", 0.2)
     run = Steps(Path("work"))
     assert not run.run("sleep", "-c", "import time; time.sleep(60)")
-    assert run.done[0]["said"] == "killed after 0.2 s"
+    assert run.done[0]["last_line"] == "killed after 0.2 s"
 
 
 def test_a_choice_that_fails_is_reported_beside_those_that_work() -> None:

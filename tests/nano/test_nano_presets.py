@@ -59,11 +59,11 @@ def test_the_recipe_writes_the_chosen_presets(tmp_path: Path, monkeypatch: pytes
     """Before the choice it writes the first candidates, afterwards the chosen ones, also when it runs again."""
     tokens, written, recipe = utterances([300] * 6), [], recipes.Recipe(tmp_path, tmp_path / "out")
     monkeypatch.setattr(corpus_tokens, "load", lambda path: tokens)
-    monkeypatch.setattr(recipes, "write_checkpoint", lambda work, out, tokens, presets: written.append(presets))
-    recipe.step_checkpoint()
+    monkeypatch.setattr(recipes, "write", lambda work, out, tokens, presets: written.append(presets))
+    recipe.write_checkpoint()
     (tmp_path / presets.CHOSEN).write_text(json.dumps({"slt": 4, "rms": 5}))
-    recipe.step_checkpoint()
-    recipe.step_presets()  # has nothing to do: the presets are chosen
+    recipe.write_checkpoint()
+    recipe.choose_presets()  # has nothing to do: the presets are chosen
     assert written == [{"slt": 0, "rms": 1}, {"slt": 4, "rms": 5}]
 
 

@@ -48,7 +48,7 @@ class Steps:
             status, lines = -1, [f"killed after {TIMEOUT} s"]
         seconds, last_line = round(perf_counter() - start, 1), self._without_paths(lines[-1] if lines else "")
         memory = {"card_memory_mb": peak} if peak else {}
-        self.done.append({"step": name, "status": status, "seconds": seconds, "said": last_line, **memory})
+        self.done.append({"step": name, "status": status, "seconds": seconds, "last_line": last_line, **memory})
         print(f"  {'done' if status == 0 else 'FAILED'} in {seconds} s: {last_line}", flush=True)
         return status == 0
 
