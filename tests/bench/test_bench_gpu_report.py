@@ -71,16 +71,16 @@ def test_the_peak_of_the_card_s_memory_is_recorded(tmp_path: Path, monkeypatch: 
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(steps, "POLL", 0.01)
-    run = Steps(Path("work"))
-    assert run.run("sleep", "-c", "import time; time.sleep(0.5); print('slept')")
-    assert (run.done[0]["card_memory_mb"], run.done[0]["last_line"]) == (4711, "slept")
+    own = Steps(Path("work"))
+    assert own.run("sleep", "-c", "import time; time.sleep(0.5); print('slept')")
+    assert (own.done[0]["card_memory_mb"], own.done[0]["last_line"]) == (4711, "slept")
 
 
 def test_a_step_that_does_not_end_is_killed_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "TIMEOUT", 0.2)
-    run = Steps(Path("work"))
-    assert not run.run("sleep", "-c", "import time; time.sleep(60)")
-    assert run.done[0]["last_line"] == "killed after 0.2 s"
+    own = Steps(Path("work"))
+    assert not own.run("sleep", "-c", "import time; time.sleep(60)")
+    assert own.done[0]["last_line"] == "killed after 0.2 s"
 
 
 def test_a_choice_that_fails_is_reported_beside_those_that_work() -> None:
