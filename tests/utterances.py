@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bark_onnx import AudioChunk, Bark, GenerationOptions, StreamOptions, Vocabulary, VoicePreset
+from bark_onnx import AudioChunk, Bark, GenerationOptions, StreamOptions
 from bark_onnx.engine.engine import Engine
 from bark_onnx.engine.job import Job, Request
 from bark_onnx.engine.speech import Speech
 from bark_onnx.graphs.session import Graph
+from voices import make_voice
 
 TOLERANCE = 1e-5
 TEXT = "the world is music"
@@ -22,13 +23,6 @@ GREEDY = {"text_temperature": 0.0, "coarse_temperature": 0.0, "fine_temperature"
 def lasting(tokens: int, **options: Any) -> GenerationOptions:
     """Exactly this many semantic tokens."""
     return GenerationOptions(max_seconds=(tokens - 0.5) / 49.9, allow_early_stop=False, **options)
-
-
-def make_voice(space: Vocabulary, length: int, seed: int = 1) -> VoicePreset | None:
-    """A voice of `length` semantic tokens; None for 0."""
-    rng = np.random.default_rng(seed)
-    codes = rng.integers(0, space.codebook_size, (8, round(length * 75 / 49.9)))
-    return VoicePreset(rng.integers(0, space.semantic_size, length), codes[:2], codes) if length else None
 
 
 def streamed(bark: Bark, text: str, **options: Any) -> tuple[list[AudioChunk], Speech]:

@@ -12,7 +12,7 @@ from bark_onnx.command.cli import main
 from bark_onnx_bench import cli
 from bark_onnx_bench.measure.stages import STEP_CONTEXTS
 from bark_onnx_bench.roofline.limits import Limits
-from conftest import VOICE
+from tiny import VOICE
 
 LIMITS = Limits(10e9, {"fp32": 50e9, "int8": 200e9})
 

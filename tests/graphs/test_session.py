@@ -5,7 +5,6 @@ import weakref
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import pytest
 
@@ -17,7 +16,8 @@ from bark_onnx.graphs.session import BFLOAT16, Feed, Graph, Memory
 from bark_onnx.graphs.tensorrt import ROWS, causal_profile, engine_directory, fine_profile
 from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.sizes import TransformerSize
-from conftest import export
+from onnx_files import BFLOAT16 as BFLOAT16_IN_ONNX
+from onnx_files import FLOAT, model, node, value_info
 from run_command import SAY, assert_fails, run
 
 CUDA = ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -65,7 +65,7 @@ def test_a_device_that_is_listed_but_does_not_answer_is_an_error(listed: pytest.
 @pytest.mark.parametrize("name", ["cuda", "tensorrt", "cuda:1"])
 def test_a_device_that_is_not_built_in_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(DeviceError, match=r"needs \w+ExecutionProvider.*bark-onnx\[gpu\]"):
+    with pytest.raises(DeviceError, match=r"needs \w+ExecutionProvider.*pip install '\.\[gpu\]'"):
         Device.choose(name)
 
 
@@ -175,7 +175,7 @@ def test_tensorrt_needs_the_portable_layout(gpus: None, bundle: Path) -> None:
 def test_a_bundle_that_a_gpu_does_not_speed_up_says_so(bundle: Path, listed: pytest.MonkeyPatch) -> None:
     """The warning comes before any graph is loaded, which without a GPU then fails."""
     listed.setattr(device_module, "_gpu_answers", lambda index=0: True)
-    advice = "export with --precision fp16"
+    advice = "runs in part and slowly; export one in fp16"
     with pytest.warns(BarkWarning, match=advice), pytest.raises(DeviceError, match="did not start"):
         Bark.load(bundle, device="cuda")
 
@@ -237,12 +237,9 @@ def test_a_provider_that_copies_is_bound_for_every_step(bark: Bark, monkeypatch:
 
 def test_bfloat16_is_bound_as_what_it_is(tmp_path: Path) -> None:
     """A CPU does hardly more than convert it; that is enough to see whose bits they are."""
-    info, kinds = onnx.helper.make_tensor_value_info, onnx.TensorProto
-    node = onnx.helper.make_node("Cast", ["narrow"], ["wide"], to=kinds.FLOAT)
-    values = [info("narrow", kinds.BFLOAT16, ["n"])], [info("wide", kinds.FLOAT, ["n"])]
-    opset = [onnx.helper.make_opsetid("", 20)]
-    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", *values), opset_imports=opset, ir_version=9),
-              tmp_path / "cast.onnx")  # fmt: skip
+    cast = node("Cast", ["narrow"], "wide", to=FLOAT)
+    given, made = value_info("narrow", BFLOAT16_IN_ONNX, "n"), value_info("wide", FLOAT, "n")
+    (tmp_path / "cast.onnx").write_bytes(model(cast, [given], [made], []))
     inputs, outputs = {"narrow": (BFLOAT16, (None,))}, {"wide": (np.float32, (None,))}
     graph = Graph(tmp_path / "cast.onnx", Device("cpu"), inputs, outputs)
     exact = np.array([1.0, -2.5, 3.0e38], np.float32).view(np.uint32) >> 16 << 16
@@ -253,10 +250,9 @@ def test_bfloat16_is_bound_as_what_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:Specified provider")  # ONNX Runtime's own
 @pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU")
-def test_a_bundle_for_gpus_is_taken_by_auto(checkpoint: Path, tmp_path: Path, gpus: None) -> None:
-    bundle = export(checkpoint, tmp_path / "w4a16", "w4a16")
+def test_a_bundle_for_gpus_is_taken_by_auto(gpu_bundle: Path, gpus: None) -> None:
     with pytest.raises(DeviceError, match="did not start"):  # for there is none, but it was tried, without a warning
-        Bark.load(bundle)
+        Bark.load(gpu_bundle)
 
 
 @pytest.mark.parametrize("low_memory", [False, True])

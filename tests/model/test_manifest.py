@@ -28,8 +28,8 @@ def test_an_exported_bundle_says_of_every_file_what_it_is(bundle: Path) -> None:
     opened = Bundle.open(bundle)
     assert opened.manifest.files == list_files(bundle)
     assert Manifest.from_json((bundle / MANIFEST).read_text(encoding="utf-8")) == opened.manifest
-    assert opened.manifest.vocabulary == Vocabulary()
-    assert opened.manifest.sizes.semantic == TransformerSize(2, 2, 32, 1024, 129_600, 10_048)
+    assert opened.manifest.vocabulary.semantic_size == 100
+    assert opened.manifest.sizes.semantic == TransformerSize(2, 2, 16, 1024, 902, 112)
 
 
 @pytest.mark.parametrize(
