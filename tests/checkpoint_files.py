@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BarkModel
 
-from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface
-from bark_onnx_bench.suno_checkpoints import save_suno
+from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, save_suno
 from bark_onnx_export.checkpoint import STAGES, CheckpointError, Weights, open_checkpoint
 
 State = dict[str, torch.Tensor]
