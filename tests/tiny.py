@@ -23,7 +23,7 @@ def copy(target: Path, change: Callable[[Manifest], Manifest] = lambda manifest:
 
 
 def sign(directory: Path, change: Callable[[Manifest], Manifest] = lambda manifest: manifest) -> Path:
-    """Write the manifest of a copy: changed, and with the sizes and hashes of the files that the copy has."""
-    manifest = change(Bundle.open(TINY).manifest)
+    """Write the manifest of a bundle anew: changed, and with the sizes and hashes of the files that it has now."""
+    manifest = change(Manifest.from_json((directory / MANIFEST).read_text(encoding="utf-8")))
     (directory / MANIFEST).write_text(replace(manifest, files=list_files(directory)).to_json(), encoding="utf-8")
     return directory

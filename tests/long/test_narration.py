@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bark_onnx import Bark, BarkError, GenerationOptions, Vocabulary, VoicePreset
+from bark_onnx import Bark, BarkError, GenerationOptions, NothingSaid, Vocabulary, VoicePreset
 from bark_onnx.long.guards import Guards, Problem, problems, trim
 from bark_onnx.long.joining import Joiner
 from bark_onnx.long.narration import SpokenPassage
@@ -19,7 +19,6 @@ from bark_onnx.long.plan import HISTORIES, History, NarrationOptions, Plan, pass
 from bark_onnx.long.splitting import Passage, estimate_seconds
 from bark_onnx.model.voice import succession
 from bark_onnx.stages.coarse import coarse_history
-from bark_onnx.stages.semantic import NOTHING_SAID
 from passages import SAID, SCRIPT, SPACE, TEXT, names
 from voices import make_voice, same_tokens
 
@@ -175,7 +174,7 @@ def best_attempt(bark: Bark, text: str, voice: VoicePreset, seed: int, index: in
         if kept and not kept[-1][1]:
             break
         if not len(bark.semantic(text, voice=voice, seed=own)):
-            kept.append((own, (Problem("silent", NOTHING_SAID),), None))
+            kept.append((own, (Problem("silent", str(NothingSaid())),), None))
             continue
         speech = bark.generate(text, voice=voice, seed=own)
         counts = {"semantic_tokens": len(speech.tokens.semantic), "token_limit": SPACE.max_semantic_tokens}
