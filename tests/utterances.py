@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,23 @@ def streamed(bark: Bark, text: str, **options: Any) -> tuple[list[AudioChunk], S
 
 def joined(chunks: list[AudioChunk]) -> Any:
     return np.concatenate([chunk.waveform for chunk in chunks])
+
+
+def assert_whole(bark: Bark, chunks: list[AudioChunk], speech: Speech) -> None:
+    """The chunks follow each other and are the speech, which is what its codes sound like."""
+    for chunk, following in pairwise(chunks):
+        assert following.start == pytest.approx(chunk.start + chunk.duration, abs=1e-9)
+    assert chunks[0].start == 0
+    assert all(len(chunk.waveform) and chunk.waveform.dtype == np.float32 for chunk in chunks)
+    np.testing.assert_array_equal(joined(chunks), speech.waveform)
+    np.testing.assert_allclose(speech.waveform, bark.decode(speech.tokens.fine), rtol=0, atol=TOLERANCE)
+
+
+def assert_same_speech(found: Speech, expected: Speech) -> None:
+    """Tokens and samples, exactly."""
+    for name in ("semantic", "coarse", "fine"):
+        assert np.array_equal(getattr(found.tokens, name), getattr(expected.tokens, name)), name
+    assert np.array_equal(found.waveform, expected.waveform)
 
 
 def counted_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -4,7 +4,7 @@
 
 Writes beside itself:
 
-    tiny/       an fp32 bundle for CPUs: random weights, two layers, a small token space, the published windows and rates
+    tiny/       an fp32 bundle: random weights, two layers, a small token space, the published windows and rates
     samplers/   the graphs that sample tokens, which a bundle for GPUs has besides
 
 Its utterances end by themselves, after up to two seconds: where one token would have been sampled, END_LIKE, the end

@@ -38,7 +38,7 @@ JOURNAL = "out.wav.partial"
 LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
 from bark_onnx.command.cli import main
 main(sys.argv[1:], prog_name="bark-onnx")
 """
@@ -63,7 +63,9 @@ def work(tmp_path: Path) -> Path:
 
 def passages(bark: Bark, text: str = TEXT, retries: int = 0, **arguments: Any) -> list[SpokenPassage]:
     narration = NarrationOptions(guards=Guards(retries=retries))
-    return list(bark.generate_long(text, **({"voice": make_voice(SPACE, seed=3), "seed": 3} | arguments), narration=narration))
+    return list(
+        bark.generate_long(text, **({"voice": make_voice(SPACE, seed=3), "seed": 3} | arguments), narration=narration)
+    )
 
 
 def wav(spoken: Sequence[SpokenPassage]) -> bytes:

@@ -16,7 +16,6 @@ import soundfile
 
 from bark_onnx import VoicePreset
 from bark_onnx.long.journal import Journal
-from bark_onnx.model.bundle import Bundle
 from passages import SAID
 from run_command import COMMAND, assert_silent, run
 
@@ -151,26 +150,6 @@ def test_a_shell_sees_143(short_bundle: Path, work: Path) -> None:
     command = [*COMMAND, *RUNS["say --stream"], "--bundle", str(short_bundle)]
     result = run("-c", script, "sh", *command, cwd=work, command=["sh"])
     assert result.stdout == b"143\n"
-
-
-@pytest.mark.parametrize("moment", [0.45, 0.6, 0.75, 0.9])
-def test_sigterm_at_any_moment_of_an_export(
-    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, moment: float
-) -> None:
-    """What was there before is still there, or the new bundle is."""
-    target = tmp_path / "bundle"
-    command = ["export", str(checkpoint), str(target), "--no-verify", "--quiet"]
-    begun = time.monotonic()
-    assert_silent(run(*command))
-    whole_run = time.monotonic() - begun
-    with start([*command, "--force"], tmp_path) as process:
-        time.sleep(moment * whole_run)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode in (-signal.SIGTERM, 0), errors
-    assert errors == b""
-    assert list(tmp_path.iterdir()) == [target]
-    assert Bundle.open(target).manifest.precision == "fp32"
 
 
 @pytest.mark.parametrize("arguments", [["info"], ["voices"], ["verify"]])

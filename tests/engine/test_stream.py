@@ -5,7 +5,6 @@ Tokens and codes exactly, waveforms within 1e-5.
 
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,27 +15,16 @@ from hypothesis import strategies as st
 from bark_onnx import AudioChunk, Bark, BarkError, GenerationOptions, StreamOptions, VoicePreset
 from bark_onnx.arrays import IntArray
 from bark_onnx.engine.job import Request
-from bark_onnx.engine.speech import Speech
 from bark_onnx.engine.stream import ChunkedAudio, buffering
 from bark_onnx.sampling.distribution import draw, random_stream
 from bark_onnx.stages.coarse import CoarseSequence
 from bark_onnx.stages.fine import FineSequence, fine_codes
 from bark_onnx.stages.semantic import SemanticSequence
 from tiny import SPACE
-from utterances import FULL, GREEDY, SHORT, TEXT, TOLERANCE, joined, lasting, streamed
+from utterances import FULL, GREEDY, SHORT, TEXT, TOLERANCE, assert_whole, joined, lasting, streamed
 from voices import make_voice, voice_or_none
 
 TINY_WINDOWS = replace(SPACE, fine_window=64, fine_history=32)
-
-
-def assert_whole(bark: Bark, chunks: list[AudioChunk], speech: Speech) -> None:
-    """The chunks follow each other and are the speech, which is what its codes sound like."""
-    for chunk, following in pairwise(chunks):
-        assert following.start == pytest.approx(chunk.start + chunk.duration, abs=1e-9)
-    assert chunks[0].start == 0
-    assert all(len(chunk.waveform) and chunk.waveform.dtype == np.float32 for chunk in chunks)
-    np.testing.assert_array_equal(joined(chunks), speech.waveform)
-    np.testing.assert_allclose(speech.waveform, bark.decode(speech.tokens.fine), rtol=0, atol=TOLERANCE)
 
 
 # The tokens of `generate`

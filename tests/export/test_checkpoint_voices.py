@@ -17,24 +17,24 @@ from bark_onnx_export.assets import write_voices
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from bark_onnx_export.voice_files import read_voices
-from checkpoint_files import LFS_POINTER
-from voice_directories import ensure, make_voice, write_triple
+from checkpoint_files import LFS_POINTER, ensure
+from voices import PUBLISHED, make_voice, write_triple
 
 
 def test_the_names_of_voices_are_their_paths(tmp_path: Path) -> None:
-    make_voice(1).save(ensure(tmp_path / "a" / "b") / "c.npz")
-    write_triple(tmp_path, "d.e", make_voice(2))
-    write_triple(tmp_path, "of_semantic_prompts", make_voice(3))
+    make_voice(PUBLISHED, 100, 1).save(ensure(tmp_path / "a" / "b") / "c.npz")
+    write_triple(tmp_path, "d.e", make_voice(PUBLISHED, 100, 2))
+    write_triple(tmp_path, "of_semantic_prompts", make_voice(PUBLISHED, 100, 3))
     (tmp_path / "README.md").write_text("not a voice")
     found = read_voices(tmp_path, Vocabulary())
     assert (list(found.presets), found.problems()) == (["a/b/c", "d.e", "of_semantic_prompts"], [])
-    assert np.array_equal(found.presets["d.e"].semantic, make_voice(2).semantic)
+    assert np.array_equal(found.presets["d.e"].semantic, make_voice(PUBLISHED, 100, 2).semantic)
 
 
 def test_suffixes_may_be_in_upper_case(tmp_path: Path) -> None:
-    make_voice(1).save(tmp_path / "a.npz")
+    make_voice(PUBLISHED, 100, 1).save(tmp_path / "a.npz")
     (tmp_path / "a.npz").rename(tmp_path / "a.NPZ")
-    write_triple(tmp_path, "b", make_voice(2))
+    write_triple(tmp_path, "b", make_voice(PUBLISHED, 100, 2))
     (tmp_path / "b_fine_prompt.npy").rename(tmp_path / "b_fine_prompt.NPY")
     assert list(read_voices(tmp_path, Vocabulary()).presets) == ["a", "b"]
 
@@ -80,7 +80,7 @@ SPOILT = [
 
 def spoil_voice(directory: Path, how: str) -> None:
     """Write a triple called `good`, and spoil it or put something else beside it."""
-    write_triple(directory, "good", make_voice())
+    write_triple(directory, "good", make_voice(PUBLISHED, 100))
     semantic, coarse, fine = (directory / f"good_{part}_prompt.npy" for part in ("semantic", "coarse", "fine"))
     match how:
         case "semantic alone" | "fine alone" | "no semantic" | "no fine":
@@ -95,7 +95,7 @@ def spoil_voice(directory: Path, how: str) -> None:
         case "text":
             semantic.write_text("hello")
         case "npz in npy":
-            make_voice().save(directory.parent / "voice.npz")
+            make_voice(PUBLISHED, 100).save(directory.parent / "voice.npz")
             (directory.parent / "voice.npz").rename(semantic)
         case "huge":
             header = b"{'descr': '<i8', 'fortran_order': False, 'shape': (1099511627776,), }".ljust(117) + b"\n"
@@ -105,7 +105,7 @@ def spoil_voice(directory: Path, how: str) -> None:
         case "float":
             np.save(semantic, np.zeros(9))
         case "twice":
-            make_voice(3).save(directory / "good.npz")
+            make_voice(PUBLISHED, 100, 3).save(directory / "good.npz")
         case "odd name":
             np.save(directory / "my_voice.npy", np.zeros(9, np.int64))
         case "upper-case name":
@@ -153,7 +153,7 @@ def test_a_voice_that_is_none_is_left_out_with_a_warning_where_it_came_with_the_
 ) -> None:
     directory = ensure(tmp_path / "checkpoint" / "speaker_embeddings")
     spoil_voice(directory, how)
-    write_triple(directory, "v2/other", make_voice(1))
+    write_triple(directory, "v2/other", make_voice(PUBLISHED, 100, 1))
     with pytest.warns(BarkWarning) as caught:
         voices = write_voices(directory, tmp_path / "voices", Vocabulary(), checkpoint=directory.parent)
     (message,) = (str(warning.message) for warning in caught)
@@ -162,7 +162,8 @@ def test_a_voice_that_is_none_is_left_out_with_a_warning_where_it_came_with_the_
     whole = {"twice", "odd name", "upper-case name", "linked directory", "linked directory that is gone"}
     assert list(voices) == ["good", "v2/other"] if how in whole else ["v2/other"]
     assert (
-        VoicePreset.load(tmp_path / "voices" / "v2" / "other.npz").to_prompt().keys() == make_voice().to_prompt().keys()
+        VoicePreset.load(tmp_path / "voices" / "v2" / "other.npz").to_prompt().keys()
+        == make_voice(PUBLISHED, 100).to_prompt().keys()
     )
 
 
@@ -177,7 +178,7 @@ def test_no_voices_are_an_error_or_a_warning(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_entered_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_triple(tmp_path, "good", make_voice())
+    write_triple(tmp_path, "good", make_voice(PUBLISHED, 100))
     closed = ensure(tmp_path / "closed")
 
     def scandir(path: str, enter: Callable[[str], Any] = os.scandir) -> Any:
@@ -216,7 +217,7 @@ def test_an_export_goes_on_without_the_checkpoint_s_bad_voices(checkpoint: Path,
 
 @pytest.mark.parametrize("name", ["a:b", "a\\b"])
 def test_a_name_that_a_bundle_cannot_have_fails_before_the_work(checkpoint: Path, tmp_path: Path, name: str) -> None:
-    make_voice().save(ensure(tmp_path / "presets") / f"{name}.npz")
+    make_voice(PUBLISHED, 100).save(ensure(tmp_path / "presets") / f"{name}.npz")
     report: list[str] = []
     options = ExportOptions(voices=tmp_path / "presets", verify=False)
     with pytest.raises(BarkError):

@@ -51,7 +51,9 @@ def test_the_causal_networks_compute_the_same(networks: tuple[Networks, Networks
     for loaded in networks:
         decoder = getattr(loaded, stage)
         cache = decoder.new_cache()
-        found.append([decoder.prefill(cache, ids).copy(), *(decoder.decode_step(cache, [id])[0].copy() for id in ids[:9])])
+        found.append(
+            [decoder.prefill(cache, ids).copy(), *(decoder.decode_step(cache, [id])[0].copy() for id in ids[:9])]
+        )
     np.testing.assert_allclose(*found, rtol=0, atol=TOLERANCE)
 
 

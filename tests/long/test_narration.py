@@ -127,7 +127,9 @@ def test_a_succession_keeps_tokens_and_codes_aligned(voice: int, before: int) ->
 def test_passages_follow_each_other_without_a_gap(short: Bark) -> None:
     """Each is the attempt, trimmed and joined; the times are those of the samples."""
     spoken = list(
-        short.generate_long(TEXT, voice=make_voice(SPACE, seed=3), seed=5, narration=replace(ONCE, sentence_pause=0.123456))
+        short.generate_long(
+            TEXT, voice=make_voice(SPACE, seed=3), seed=5, narration=replace(ONCE, sentence_pause=0.123456)
+        )
     )
     joiner, samples, rate = Joiner(SPACE.sample_rate), 0, SPACE.sample_rate
     for passage, pause in zip(spoken, (0, 0.7, 0.08, 0.123456), strict=True):
@@ -215,7 +217,9 @@ def test_anything_is_better_than_silence(short: Bark) -> None:
 @pytest.mark.parametrize("retries", [0, 2])
 def test_what_never_ends_is_a_runaway(short: Bark, retries: int) -> None:
     narration = NarrationOptions(guards=Guards(retries=retries))
-    (passage,) = short.generate_long("Hi", voice=make_voice(SPACE, seed=3), options=ENDLESS, seed=4, narration=narration)
+    (passage,) = short.generate_long(
+        "Hi", voice=make_voice(SPACE, seed=3), options=ENDLESS, seed=4, narration=narration
+    )
     assert (names(passage.problems), names(passage.rejected)) == (["runaway"], ["runaway"] * retries)
     assert (passage.attempts, passage.seed) == (retries + 1, passage_seed(4, 0, 0))
     assert passage.tokens is not None
@@ -276,4 +280,6 @@ def test_who_stops_listening_can_ask_for_something_else(short: Bark) -> None:
     first: SpokenPassage = next(passages)
     close: Callable[[], None] = passages.close  # type: ignore[attr-defined]
     close()
-    assert same_tokens(next(short.generate_long(TEXT, voice=make_voice(SPACE, seed=3), seed=5, narration=ONCE)).tokens, first.tokens)
+    assert same_tokens(
+        next(short.generate_long(TEXT, voice=make_voice(SPACE, seed=3), seed=5, narration=ONCE)).tokens, first.tokens
+    )

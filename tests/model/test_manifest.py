@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bark_onnx import BundleError, Vocabulary
+from bark_onnx import BundleError
 from bark_onnx.model.bundle import FORMAT_REVISION, MANIFEST, TOKENIZER, Bundle, FileEntry, Manifest, list_files
 from bark_onnx.model.sizes import TransformerSize
 from manifests import DELETED, GRAPHS, VOICES, Document, Place, document, manifest, put, refused, write_files

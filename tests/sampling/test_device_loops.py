@@ -1,6 +1,5 @@
 """Loops that sample on the device, run on the CPU: they give the host's tokens, alone and together."""
 
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,19 +8,17 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, BarkError, GenerationOptions, Request
-from bark_onnx.checks.compare import check_graphs
 from bark_onnx.engine import engine as engine_module
 from bark_onnx.graphs.cache import SPANS, KVCache
 from bark_onnx.graphs.device import CUDA, TENSORRT, Device
 from bark_onnx.graphs.networks import Networks
 from bark_onnx.graphs.session import Graph
-from bark_onnx.model.bundle import MANIFEST, TOP_K_TOP_P, Bundle, list_files
 from bark_onnx.sampling.device import BLOCK, DeviceFine, DeviceLoop
 from bark_onnx.sampling.distribution import random_stream
 from bark_onnx.sampling.host import HostFine, HostLoop
 from bark_onnx.sampling.loops import Loops
 from bark_onnx.sampling.sequence import FineWindow, Rule
-from utterances import Alone, assert_as_alone, speak_alone
+from utterances import Alone, assert_as_alone, assert_same_speech, speak_alone
 from voices import voice_or_none
 
 GREEDY = GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temperature=0, max_seconds=0.7)
@@ -44,12 +41,6 @@ def alone(host: Bark) -> list[Alone]:
     return speak_alone(host)
 
 
-def assert_same(found: Any, expected: Any) -> None:
-    for name in ("semantic", "coarse", "fine"):
-        assert np.array_equal(getattr(found.tokens, name), getattr(expected.tokens, name)), name
-    assert np.array_equal(found.waveform, expected.waveform)
-
-
 @pytest.mark.parametrize("voice_length", [0, 60, 500])
 @pytest.mark.parametrize(
     "options",
@@ -68,7 +59,7 @@ def test_an_utterance_is_the_same_as_on_the_host(
     expected, found = (
         bark.generate("the world is music", voice=voice, options=options, seed=3) for bark in (host, on_device)
     )
-    assert_same(found, expected)
+    assert_same_speech(found, expected)
 
 
 def test_the_device_samples_only_with_a_bundle_that_has_the_graphs(bark: Bark, on_device: Bark) -> None:
@@ -104,7 +95,7 @@ def test_windows_together(host: Bark, on_device: Bark, monkeypatch: pytest.Monke
 def test_low_memory(host: Bark) -> None:
     bark = Bark(host.bundle, replace(host.device, samples=True), low_memory=True)
     options = GenerationOptions(max_seconds=0.4)
-    assert_same(
+    assert_same_speech(
         bark.generate("hello", voice=None, options=options, seed=5),
         host.generate("hello", voice=None, options=options, seed=5),
     )
@@ -235,7 +226,7 @@ def test_only_steps_that_repeat_are_recorded(host: Bark, monkeypatch: pytest.Mon
     monkeypatch.setattr(Graph, "_run_options", kept)
     bark = Bark(host.bundle, replace(host.device, samples=True))
     options = GenerationOptions(max_seconds=0.6)
-    assert_same(
+    assert_same_speech(
         bark.generate("hello", voice=None, options=options, seed=1),
         host.generate("hello", voice=None, options=options, seed=1),
     )
@@ -267,5 +258,3 @@ def test_gpus_sample_and_cpus_do_not(provider: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("bark_onnx.graphs.device._gpu_answers", lambda *_: True)
     assert Device.choose({CUDA: "cuda", TENSORRT: "tensorrt"}[provider]).samples
     assert not Device.choose("cpu").samples
-
-
