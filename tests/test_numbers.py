@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bark_onnx.sampling.sampling import probabilities
+from bark_onnx.sampling.distribution import probabilities
 from hypothesis import given
 from hypothesis import strategies as st
 
