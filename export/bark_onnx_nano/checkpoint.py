@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bark_onnx.model.sizes import TransformerSize
-from bark_onnx_export.codec import CodecModule, Residual, Stage
-from bark_onnx_export.transformer import HUGGING_FACE
+from bark_onnx_export.modules.codec import CodecModule, Residual, Stage
+from bark_onnx_export.weights.transformer import HUGGING_FACE
 
 from . import codebooks, codec, spelling
 from .codes import Tokens

@@ -14,7 +14,7 @@ from bark_onnx import BarkError, Vocabulary
 from bark_onnx.model.bundle import TOKENIZER
 from bark_onnx.model.tokenizer import Tokenizer
 from bark_onnx_bench.checkpoints import write_tokenizer as write_test_tokenizer
-from bark_onnx_export.assets import write_tokenizer
+from bark_onnx_export.bundle.tokenizer import write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from checkpoint_files import LFS_POINTER

@@ -10,7 +10,8 @@ from transformers import BarkModel
 
 from bark_onnx.model.vocabulary import Vocabulary
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, save_huggingface
-from bark_onnx_export.checkpoint import Weights, open_checkpoint
+from bark_onnx_export.checkpoint import open_checkpoint
+from bark_onnx_export.weights.weights import Weights
 from checkpoint_files import State, assert_same, edit_json, edit_state, error_of, load_all
 from checkpoint_files import small as small
 from checkpoint_files import small_model as small_model

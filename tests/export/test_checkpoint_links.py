@@ -9,8 +9,8 @@ from transformers import BarkModel
 
 from bark_onnx.errors import BarkWarning
 from bark_onnx_bench.checkpoints import save_huggingface, write_tokenizer
+from bark_onnx_export.bundle.voice_files import read_voices
 from bark_onnx_export.checkpoint import open_checkpoint
-from bark_onnx_export.voice_files import read_voices
 from checkpoint_files import LFS_POINTER, error_of
 from checkpoint_files import small_model as small_model
 from checkpoint_files import suno as suno

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from bark_onnx_export.checkpoint import Weights, open_checkpoint
+from bark_onnx_export.checkpoint import open_checkpoint
+from bark_onnx_export.weights.weights import Weights
 from checkpoint_files import assert_same, error_of, load_all
 from checkpoint_files import suno as suno
 from checkpoint_files import weights as weights

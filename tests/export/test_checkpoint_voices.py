@@ -13,10 +13,10 @@ import pytest
 
 from bark_onnx import BarkError, Vocabulary, VoiceError, VoicePreset
 from bark_onnx.errors import BarkWarning
-from bark_onnx_export.assets import write_voices
+from bark_onnx_export.bundle.voice_files import read_voices
+from bark_onnx_export.bundle.voices import write_voices
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from bark_onnx_export.voice_files import read_voices
 from checkpoint_files import LFS_POINTER
 from voice_directories import ensure, make_voice, write_triple
 

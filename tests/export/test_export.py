@@ -58,7 +58,7 @@ def exported(
     report: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "int8":
-            patch.setattr("bark_onnx_export.graph.LARGE", 1 << 16)
+            patch.setattr("bark_onnx_export.graphs.onnx_files.LARGE", 1 << 16)
         options = ExportOptions(request.param, voices=presets, force=True)
         errors = export_bundle(open_checkpoint(str(checkpoint)), target, options, report.append)
     yield Export(target, request.param, report, errors)

@@ -122,7 +122,7 @@ def test_bars_are_for_terminals_and_not_for_the_quiet(client: Client, bark_small
     """Standard error is a terminal here, and the environment asks for bars."""
     client.hub.add("suno/bark-small", bark_small)
     code = (
-        "from bark_onnx_export.hub import Repository, look_up\n"
+        "from bark_onnx_export.sources.hub import Repository, look_up\n"
         f"snapshot = look_up(Repository('suno/bark-small'), quiet={quiet})\n"
         "snapshot.download(snapshot.names)"
     )

@@ -13,9 +13,9 @@ import pytest
 from bark_onnx import BarkError, VoiceError
 from bark_onnx.checks import compare as comparison
 from bark_onnx.model.bundle import MANIFEST, Bundle, list_files
+from bark_onnx_export.bundle.write import new_directory
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from bark_onnx_export.write import new_directory
 from voice_directories import ensure, make_voice
 
 # Ends a process that writes more than a file may hold with an error, as a full disk does.
