@@ -14,8 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BarkModel
 
 from bark_onnx.model.bundle import STAGES
-from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface
-from bark_onnx_bench.suno_checkpoints import save_suno
+from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, save_suno
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.errors import CheckpointError
 from bark_onnx_export.weights.weights import Weights

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bark_onnx import Bark, BarkError, BundleError, GenerationOptions, VoiceError, VoicePreset, compat
+from bark_onnx import Bark, BarkError, BarkWarning, BundleError, GenerationOptions, VoiceError, VoicePreset, compat
 from conftest import VOICE as NAME
 from conftest import make_voice
 
@@ -111,6 +111,23 @@ def test_bundle_of_the_environment(bundle_with_voice: Path, tmp_path: Path, monk
     compat.preload_models(bundle=bundle_with_voice)  # goes before the environment
     with pytest.raises(BundleError, match="missing"):
         compat.preload_models(force_reload=True)
+
+
+def test_without_a_bundle_a_warning_says_who_speaks(monkeypatch: pytest.MonkeyPatch, recwarn: Any) -> None:
+    """Once, and not where a bundle is given."""
+    monkeypatch.setattr(compat, "_loaded", None)
+    monkeypatch.delenv("BARK_ONNX_BUNDLE", raising=False)
+    with pytest.warns(BarkWarning, match=r"nano, a small demonstration voice.*BARK_ONNX_BUNDLE"):
+        compat.generate_text_semantic("Hello", max_gen_duration_s=0.1, silent=True, seed=1)
+    recwarn.clear()
+    compat.generate_text_semantic("Hello", max_gen_duration_s=0.1, silent=True, seed=1)
+    compat.preload_models(force_reload=True)
+    assert list(recwarn) == []
+
+
+def test_with_a_bundle_there_is_no_warning(loaded: Bark, recwarn: Any) -> None:
+    compat.generate_text_semantic("Hello", max_gen_duration_s=0.1, silent=True, seed=1)
+    assert list(recwarn) == []
 
 
 def test_a_bundle_that_is_none_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

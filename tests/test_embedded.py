@@ -10,8 +10,8 @@ from bark_onnx import Bark, GenerationOptions, Guards, NarrationOptions, Request
 from bark_onnx.model.bundle import EMBEDDED, Bundle
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from bark_onnx_nano import text
-from bark_onnx_nano.recognise import recognise, word_errors
+from bark_onnx_nano.judging.recognise import recognise, word_errors
+from bark_onnx_nano.text.sentences import held_out
 from bark_onnx_nano.units import voice_of
 from run_command import assert_fails, assert_silent, run
 
@@ -50,7 +50,7 @@ def test_the_bundle_is_what_export_makes_of_the_checkpoint(nano: Bark, tmp_path:
 @pytest.mark.parametrize("voice", UNITS_OF)
 def test_a_recogniser_hears_the_words(nano: Bark, voice: str) -> None:
     """As few sentences tell: the model card has the figures of all."""
-    sentences = text.held_out()[::12]
+    sentences = held_out()[::12]
     speeches = [nano.generate(sentence, voice=voice, options=GREEDY, seed=0) for sentence in sentences]
     heard = [recognise(speech.waveform, speech.sample_rate) for speech in speeches]
     assert word_errors(sentences, heard).rate < WORD_ERRORS[voice]
@@ -76,7 +76,7 @@ def test_a_stream_and_a_batch_say_the_same(nano: Bark) -> None:
 
 
 def test_a_long_text_finds_no_fault_with_its_passages(nano: Bark) -> None:
-    words = " ".join(text.held_out()[:6])
+    words = " ".join(held_out()[:6])
     narration = NarrationOptions(passage_seconds=6, guards=Guards(retries=1))
     spoken = list(nano.generate_long(words, voice="en_female", seed=4, narration=narration))
     assert len(spoken) > 1

@@ -33,7 +33,7 @@ def test_everything_after_the_text_is_given_by_name(nano: Bark, call: str) -> No
     with pytest.raises(TypeError, match="positional argument"):
         getattr(nano, call)(TEXT, "en_male")
     with pytest.raises(TypeError, match="positional argument"):
-        Request(TEXT, "en_male")  # type: ignore[misc]
+        Request(TEXT, voice="en_male")  # type: ignore[misc]
 
 
 def test_numbers_of_numpy_are_numbers(nano: Bark, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import ast
 import graphlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,14 +95,14 @@ def test_imports_run_one_way() -> None:
 
 
 def test_onnx_runtime_is_behind_two_files() -> None:
-    """The package's own file looks only whether it is there."""
+    """The room's own file turns telemetry off and checks that ONNX Runtime is installed."""
     users = {
         module_name(source)
         for source in SOURCES
         if "onnxruntime" in imports(source)
         or any(isinstance(node, ast.Name) and node.id == "ort" for node in ast.walk(tree(source)))
     }
-    assert users - {"bark_onnx"} == {"bark_onnx.graphs.device", "bark_onnx.graphs.session"}
+    assert users - {"bark_onnx.graphs"} == {"bark_onnx.graphs.device", "bark_onnx.graphs.session"}
 
 
 @pytest.mark.parametrize(
@@ -163,13 +164,148 @@ import bark_onnx
 """
 
 
-def test_without_onnx_runtime_the_import_says_what_to_install() -> None:
-    result = python(WITHOUT_ONNX_RUNTIME)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from bark_onnx import Bark",
+        "import bark_onnx.pipeline",
+        "from bark_onnx.compat import generate_audio",
+        "bark_onnx.generate = bark_onnx.Bark",
+    ],
+)
+def test_without_onnx_runtime_whoever_needs_it_is_told_what_to_install(statement: str) -> None:
+    result = python(f"{WITHOUT_ONNX_RUNTIME}\n{statement}")
     assert result.returncode == 1
     message = result.stderr.splitlines()[-1]
-    assert "pip install 'bark-onnx[cpu]'" in message
-    assert "'bark-onnx[gpu]'" in message
+    assert "bark-onnx needs ONNX Runtime: in a checkout of bark-onnx, run pip install '.[cpu]'" in message
+    assert "'.[gpu]'" in message
     assert "During handling" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["say", "hello"]])
+def test_without_onnx_runtime_the_command_is_one_line(arguments: list[str]) -> None:
+    result = python(f"{WITHOUT_ONNX_RUNTIME}\nfrom bark_onnx.__main__ import main\nmain()", *arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: bark-onnx needs ONNX Runtime: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_without_onnx_runtime_the_import_neither_exits_nor_looks_at_the_arguments() -> None:
+    """Whatever the program is called; what the package does not have is still an AttributeError."""
+    code = f"""
+import sys
+sys.argv[0] = "/usr/bin/bark-onnx"
+{WITHOUT_ONNX_RUNTIME}
+print(bark_onnx.__version__, hasattr(bark_onnx, "Barque"), issubclass(bark_onnx.MissingOnnxRuntimeError, ImportError))
+"""
+    result = python(code)
+    assert (result.stdout, result.stderr) == (f"{bark_onnx.__version__} False True\n", "")
+
+
+def test_an_onnx_runtime_that_does_not_load_says_why() -> None:
+    """Another advice than to install it would be wrong."""
+    code = """
+import sys
+
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == "onnxruntime":
+            raise ImportError("libcudart.so.12: cannot open shared object file")
+
+sys.meta_path.insert(0, Broken())
+import bark_onnx
+"""
+    assert python(code).stderr.splitlines()[-1] == "ImportError: libcudart.so.12: cannot open shared object file"
+
+
+def test_without_package_metadata_it_works() -> None:
+    """As in a frozen application. The commands of the other packages are found by metadata, and are missing."""
+    code = """
+import importlib.metadata, sys
+
+def version(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+
+importlib.metadata.version = version
+importlib.metadata.entry_points = lambda **_: importlib.metadata.EntryPoints()
+import bark_onnx
+from bark_onnx.__main__ import main
+sys.argv = ["bark-onnx", "--version"]
+main()
+"""
+    result = python(code)
+    assert (result.stdout, result.stderr) == ("bark-onnx, version unknown\n", "")
+
+
+# Nothing but what was asked for
+
+
+@pytest.fixture
+def homes(tmp_path: Path) -> dict[str, str]:
+    """An environment whose user has nothing but empty directories, and which no test or build can be told from."""
+    names = [
+        "HOME",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME",
+        "XDG_STATE_HOME",
+        "XDG_RUNTIME_DIR",
+        "TMPDIR",
+    ]
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
+    directories = {name: tmp_path / "user" / name for name in names}
+    for directory in directories.values():
+        directory.mkdir(parents=True)
+    return kept | {name: str(path) for name, path in directories.items()} | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def say(homes: dict[str, str], bundle: Path, work: Path, *before: str) -> subprocess.CompletedProcess[str]:
+    work.mkdir()
+    command = [*before, sys.executable, "-m", "bark_onnx", "say", "hello", "--bundle", bundle, "--max-seconds", "0.3"]
+    return subprocess.run(command, cwd=work, env=homes, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_speaking_writes_nothing_else(homes: dict[str, str], bundle: Path, tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry, for example, would keep an identifier in the user's cache directory."""
+    result = say(homes, bundle, tmp_path / "work")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert [path for path in (tmp_path / "user").rglob("*") if not path.is_dir()] == []
+    assert sorted(path.name for path in (tmp_path / "user").rglob("*")) == sorted(
+        name for name in homes if (tmp_path / "user" / name).is_dir()
+    )
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["out.wav"]
+
+
+def test_speaking_opens_no_socket_and_creates_no_other_file(
+    homes: dict[str, str], bundle: Path, tmp_path: Path
+) -> None:
+    """Seen by the kernel, so that it does not matter which library does it."""
+    log = tmp_path / "log"
+    creating = "creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat"
+    strace = ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace=socket,open,openat,{creating}"]
+    try:
+        subprocess.run([*strace, "true"], check=True, capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("strace is not installed, or may not trace")
+    result = say(homes, bundle, tmp_path / "work", *strace)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    calls = [line for line in log.read_text().splitlines() if "ENOENT" not in line and "resumed>" not in line]
+    assert [call for call in calls if " socket(" in call] == []
+    # The progress bar has a semaphore.
+    ours = ("/dev/shm/sem.", f"{tmp_path}/work/.out-bark-onnx-")
+    created = [call for call in calls if "O_CREAT" in call or not re.search(r" (socket|open|openat)\(", call)]
+    assert [call for call in created if not any(place in call for place in ours)] == []
+    assert [call for call in created if "/out.wav" in call] != []  # or nothing would have been seen
+
+
+def test_telemetry_can_be_turned_on_by_the_user() -> None:
+    code = "import os, bark_onnx; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    for given, expected in ({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0"):
+        environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | given
+        result = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert result.stdout.strip() == expected
 
 
 # In a fresh virtual environment
@@ -237,7 +373,10 @@ class TestFreshEnvironment:
         arguments = [checkpoint, tmp_path / "out"] if command == "export" else [bundle, "--checkpoint", checkpoint]
         result = installed(environment, "bark-onnx", command, *arguments, cwd=tmp_path)
         assert (result.returncode, result.stdout) == (1, "")
-        assert result.stderr == "Error: reading a checkpoint needs torch: pip install 'bark-onnx[export]'\n"
+        assert (
+            result.stderr
+            == "Error: reading a checkpoint needs torch: in a checkout of bark-onnx, run pip install '.[export]'\n"
+        )
         assert list(tmp_path.iterdir()) == []
 
     def test_every_command_has_help(self, environment: Path, tmp_path: Path) -> None:

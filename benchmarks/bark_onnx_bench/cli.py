@@ -1,6 +1,5 @@
-"""`bark-onnx bench`: what this machine does with a bundle, on the workload of every comparison."""
+"""The command `bark-onnx bench`: measure a bundle on this machine, on the workload of every comparison."""
 
-import json
 from pathlib import Path
 from time import perf_counter
 
@@ -12,52 +11,52 @@ from bark_onnx.files import replacing
 from bark_onnx.model.bundle import STAGES
 from bark_onnx.stages.options import PROFILES
 
-from .batching import measure_batch
-from .batching import row as batch_row
-from .floors import Limits
-from .machine import machine
-from .plot import check_matplotlib, draw
-from .report import (
-    Report,
+from .machine.description import machine, machine_line
+from .measure.batching import measure_batch
+from .measure.stages import measure_stages
+from .measure.startup import measure_start
+from .measure.streaming import measure_streaming
+from .measure.sweeps import sweep_batches, sweep_threads
+from .measure.workload import measure, short_name
+from .report.figures import write_figures
+from .report.plot import check_matplotlib, draw
+from .report.report import Report
+from .report.tables import (
+    batch_row,
     batch_table,
     limits_line,
     stage_table,
     start_lines,
+    streaming_row,
     thread_table,
     workload_header,
     workload_row,
 )  # fmt: skip
-from .stages import measure_stages
-from .startup import measure_start
-from .streaming import measure_streaming
-from .streaming import row as streaming_row
-from .sweeps import sweep_batches, sweep_threads
-from .throughput import measure_limits
-from .workload import measure
+from .roofline.limits import Limits, measure_limits
 
 
 @click.command()
 @bundle_argument
-@click.option("--voice", help="Measure with this voice too (a name of the bundle's, or an .npz file).")
+@click.option("--voice", help="Measure with this voice too (a voice name of the bundle, or an .npz file).")
 @click.option("--repeats", type=click.IntRange(1, 100), default=5, show_default=True)
-@click.option("--streams", type=click.IntRange(0, 1000), default=10, show_default=True, help="Streams begun, for TTFA.")
-@click.option("--batch", type=click.IntRange(0, 64), default=0, help="Measure this many utterances together, too.")
-@click.option("--starts", type=click.IntRange(1, 100), default=3, show_default=True, help="Fresh processes begun.")
-@click.option("--fast", is_flag=True, help="Measure the fast profile in turn with the reference's.")
-@click.option("--threads-sweep", is_flag=True, help="Stages with 1 thread, 2, and so on to the number of cores.")
-@click.option("--batch-sweep", is_flag=True, help="Decode steps of 1, 2, 4, 8 and 16 sequences together.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures here too.")
-@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Draw measured against floor (.png).")
+@click.option("--streams", type=click.IntRange(0, 1000), default=10, show_default=True, help="Streams for the TTFA.")
+@click.option("--batch", type=click.IntRange(0, 64), default=0, help="Also measure this many utterances together.")
+@click.option("--starts", type=click.IntRange(1, 100), default=3, show_default=True, help="Fresh processes to start.")
+@click.option("--fast", is_flag=True, help="Also measure the fast profile, alternating with the reference profile.")
+@click.option("--threads-sweep", is_flag=True, help="Measure the stages with 1, 2, ... threads up to all cores.")
+@click.option("--batch-sweep", is_flag=True, help="Measure decode steps of 1, 2, 4, 8 and 16 sequences.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Draw measured times and floors (.png).")
 @device_options
 def bench(
     bundle: Path, voice: str | None, repeats: int, streams: int, batch: int, starts: int, fast: bool,
     threads_sweep: bool, batch_sweep: bool, json_file: Path | None, plot_file: Path | None, device: str,
     threads: int | None, provider_options: dict[str, str],
 ) -> None:  # fmt: skip
-    """Measure BUNDLE: 256 semantic tokens, 5.12 s of audio, by stage; and each stage against this machine's limits.
+    """Measure BUNDLE on 256 semantic tokens (5.12 s of audio), and each stage against this machine's limits.
 
-    A stage's floor is the least time that its work can take: the bytes it must read at the machine's bandwidth, or the
-    multiply-adds at the speed that ONNX Runtime reaches in a plain matrix product.
+    The floor of a stage is the least time that its work can take: the bytes it must read at the machine's bandwidth, or
+    its multiply-adds at the speed that ONNX Runtime reaches in a plain matrix product.
     """
     if json_file is not None:
         check_writable(json_file, "--json", [".json"])
@@ -76,19 +75,18 @@ def bench(
         "threads": used.threads,
     }
     report = Report(about, perf_counter() - start)
-    click.echo(f"{here['processor']}, {here['cores']} cores, {here['read_bandwidth_gb_s']} GB/s; {bundle.name}")
+    click.echo(f"{machine_line(here)}; {bundle.name}")
     click.echo(workload_header())
-    names = [None] if voice is None else [None, voice]
-    for name in names:
+    voices = [None] if voice is None else [None, voice]
+    for name in voices:
         for measurement in measure(bark, name, repeats, list(PROFILES) if fast else ["reference"]):
             report.measurements.append(measurement)
             click.echo(workload_row(measurement))
-    for name in names if streams else []:
-        report.streaming.append(measure_streaming(bark, name and Path(name).stem, bark.preset(name), streams))
+    for name in voices if streams else []:
+        report.streaming.append(measure_streaming(bark, name, streams))
         click.echo(streaming_row(report.streaming[-1]))
-    for name in names if batch else []:
-        stem, rounds = name and Path(name).stem, max(1, repeats // 2)
-        report.batches.append(measure_batch(bark, stem, bark.preset(name), batch, rounds))
+    for name in voices if batch else []:
+        report.batches.append(measure_batch(bark, name, batch, max(1, repeats // 2)))
         click.echo(batch_row(report.batches[-1]))
 
     if used.name == "cpu":
@@ -105,15 +103,14 @@ def bench(
     _print(*start_lines(report.start))
 
     if json_file is not None:
-        with replacing(json_file) as temporary:
-            temporary.write_text(json.dumps(report.to_json(), indent=2) + "\n")
+        write_figures(json_file, report.to_json())
     if plot_file is not None:
         with replacing(plot_file) as temporary:
             draw(report, temporary)
 
 
 def _limits(bark: Bark) -> Limits | None:
-    """This machine's. Without them there are no floors, but all else."""
+    """Measure this machine's limits; without the package onnx, say so and return None: the floors are left out."""
     manifest = bark.bundle.manifest
     try:
         formats = {getattr(manifest.precisions, stage).weights for stage in STAGES}
@@ -126,13 +123,13 @@ def _limits(bark: Bark) -> Limits | None:
 
 
 def _options(given: dict[str, object]) -> list[str]:
-    """The options that decide what was measured, without this machine's paths."""
+    """The options that decide what is measured, without paths of this machine."""
     voice = given["voice"]
     words = [word for name in ("repeats", "streams", "batch", "starts") for word in (f"--{name}", str(given[name]))]
     words += [f"--{name.replace('_', '-')}" for name in ("fast", "threads_sweep", "batch_sweep") if given[name]]
-    return words + (["--voice", Path(str(voice)).stem] if voice else [])
+    return words + (["--voice", str(short_name(str(voice)))] if voice else [])
 
 
 def _print(*lines: str) -> None:
-    """After an empty line."""
+    """Print the lines after an empty line."""
     click.echo("\n" + "\n".join(lines))

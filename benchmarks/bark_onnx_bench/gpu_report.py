@@ -1,112 +1,55 @@
-"""Everything that needs a GPU, in one command: tests, parity, figures. Each step is a process of its own.
+"""Run everything that needs a GPU with one command: tests, parity, figures. Each step is a process of its own.
 
     python -m bark_onnx_bench.gpu_report DIRECTORY [--device cuda] [--sizes small large] [--results benchmarks/results]
 
-Checkpoints of the published sizes with random weights are made in DIRECTORY and exported in every way that a GPU runs.
-A step that fails is a line of the report, and the steps after it are still done.
+Checkpoints of the published sizes with random weights are written to DIRECTORY and exported in every precision and
+layout that runs on a GPU. If a step fails, the report says so and the next steps still run.
 """
 
 import argparse
 import json
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from bark_onnx import Vocabulary, VoicePreset
-from bark_onnx.files import replacing
 
-from .machine import machine
+from .machine.description import machine
+from .machine.graphics import graphics_cards
+from .machine.steps import Steps
+from .report.figures import write_figures
 
-BUNDLES = {
+BUNDLES = {  # from a bundle's name to its precision and KV layout
     "fp16": ("fp16", "static"),
     "fp16-portable": ("fp16", "portable"),
     "fp32-portable": ("fp32", "portable"),
     **{precision: (precision, "static") for precision in ("bf16", "w8a16", "w4a16")},
 }
 REFERENCE = "fp32-portable"
-FULL_VOICE = 500  # semantic tokens: more than any stage looks back
-TIMEOUT = 1800  # seconds of a step
-POLL = 0.25  # seconds between two looks at it
+FULL_VOICE = 500  # semantic tokens, more than the history of any stage
+TESTS = "tests/graphs/test_cuda.py"
 _CLI = ("-m", "bark_onnx")
 
 
-@dataclass
-class Steps:
-    """Runs commands, and keeps what each said at the end, without this machine's paths, and what it took.
-
-    The graphics card's memory counts whatever else is on the card too.
-    """
-
-    directory: Path
-    done: list[dict[str, Any]] = field(default_factory=list)
-
-    def run(self, name: str, *arguments: str | Path) -> bool:
-        """One step by this Python; whether it ended well."""
-        print(f"{name} ...", flush=True)
-        start = perf_counter()
-        command = [sys.executable, *map(str, arguments)]
-        peak = 0
-        with tempfile.TemporaryFile("w+") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-            while (status := process.poll()) is None and perf_counter() - start < TIMEOUT:
-                peak = max(peak, card_memory())
-                time.sleep(POLL)
-            if status is None:
-                process.kill()
-                process.wait()
-            output.seek(0)
-            lines = output.read().strip().splitlines()
-        if status is None:
-            status, lines = -1, [f"not done after {TIMEOUT} s"]
-        seconds, said = round(perf_counter() - start, 1), lines[-1] if lines else ""
-        said = said.replace(str(self.directory.resolve()), "DIRECTORY").replace(str(self.directory), "DIRECTORY")
-        memory = {"card_memory_mb": peak} if peak else {}
-        self.done.append({"step": name, "status": status, "seconds": seconds, "said": said, **memory})
-        print(f"  {'done' if status == 0 else 'FAILED'} in {seconds} s: {self.done[-1]['said']}", flush=True)
-        return status == 0
-
-
-def graphics_cards() -> list[str]:
-    """Name, driver and memory of each, as nvidia-smi says."""
-    if shutil.which("nvidia-smi") is None:
-        return []
-    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip().splitlines()
-
-
-def card_memory() -> int:
-    """Megabytes in use on the first card; 0 where there is none."""
-    if shutil.which("nvidia-smi") is None:
-        return 0
-    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    said = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
-    return int(said[0]) if said and said[0].isdecimal() else 0
-
-
 def full_voice(path: Path) -> Path:
-    """A voice of random tokens that fills every history."""
-    random, space = np.random.default_rng(0), Vocabulary()
-    codes = random.integers(0, space.codebook_size, (8, round(FULL_VOICE * space.coarse_rate / space.semantic_rate)))
-    VoicePreset(random.integers(0, space.semantic_size, FULL_VOICE), codes[:2], codes).save(path)
+    """Write a voice of random tokens, long enough to fill the history of every stage."""
+    random, vocabulary = np.random.default_rng(0), Vocabulary()
+    frames = round(FULL_VOICE * vocabulary.coarse_rate / vocabulary.semantic_rate)
+    codes = random.integers(0, vocabulary.codebook_size, (8, frames))
+    VoicePreset(random.integers(0, vocabulary.semantic_size, FULL_VOICE), codes[:2], codes).save(path)
     return path
 
 
 def read(path: Path) -> Any:
-    """A step's figures, if it came to write them."""
+    """Return the figures that a step wrote, or None if it failed before it wrote them."""
     return json.loads(path.read_text()) if path.is_file() else None
 
 
 def measure_size(steps: Steps, size: str, directory: Path, device: str, voice: Path, batch: int) -> dict[str, Any]:
-    """Export, bench, compare: one size of the model."""
+    """Export one size of the model in every way; bench, verify and compare the bundles."""
     checkpoint = directory / f"bark-{size}"
     if not checkpoint.is_dir():
         steps.run(f"{size}: checkpoint", "-m", "bark_onnx_bench.checkpoints", checkpoint, size)
@@ -119,21 +62,13 @@ def measure_size(steps: Steps, size: str, directory: Path, device: str, voice: P
             continue
         exported[name] = bundle
         out = directory / f"{bundle.name}-bench.json"
-        options: list[str | Path] = [
-            "--device",
-            device,
-            "--voice",
-            voice,
-            "--batch",
-            str(batch),
-            "--batch-sweep",
-            "--fast",
-        ]
-        steps.run(f"{size} {name}: bench", *_CLI, "bench", bundle, *options, "--json", out)
+        options: list[str | Path] = ["--device", device, "--voice", voice, "--batch", str(batch)]
+        options += ["--batch-sweep", "--fast", "--json", out]
+        steps.run(f"{size} {name}: bench", *_CLI, "bench", bundle, *options)
         figures[name] = {"bench": read(out)}
         out = directory / f"{bundle.name}-choices.json"
-        choose = ("-m", "bark_onnx_bench.choices", bundle, "--device", device, "--json", out)
-        steps.run(f"{size} {name}: choices", *choose)
+        choices = ("-m", "bark_onnx_bench.choices", bundle, "--device", device, "--json", out)
+        steps.run(f"{size} {name}: choices", *choices)
         figures[name]["choices"] = read(out)
     for name, bundle in exported.items() if REFERENCE in exported else ():
         if name == REFERENCE:
@@ -159,13 +94,13 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     cards = graphics_cards()
     if arguments.device != "cpu" and not cards:
-        sys.exit("gpu-report: no GPU answers here (nvidia-smi); --device cpu tries the steps without one")
+        sys.exit("gpu-report: nvidia-smi finds no GPU; to try the steps without one, use --device cpu")
     if not arguments.results.is_dir():
         sys.exit(f"gpu-report: {arguments.results} is not a directory")
     arguments.directory.mkdir(parents=True, exist_ok=True)
     steps = Steps(arguments.directory)
     if arguments.device != "cpu":
-        steps.run("tests on the GPU", "-m", "pytest", "tests/test_cuda.py", "-q", "-rs")
+        steps.run("tests on the GPU", "-m", "pytest", TESTS, "-q", "-rs")
     voice = full_voice(arguments.directory / "full-voice.npz")
     report: dict[str, Any] = {
         "command": f"python -m bark_onnx_bench.gpu_report DIRECTORY --device {arguments.device}",
@@ -178,8 +113,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "steps": steps.done,
     }
     path = arguments.results / f"{arguments.device.replace(':', '-')}-report.json"
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
+    write_figures(path, report)
     print(f"wrote {path}")
     failed = [step["step"] for step in steps.done if step["status"]]
     if failed:

@@ -1,8 +1,8 @@
-"""Semantic tokens: the synthesizer's own HMM states, three to a phone, at 49.9 Hz, pauses included.
+"""Semantic tokens: the synthesizer's own HMM states, three per phone, at 49.9 Hz, pauses included.
 
-A published Bark's semantic tokens are clusters of a network's features; here the phones are known exactly, with their
-timings. Vowels come stressed and unstressed, and each voice has units of its own: so the tokens carry, as Bark's do,
-the speaker and some of the prosody, and what is left for the coarse model to decide is little.
+A published Bark's semantic tokens are clusters of a network's features. Here the phones and their timings are known
+exactly. Vowels have stressed and unstressed units, and each voice has its own units. So, as in Bark, the tokens carry
+the speaker and some of the prosody, and the coarse model has to predict little else.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from bark_onnx.model.vocabulary import Vocabulary
 
-VOICES = ("slt", "rms")
+VOICES = ("slt", "rms")  # the synthesizer's names
+VOICE_NAMES = {"slt": "en_female", "rms": "en_male"}  # the presets' names
 CONSONANTS = "b ch d dh f g hh jh k l m n ng p r s sh t th v w y z zh".split()
 VOWELS = "aa ae ah ao aw ax ay eh er ey ih iy ow oy uh uw".split()
 SYMBOLS = ("pau", *CONSONANTS, *(f"{vowel}{stress}" for vowel in VOWELS for stress in (0, 1)))
-STATES = 3
-UNITS = len(SYMBOLS) * STATES  # of one voice
+STATES = 3  # per phone
+UNITS = len(SYMBOLS) * STATES  # per voice
 
 _INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS)}
-_TEXT_PIECES = 200  # room for the tokenizer's ids
+_TEXT_PIECES = 200  # ids reserved for the tokenizer
 
 VOCABULARY = Vocabulary(
     semantic_size=len(VOICES) * UNITS,
@@ -36,7 +37,13 @@ VOCABULARY = Vocabulary(
 
 @dataclass(frozen=True)
 class Segment:
-    """One phone as the synthesizer times it: its name, whether its syllable is stressed, where each state ends (s)."""
+    """One phone with the synthesizer's timings.
+
+    Args:
+        phone: the synthesizer's name.
+        stressed: whether its syllable is stressed.
+        ends: the end of each of its states, in seconds from the start of the utterance.
+    """
 
     phone: str
     stressed: bool
@@ -48,7 +55,7 @@ class Segment:
 
 
 def tokens(segments: Sequence[Segment], voice: str, seconds: float) -> NDArray[np.int64]:
-    """Semantic tokens [S]: what is being said in the middle of each 1 / 49.9 s."""
+    """Return semantic tokens [S]: the unit spoken at the middle of each interval of 1 / 49.9 s."""
     first = VOICES.index(voice) * UNITS
     ids = np.array([first + _INDEX[s.symbol] * STATES + state for s in segments for state in range(STATES)])
     ends = np.array([end for segment in segments for end in segment.ends])
@@ -58,19 +65,19 @@ def tokens(segments: Sequence[Segment], voice: str, seconds: float) -> NDArray[n
 
 
 def phones(semantic: NDArray[np.integer]) -> list[str]:
-    """The phones of semantic tokens, without stress and pauses: what an error rate is counted over."""
-    said: list[str] = []
+    """Return the phones of semantic tokens without stress and pauses. Phone error rates are counted over these."""
+    spoken: list[str] = []
     previous = -1
     for token in semantic:
         unit = int(token) % UNITS
         if previous >= 0 and unit // STATES == previous // STATES and unit >= previous:
-            previous = unit
+            previous = unit  # the same phone, in the same state or a later one
             continue
         previous = unit
-        said.append(SYMBOLS[unit // STATES].rstrip("01"))
-    return [phone for phone in said if phone != "pau"]
+        spoken.append(SYMBOLS[unit // STATES].rstrip("01"))
+    return [phone for phone in spoken if phone != "pau"]
 
 
 def voice_of(semantic: NDArray[np.integer]) -> str:
-    """The voice most of the tokens belong to."""
+    """Return the voice to which most of the tokens belong."""
     return VOICES[int(np.bincount(np.asarray(semantic) // UNITS, minlength=len(VOICES)).argmax())]

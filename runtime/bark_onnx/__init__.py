@@ -31,10 +31,12 @@ try:
     from .engine.speech import Speech
     from .engine.speech_stream import SpeechStream
     from .engine.stream import AudioChunk, StreamOptions
-    from .engine.worker import Task, Worker
+    from .engine.task import Task
+    from .engine.worker import Worker
     from .long.guards import Guards, Problem
     from .long.journal import Journal
-    from .long.narration import NarrationOptions, SpokenPassage
+    from .long.narration import SpokenPassage
+    from .long.plan import NarrationOptions
     from .model.vocabulary import Vocabulary
     from .model.voice import VoicePreset
     from .pipeline import Bark

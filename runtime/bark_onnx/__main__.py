@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 from .command.signals import clean_up_on_signals
 from .errors import MissingOnnxRuntimeError
@@ -35,7 +34,7 @@ def _open_closed_streams() -> None:
                 os.close(null)
             os.set_inheritable(number, True)
     if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  the progress bar, for example, wants a stream
+        sys.stderr = os.fdopen(2, "w", closefd=False)  # the progress bar, for example, needs a stream
 
 
 if __name__ == "__main__":

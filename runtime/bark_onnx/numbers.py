@@ -91,7 +91,7 @@ def _scalar(value: object) -> object:
 
 def _unwrapped(value: object) -> object:
     """Return the Python object in a numpy scalar, an array or a tensor without dimensions; None for other arrays."""
-    shape = getattr(value, "shape", None)
+    shape, item = getattr(value, "shape", None), getattr(value, "item", None)
     if shape is None:
         return value
-    return value.item() if shape == () else None  # type: ignore[attr-defined]
+    return item() if shape == () and callable(item) else None

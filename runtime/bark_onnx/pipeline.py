@@ -27,7 +27,8 @@ from .graphs.cache import KVCache
 from .graphs.device import Device
 from .graphs.networks import Networks
 from .long.journal import Journal
-from .long.narration import History, NarrationOptions, Plan, SpokenPassage, narrate, plan_passages
+from .long.narration import SpokenPassage, narrate
+from .long.plan import History, NarrationOptions, Plan, plan_passages
 from .long.splitting import estimate_seconds
 from .model.bundle import Bundle
 from .model.tokenizer import Tokenizer

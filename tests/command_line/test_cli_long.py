@@ -22,7 +22,8 @@ from bark_onnx.audio.files import encode
 from bark_onnx.command.cli import main
 from bark_onnx.long.guards import Guards
 from bark_onnx.long.journal import PLAN, Journal
-from bark_onnx.long.narration import NarrationOptions, SpokenPassage
+from bark_onnx.long.narration import SpokenPassage
+from bark_onnx.long.plan import NarrationOptions
 from bark_onnx.long.subtitles import to_srt
 from narrated import SAID, SCRIPT, make_voice
 from run_command import COMMAND, assert_fails, run

@@ -15,9 +15,9 @@ import pytest
 from bark_onnx import Bark, BarkError, BatchError, JobCancelled, QueueFull, Request, StreamOptions, Worker, WorkerError
 from bark_onnx.engine.engine import Engine
 from bark_onnx.engine.job import JobState
-from bark_onnx.engine.worker import Task
+from bark_onnx.engine.task import Task
 from bark_onnx.errors import DeadlineExceeded
-from bark_onnx.long.narration import NarrationOptions
+from bark_onnx.long.plan import NarrationOptions
 from utterances import FULL, TEXT, TOLERANCE, Alone, is_empty, lasting, make_voice
 
 LONG = Request(TEXT, options=lasting(700), seed=1)

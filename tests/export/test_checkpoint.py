@@ -11,8 +11,7 @@ from transformers import BarkModel
 
 from bark_onnx.model.sizes import CodecSize, TransformerSize
 from bark_onnx.model.vocabulary import Vocabulary
-from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
-from bark_onnx_bench.suno_checkpoints import save_suno
+from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, save_suno, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.weights.weights import Weights
 from checkpoint_files import assert_same, edit_json, edit_state, error_of, load_all

@@ -9,7 +9,7 @@ import torch
 from transformers import BarkModel, EncodecConfig, EncodecModel
 
 from bark_onnx_bench.checkpoints import save_huggingface
-from bark_onnx_bench.suno_checkpoints import meta_codec
+from bark_onnx_bench.checkpoints.suno import meta_codec
 from bark_onnx_export.checkpoint import Checkpoint, open_checkpoint
 from bark_onnx_export.weights.weights import Weights
 from checkpoint_files import State, edit_state, error_of, replace_tensor

@@ -10,8 +10,7 @@ import pytest
 from transformers import BarkModel, EncodecModel
 
 from bark_onnx.model.bundle import Bundle
-from bark_onnx_bench.checkpoints import save_huggingface, write_tokenizer
-from bark_onnx_bench.suno_checkpoints import save_suno
+from bark_onnx_bench.checkpoints import save_huggingface, save_suno, write_tokenizer
 from checkpoint_files import small_model as small_model
 from hub_client import open_in_process
 from hub_server import Files, HubServer, read_tree

@@ -14,7 +14,8 @@ import pytest
 from bark_onnx import Bark, BarkError, GenerationOptions, Journal
 from bark_onnx.long.guards import Guards
 from bark_onnx.long.journal import PLAN, Record
-from bark_onnx.long.narration import HISTORIES, History, NarrationOptions, SpokenPassage
+from bark_onnx.long.narration import SpokenPassage
+from bark_onnx.long.plan import HISTORIES, History, NarrationOptions
 from narrated import SAID, SPACE, make_voice, names, same_tokens
 
 TEXT = "\n\n".join([*SAID, "Is it music?"])
@@ -34,8 +35,8 @@ def assert_same(one: list[SpokenPassage], other: list[SpokenPassage]) -> None:
     for mine, theirs in zip(one, other, strict=True):
         assert same_tokens(mine.tokens, theirs.tokens)
         assert mine.waveform.tobytes() == theirs.waveform.tobytes()
-        told = ("text", "speaker", "start", "end", "seed", "attempts", "problems", "rejected")
-        assert [getattr(mine, name) for name in told] == [getattr(theirs, name) for name in told]
+        compared = ("text", "speaker", "start", "end", "seed", "attempts", "problems", "rejected")
+        assert [getattr(mine, name) for name in compared] == [getattr(theirs, name) for name in compared]
 
 
 def written(directory: Path) -> dict[str, tuple[int, int]]:
@@ -218,6 +219,14 @@ def test_remove_deletes_the_files_of_a_journal(journal: Path) -> None:
     Journal.remove(journal)
     assert not journal.exists()
     Journal.remove(journal)
+
+
+def test_the_directory_may_be_a_string(journal: Path) -> None:
+    assert Journal.seed(str(journal)) == SEED
+    Journal.remove(str(journal))
+    assert not journal.exists()
+    Journal(str(journal), "fingerprint", SEED)
+    assert Journal.seed(journal) == SEED
 
 
 def test_remove_keeps_other_files(journal: Path) -> None:

@@ -65,8 +65,8 @@ def about(**changes: Any) -> Callable[[bytes], bytes]:
     """Replace some of the JSON about the passage."""
 
     def change(content: bytes) -> bytes:
-        told = json.loads(str(np.load(io.BytesIO(content))["about"])) | changes
-        return changed(about=np.array(json.dumps(told)))(content)
+        values = json.loads(str(np.load(io.BytesIO(content))["about"])) | changes
+        return changed(about=np.array(json.dumps(values)))(content)
 
     return change
 

@@ -14,7 +14,8 @@ import pytest
 from bark_onnx import Bark, BarkError, GenerationOptions, Vocabulary, VoicePreset
 from bark_onnx.long.guards import Guards, Problem, problems, trim
 from bark_onnx.long.joining import Joiner
-from bark_onnx.long.narration import HISTORIES, History, NarrationOptions, Plan, SpokenPassage, passage_seed
+from bark_onnx.long.narration import SpokenPassage
+from bark_onnx.long.plan import HISTORIES, History, NarrationOptions, Plan, passage_seed
 from bark_onnx.long.splitting import Passage, estimate_seconds
 from bark_onnx.model.voice import succession
 from bark_onnx.stages.coarse import coarse_history

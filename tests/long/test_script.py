@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bark_onnx import BarkError, BarkWarning
 from bark_onnx.long.script import Line, parse_cast, parse_script
+from linear import is_linear
 
 
 def refused(*fragments: str) -> AbstractContextManager[object]:
@@ -187,3 +188,20 @@ def test_a_written_script_is_read_as_it_was(turns: list[tuple[str, bool]]) -> No
     script = "".join(f"{name}: words {n}.\n" + "\n" * ends for n, (name, ends) in enumerate(turns))
     lines = parse_script(script, CAST)
     assert lines == [Line(name, f"words {n}.", ends or n == len(turns) - 1) for n, (name, ends) in enumerate(turns)]
+
+
+@pytest.mark.filterwarnings("ignore::bark_onnx.BarkWarning")
+@pytest.mark.parametrize(
+    "unit", ["a", ":", "a:", "A: b\n", "HOST: b\n", "#\n", "\n", " ", "**", "(", "\u0301", "ß: a\n"]
+)
+def test_scripts_take_linear_time(unit: str) -> None:
+    assert is_linear(refusal, unit)
+
+
+def refusal(text: str) -> str | None:
+    """Read a script after a line of a speaker; many of them have speakers without a voice."""
+    try:
+        parse_script(f"HOST: Hi.\n{text}", CAST)
+    except BarkError as error:
+        return str(error)
+    return None

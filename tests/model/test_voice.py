@@ -127,6 +127,16 @@ def test_other_objects_are_not_voices(bark: Bark, voice: Any) -> None:
         bark.generate("hello", voice=voice, options=SHORT)
 
 
+@pytest.mark.parametrize("value", [5, None, b"voice.npz", ["voice.npz"]], ids=repr)
+def test_wrong_types_are_voice_errors(value: Any) -> None:
+    with refused("the path of a voice must be a string or a Path, not"):
+        VoicePreset.load(value)
+    with refused("the path of a voice must be a string or a Path, not"):
+        VoicePreset.from_prompt(arrays()).save(value)
+    with refused("a voice's prompt is a dictionary of arrays, not"):
+        VoicePreset.from_prompt(value)
+
+
 def test_a_dictionary_without_the_arrays_is_refused(bark: Bark) -> None:
     with refused("coarse_prompt, fine_prompt missing"):
         bark.generate("hello", voice={"semantic_prompt": np.zeros(9, int)}, options=SHORT)

@@ -11,7 +11,7 @@ import click
 
 from ..engine.stream import StreamOptions
 from ..long.guards import Guards
-from ..long.narration import HISTORIES, History, NarrationOptions
+from ..long.plan import HISTORIES, History, NarrationOptions
 from ..long.script import parse_cast
 from ..pipeline import Bark
 from ..stages.options import PROFILES, GenerationOptions

@@ -69,13 +69,13 @@ def say(
     words = _read(text_file) if text_file is not None else _argument(str(text))
     if loading.bundle is None and not output.quiet:
         click.echo(f"bark-onnx: {NANO}", err=True)
-    bark = loading.load(progress=not output.quiet)
-    if is_long:
-        narrate(bark, words, output, sampling, long_text)
-    elif streaming.stream:
-        say_streamed(bark, words, output, sampling, streaming, save_voice)
-    else:
-        say_once(bark, words, output, sampling, save_voice)
+    with loading.load(progress=not output.quiet) as bark:
+        if is_long:
+            narrate(bark, words, output, sampling, long_text)
+        elif streaming.stream:
+            say_streamed(bark, words, output, sampling, streaming, save_voice)
+        else:
+            say_once(bark, words, output, sampling, save_voice)
 
 
 def _refuse(wrong: bool, usage: str) -> None:

@@ -8,139 +8,16 @@ The worker's thread is the only one that runs `Engine.step`. It hands over resul
 whose deadline has passed, and, if it dies, reports that to everybody who waits.
 """
 
-import asyncio
 import atexit
-import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Sequence
 from time import monotonic
-from typing import Any
 
-from ..errors import BarkError, DeadlineExceeded, JobCancelled, QueueFull, WorkerError
+from ..errors import BarkError, DeadlineExceeded, QueueFull, WorkerError
 from .engine import Engine
 from .job import Job, JobState, Request
-from .speech import Speech
-from .stream import AudioChunk
-
-
-class Task:
-    """An utterance that a worker generates. Its methods may be called from any thread.
-
-    In asyncio, `await task` returns the Speech and `async for chunk in task` takes the chunks; cancelling the coroutine
-    that awaits a task cancels the task.
-    """
-
-    def __init__(self, job: Job, worker: "Worker", deadline: float | None) -> None:
-        self._job = job
-        self._worker = worker
-        self.deadline = deadline  # of time.monotonic()
-        self._result: Future[Speech] = Future()
-        self._result.add_done_callback(self._cancel_job)
-        self._news: Future[None] = Future()  # done when chunks have come or the job has ended, and then replaced
-        self._lock = threading.Lock()
-
-    @property
-    def seed(self) -> int:
-        """The seed that generates the same tokens again."""
-        return self._job.seed
-
-    @property
-    def state(self) -> JobState:
-        """Where the utterance is."""
-        return self._job.state
-
-    @property
-    def job(self) -> Job:
-        """The job in the engine; while it has not ended, only the worker's thread may change it."""
-        return self._job
-
-    def done(self) -> bool:
-        """Whether the result, or the error, is there."""
-        return self._result.done()
-
-    def cancel(self) -> None:
-        """Stop the work. `result` then raises JobCancelled; nothing happens if the task has ended."""
-        self._worker.cancel(self)
-
-    def result(self, timeout: float | None = None) -> Speech:
-        """Wait for the speech.
-
-        Raises the error of a failed utterance: BarkError, JobCancelled, DeadlineExceeded, WorkerError. Raises
-        TimeoutError after `timeout` seconds; the work goes on then.
-        """
-        try:
-            return self._result.result(timeout)
-        except CancelledError:  # who awaited it was cancelled
-            raise JobCancelled("the utterance was cancelled") from None
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the utterance has ended, however it did; False after `timeout` seconds."""
-        with contextlib.suppress(TimeoutError, CancelledError):
-            self._result.exception(timeout)
-        return self.done()
-
-    def chunks(self, timeout: float | None = None) -> Iterator[AudioChunk]:
-        """The chunks of a streaming request, as they come; a request that does not stream has none.
-
-        Args:
-            timeout: seconds to wait for one chunk; TimeoutError after that.
-
-        Raises the error of a failed utterance after the chunks that were made before it.
-        """
-        while (chunk := self._next()) is not None:
-            if isinstance(chunk, AudioChunk):
-                yield chunk
-            else:
-                chunk.result(timeout)
-
-    async def __aiter__(self) -> AsyncIterator[AudioChunk]:
-        try:
-            while (chunk := self._next()) is not None:
-                if isinstance(chunk, AudioChunk):
-                    yield chunk
-                else:
-                    await asyncio.wrap_future(chunk)
-        except asyncio.CancelledError:
-            self.cancel()
-            raise
-
-    def __await__(self) -> Generator[Any, None, Speech]:
-        return asyncio.wrap_future(self._result).__await__()
-
-    def __repr__(self) -> str:
-        return f"<Task {self._job!r}>"
-
-    def _next(self) -> AudioChunk | Future[None] | None:
-        """The next chunk; or what to wait for; or None after the last. Raises the job's error after its last chunk."""
-        with self._lock:
-            if self._job.chunks:
-                return self._job.chunks.popleft()
-            if not self._result.done():
-                return self._news
-        self.result()
-        return None
-
-    def _deliver(self) -> None:
-        """Tell everybody who waits what is there. The worker's thread calls this after each step."""
-        ended = self._job.ended
-        if not ended and not self._job.chunks:
-            return
-        with self._lock:
-            news, self._news = self._news, Future()
-            # A coroutine that was cancelled while it awaited one of these futures has cancelled the future.
-            if ended and self._result.set_running_or_notify_cancel():
-                try:
-                    self._result.set_result(self._job.result())
-                except Exception as error:
-                    self._result.set_exception(error)
-            if news.set_running_or_notify_cancel():
-                news.set_result(None)
-
-    def _cancel_job(self, result: Future[Speech]) -> None:
-        if result.cancelled():
-            self._worker.cancel(self)
+from .task import Task
 
 
 class Worker:
@@ -189,7 +66,7 @@ class Worker:
                     raise QueueFull(f"{self._max_waiting} requests are waiting already: try again later")
                 self._changed.wait()
                 self._check()
-            task = Task(job, self, None if timeout is None else monotonic() + timeout)
+            task = Task(job, self._cancel, None if timeout is None else monotonic() + timeout)
             self._tasks[job] = task
             self._engine.add(job)
             self._changed.notify_all()
@@ -212,10 +89,6 @@ class Worker:
                 task.cancel()  # changes nothing if it has ended
         return [task.job for task in tasks]
 
-    def cancel(self, task: Task) -> None:
-        """End a task: its row is free after the run that is in progress, if one is."""
-        self._end(task, None)
-
     def close(self, *, finish: bool = True, timeout: float | None = None) -> bool:
         """Accept nothing more, and stop the thread.
 
@@ -231,12 +104,12 @@ class Worker:
             self._changed.notify_all()
         if not finish:
             for task in tasks:
-                self.cancel(task)
+                task.cancel()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)
             if self._thread.is_alive():
                 for task in tasks:
-                    self.cancel(task)
+                    task.cancel()
                 self._thread.join()
         atexit.unregister(self.close)
         return all(task.state in (JobState.DONE, JobState.FAILED) for task in tasks)
@@ -278,8 +151,9 @@ class Worker:
         if self._error is not None:
             raise WorkerError(f"the worker's thread has died: {self._error!r}") from self._error
 
-    def _end(self, task: Task, error: BarkError | None) -> None:
-        self._engine.cancel(task.job, error)
+    def _cancel(self, job: Job) -> None:
+        """End a job: its row is free after the run that is in progress, if one is."""
+        self._engine.cancel(job)
         with self._changed:
             self._changed.notify_all()
 
@@ -318,7 +192,7 @@ class Worker:
     def _deliver(self) -> None:
         tasks = self._undelivered()
         for task in tasks:
-            task._deliver()
+            task.deliver()
         with self._changed:
             for task in tasks:
                 if task.job.ended:
@@ -337,4 +211,4 @@ class Worker:
             self._changed.notify_all()
         for task in tasks:
             task.job.end(JobState.FAILED, error=WorkerError(f"the worker's thread has died: {error!r}"))
-            task._deliver()
+            task.deliver()

@@ -66,6 +66,12 @@ class KVCache:
         if not self.lengths.any():
             self.prefilled = None
 
+    def append(self, row: int, input_id: int, history_id: int) -> None:
+        """Note that a graph has appended one position to a row."""
+        place = int(self.lengths[row])
+        self.ids[row, 0, place], self.ids[row, 1, place] = input_id, history_id
+        self.lengths[row] = place + 1
+
     def held(self, row: int, ids: IdArray) -> int:
         """The number of leading positions of a prompt, ids [2, n], that a row holds already."""
         before = self.ids[row, :, : self.lengths[row]]

@@ -184,9 +184,9 @@ class CausalDecoder(Decoder):
             binding = self._bind_own(cache, span, steps)
         binding.run()
         cache.lengths[part] = lengths
+        no_history_id = self.size.no_history_id
         for row, token in zip(rows, tokens, strict=True):
-            cache.ids[row, :, cache.lengths[row]] = token, self.size.no_history_id
-            cache.lengths[row] += 1
+            cache.append(row, token, no_history_id)
         return steps.logits[part] if len(places) == len(span) else steps.logits[places]
 
     def bind_step(self, cache: KVCache, rows: range, inputs: Iterable[Memory], logits: Memory) -> Binding:

@@ -14,6 +14,7 @@ import stat
 import zipfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
@@ -68,8 +69,8 @@ class Journal:
     Raises BarkError if the directory is not a journal, or of another job, or cannot be written.
     """
 
-    def __init__(self, directory: Path, fingerprint: str, seed: int) -> None:
-        self.directory = directory
+    def __init__(self, directory: str | PathLike[str], fingerprint: str, seed: int) -> None:
+        self.directory = directory = Path(directory)
         seed = check_seed(seed)
         plan = _read_plan(directory)
         if plan is not None and plan != {"format": FORMAT_REVISION, "fingerprint": fingerprint, "seed": seed}:
@@ -87,9 +88,9 @@ class Journal:
                 raise BarkError(f"cannot write the journal {directory}: {reason(error)}") from None
 
     @staticmethod
-    def seed(directory: Path) -> int | None:
+    def seed(directory: str | PathLike[str]) -> int | None:
         """Return the seed of a journal's job; None if there is no journal. Raises BarkError like the constructor."""
-        plan = _read_plan(directory)
+        plan = _read_plan(Path(directory))
         seed = None if plan is None else plan.get("seed")
         return seed if type(seed) is int and 0 <= seed < SEEDS else None
 
@@ -136,11 +137,12 @@ class Journal:
             return None
 
     @staticmethod
-    def remove(directory: Path) -> None:
+    def remove(directory: str | PathLike[str]) -> None:
         """Delete a journal's files, and its directory if nothing else is in it. No journal: do nothing.
 
         Raises BarkError if the directory is not a journal.
         """
+        directory = Path(directory)
         if _read_plan(directory) is None:
             return
         # The plan goes last: if this is interrupted, the directory still is a journal and can be removed.

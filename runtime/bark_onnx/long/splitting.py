@@ -70,7 +70,7 @@ _CLAUSE = (
     rf"|—(?=\w)|\s[{re.escape(DASHES)}]+\s"
     rf"|[、，；：{WIDE_STOPS}]++[{re.escape(WIDE_CLOSING)}]*+\s*(?![{re.escape(WIDE_CLOSING)}、，；：{WIDE_STOPS}])"
 )
-# A run of stops where no clause ends. Matching the whole run makes the search go on behind it; without that it would
+# A run of stops where no clause ends. Matching the whole run makes the search continue after it. Otherwise it would
 # start again at each stop and read to the end of the run, which takes quadratic time.
 _NO_CLAUSE = rf"\.++|[、，；：{WIDE_STOPS}]++"
 _WORD = r"(?<![«„“‹(¿¡「『])\s+(?![»”!?:;…)])"  # French writes spaces inside « » and before !; no cut goes there
@@ -105,13 +105,6 @@ def _composed(text: str) -> str:
     """
     pieces = range(0, len(text), NORMALIZED_TOGETHER)
     return "".join(unicodedata.normalize("NFC", text[start : start + NORMALIZED_TOGETHER]) for start in pieces)
-
-
-def split_sentences(text: str) -> list[str]:
-    """Split a paragraph into sentences. Only white space is changed. Text without characters has no sentences."""
-    text = unwrap(text)
-    ends = _sentence_ends(text, 0, len(text)) if text else []
-    return [text[start:end].strip() for start, end in zip([0, *ends], ends, strict=False)]
 
 
 @dataclass(frozen=True)
@@ -156,7 +149,7 @@ def _paragraphs(text: str) -> Iterator[str]:
             yield unwrap("\n".join(paragraph))
 
 
-def _sentence_ends(text: str, start: int, end: int) -> list[int]:
+def sentence_ends(text: str, start: int, end: int) -> list[int]:
     """Find where sentences of an unwrapped paragraph end. An end lies after the space; the last one is `end`."""
     first = next((character for character in text if character.isupper() or character.islower()), "")
     ends: list[int] = []
@@ -235,7 +228,7 @@ def _cuts(pattern: str) -> Callable[[str, int, int], list[int]]:
 
 
 _LEVELS = (  # where to cut, from the best place to the worst
-    _sentence_ends,
+    sentence_ends,
     _cuts(rf"{SONG}|{MARK}|(?P<cut>{_CLAUSE})|{_NO_CLAUSE}"),
     _cuts(rf"{SONG}|{MARK}|(?P<cut>{_WORD})"),
     _cuts(rf"{MARK}|(?P<cut>{_CLAUSE})|{_NO_CLAUSE}"),

@@ -14,7 +14,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
-from ..errors import BarkError
+from ..errors import BarkError, shown
+from ..numbers import plain_numbers
 
 CausalStage: TypeAlias = Literal["semantic", "coarse"]
 
@@ -51,10 +52,11 @@ class Vocabulary:
     sample_rate: int = 24_000
 
     def __post_init__(self) -> None:
+        plain_numbers(self)
         problems = [
-            f"{field.name} is {getattr(self, field.name)!r}"
+            f"{field.name} is {shown(getattr(self, field.name))}"
             for field in fields(self)
-            if not isinstance(getattr(self, field.name), (int, float)) or not 0 < getattr(self, field.name) < 2**31
+            if not 0 < getattr(self, field.name) < 2**31
         ]
         if not problems:
             if self.coarse_codebooks >= self.fine_codebooks:

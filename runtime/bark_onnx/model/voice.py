@@ -45,7 +45,7 @@ class VoicePreset:
         for name, dimensions in (("semantic", 1), ("coarse", 2), ("fine", 2)):
             try:
                 array = np.asarray(getattr(self, name))
-            except ValueError:
+            except Exception:  # a tensor's library has errors of its own
                 problems.append(f"{name} is not an array")
                 continue
             if array.dtype.kind not in "iu":
@@ -67,9 +67,9 @@ class VoicePreset:
         return f"<VoicePreset of {len(self.semantic)} semantic tokens, {self.fine.shape[1]} frames>"
 
     @classmethod
-    def load(cls, path: str | Path) -> "VoicePreset":
+    def load(cls, path: str | PathLike[str]) -> "VoicePreset":
         """Read an `.npz` file. Nothing in it is executed. Raises VoiceError that names the file."""
-        path = Path(path)
+        path = _path(path)
         try:
             with zipfile.ZipFile(path) as archive:
                 if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
@@ -89,6 +89,8 @@ class VoicePreset:
 
         Other keys are ignored. Raises VoiceError.
         """
+        if not isinstance(prompt, Mapping):
+            raise VoiceError(f"a voice's prompt is a dictionary of arrays, not {type(prompt).__name__}")
         missing = [key for key in _ARRAYS.values() if key not in prompt]
         if missing:
             raise VoiceError(f"not a voice preset: {', '.join(missing)} missing")
@@ -98,12 +100,12 @@ class VoicePreset:
         """Return suno-ai/bark's dictionary of the three arrays."""
         return {key: getattr(self, name) for name, key in _ARRAYS.items()}
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write an `.npz` file, which suno-ai/bark and transformers read too. It is written whole or not at all.
 
         Raises VoiceError for another suffix, or if the file cannot be written.
         """
-        path = Path(path)
+        path = _path(path)
         if path.suffix != ".npz":
             raise VoiceError(f"{path}: the name of a voice preset must end in .npz")
         arrays: dict[str, Any] = {**self.to_prompt()}
@@ -142,6 +144,12 @@ class VoicePreset:
                 f"the voice has {found:.2f} coarse frames for a semantic token instead of {frames:.2f}: "
                 "what it says may lose its timing"
             )
+
+
+def _path(path: object) -> Path:
+    if isinstance(path, (str, PathLike)):
+        return Path(path)
+    raise VoiceError(f"the path of a voice must be a string or a Path, not {type(path).__name__}")
 
 
 Voice: TypeAlias = VoicePreset | str | PathLike[str] | Mapping[str, Any]

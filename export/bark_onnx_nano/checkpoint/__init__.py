@@ -1,0 +1,1 @@
+"""The checkpoint: the trained networks in Hugging Face's layout, which `bark-onnx export` reads."""

@@ -1,0 +1,1 @@
+"""Speech: the synthesizer that is the teacher, and log-mel frames."""

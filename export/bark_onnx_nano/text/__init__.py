@@ -1,0 +1,1 @@
+"""Text: the sentences that the synthesizer speaks, and the tokenizer."""

@@ -1,0 +1,136 @@
+"""A task: the handle of an utterance that another thread generates, for threads and for asyncio."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+from ..errors import JobCancelled
+from .job import Job, JobState
+from .speech import Speech
+from .stream import AudioChunk
+
+
+class Task:
+    """An utterance that a worker generates. Its methods may be called from any thread.
+
+    In asyncio, `await task` returns the Speech and `async for chunk in task` takes the chunks; cancelling the coroutine
+    that awaits a task cancels the task.
+
+    Args:
+        job: the job in the worker's engine.
+        cancel: ends the job, wherever it is.
+        deadline: when the worker ends the job, in seconds of `time.monotonic`; None: never.
+    """
+
+    def __init__(self, job: Job, cancel: Callable[[Job], None], deadline: float | None) -> None:
+        self._job = job
+        self._cancel = cancel
+        self.deadline = deadline  # of time.monotonic()
+        self._result: Future[Speech] = Future()
+        self._result.add_done_callback(self._cancel_job)
+        self._news: Future[None] = Future()  # done when chunks have come or the job has ended, and then replaced
+        self._lock = threading.Lock()
+
+    @property
+    def seed(self) -> int:
+        """The seed that generates the same tokens again."""
+        return self._job.seed
+
+    @property
+    def state(self) -> JobState:
+        """Where the utterance is."""
+        return self._job.state
+
+    @property
+    def job(self) -> Job:
+        """The job in the engine; while it has not ended, only the worker's thread may change it."""
+        return self._job
+
+    def done(self) -> bool:
+        """Whether the result, or the error, is there."""
+        return self._result.done()
+
+    def cancel(self) -> None:
+        """Stop the work. `result` then raises JobCancelled; nothing happens if the task has ended."""
+        self._cancel(self._job)
+
+    def result(self, timeout: float | None = None) -> Speech:
+        """Wait for the speech.
+
+        Raises the error of a failed utterance: BarkError, JobCancelled, DeadlineExceeded, WorkerError. Raises
+        TimeoutError after `timeout` seconds; the work goes on then.
+        """
+        try:
+            return self._result.result(timeout)
+        except CancelledError:  # who awaited it was cancelled
+            raise JobCancelled("the utterance was cancelled") from None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the utterance has ended, however it did; False after `timeout` seconds."""
+        with contextlib.suppress(TimeoutError, CancelledError):
+            self._result.exception(timeout)
+        return self.done()
+
+    def chunks(self, timeout: float | None = None) -> Iterator[AudioChunk]:
+        """The chunks of a streaming request, as they come; a request that does not stream has none.
+
+        Args:
+            timeout: seconds to wait for one chunk; TimeoutError after that.
+
+        Raises the error of a failed utterance after the chunks that were made before it.
+        """
+        while (chunk := self._next()) is not None:
+            if isinstance(chunk, AudioChunk):
+                yield chunk
+            else:
+                chunk.result(timeout)
+
+    async def __aiter__(self) -> AsyncIterator[AudioChunk]:
+        try:
+            while (chunk := self._next()) is not None:
+                if isinstance(chunk, AudioChunk):
+                    yield chunk
+                else:
+                    await asyncio.wrap_future(chunk)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    def __await__(self) -> Generator[Any, None, Speech]:
+        return asyncio.wrap_future(self._result).__await__()
+
+    def __repr__(self) -> str:
+        return f"<Task {self._job!r}>"
+
+    def _next(self) -> AudioChunk | Future[None] | None:
+        """The next chunk; or what to wait for; or None after the last. Raises the job's error after its last chunk."""
+        with self._lock:
+            if self._job.chunks:
+                return self._job.chunks.popleft()
+            if not self._result.done():
+                return self._news
+        self.result()
+        return None
+
+    def deliver(self) -> None:
+        """Tell everybody who waits what is there. The worker's thread calls this after each step."""
+        ended = self._job.ended
+        if not ended and not self._job.chunks:
+            return
+        with self._lock:
+            news, self._news = self._news, Future()
+            # A coroutine that was cancelled while it awaited one of these futures has cancelled the future.
+            if ended and self._result.set_running_or_notify_cancel():
+                try:
+                    self._result.set_result(self._job.result())
+                except Exception as error:
+                    self._result.set_exception(error)
+            if news.set_running_or_notify_cancel():
+                news.set_result(None)
+
+    def _cancel_job(self, result: Future[Speech]) -> None:
+        if result.cancelled():
+            self.cancel()

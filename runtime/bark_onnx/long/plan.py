@@ -1,0 +1,171 @@
+"""The plan of a long text: passages, voices, history, seed and options, which together decide the result."""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from ..errors import BarkError, require
+from ..model.tokenizer import says_something
+from ..model.voice import VoicePreset
+from ..numbers import check_seed, plain_numbers
+from ..stages.options import GenerationOptions
+from .guards import Guards
+from .script import parse_script
+from .splitting import Passage, passages
+
+History = Literal["fixed", "rolling", "hybrid"]
+HISTORIES: tuple[History, ...] = ("fixed", "rolling", "hybrid")
+
+
+@dataclass(frozen=True)
+class NarrationOptions:
+    """How a long text is spoken.
+
+    Args:
+        passage_seconds: the most speech in one passage, estimated; a model's utterance ends after about 14 s.
+        sentence_pause, clause_pause, speaker_pause, paragraph_pause: seconds of silence between two passages, by
+            what ends between them.
+        guards: which passages are spoken again.
+        block: passages spoken together; each takes memory for its KV caches.
+    """
+
+    passage_seconds: float = 13.0
+    sentence_pause: float = 0.25
+    clause_pause: float = 0.08
+    speaker_pause: float = 0.4
+    paragraph_pause: float = 0.7
+    guards: Guards = field(default_factory=Guards)
+    block: int = 4
+
+    def __post_init__(self) -> None:
+        plain_numbers(self)
+        checks = {f"{name}_pause must be 0 to 60": 0 <= getattr(self, f"{name}_pause") <= 60 for name in _PAUSES} | {
+            "passage_seconds must be 1 to 14": 1 <= self.passage_seconds <= 14,
+            "block must be 1 to 64": 1 <= self.block <= 64,
+        }
+        require(self, checks)
+
+
+_PAUSES = ("sentence", "clause", "speaker", "paragraph")
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that decides the result of a long text.
+
+    Args:
+        passages: what is said, in order.
+        voices: the voice of each speaker; the speaker of a text that is not a script is None. A voice of None means
+            that the first passage is spoken with a random voice, which the others then take over.
+        history: what conditions a passage: always the voice (`fixed`), the passage before (`rolling`), or the end of
+            the voice followed by the end of the passage before (`hybrid`).
+        bundle: identifies the model.
+
+    Raises BarkError for an unknown history or an impossible seed.
+    """
+
+    passages: list[Passage]
+    voices: Mapping[str | None, VoicePreset | None]
+    history: History
+    seed: int
+    options: GenerationOptions
+    narration: NarrationOptions
+    bundle: str
+
+    def __post_init__(self) -> None:
+        if self.history not in HISTORIES:
+            raise BarkError(f"history must be {', '.join(HISTORIES)}, not {self.history!r}")
+        object.__setattr__(self, "seed", check_seed(self.seed))
+
+    def block(self, start: int, *, voiced: bool) -> range:
+        """The passages from `start` that are spoken together.
+
+        A passage is spoken alone if it is conditioned on the passage before it, or if it decides the voice of the
+        others.
+
+        Args:
+            voiced: whether that voice is known already.
+        """
+        alone = self.history != "fixed" or (None in self.voices.values() and not voiced)
+        return range(start, min(len(self.passages), start + (1 if alone else self.narration.block)))
+
+    def fingerprint(self) -> str:
+        """A sha256 of the plan, in hexadecimal."""
+        voices = {
+            str(speaker): None if voice is None else _hash(*voice.to_prompt().values())
+            for speaker, voice in self.voices.items()
+        }
+        document = {
+            "passages": [asdict(passage) for passage in self.passages],
+            "voices": voices,
+            "options": [self.history, self.seed, asdict(self.options), asdict(self.narration)],
+            "bundle": self.bundle,
+        }
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+    def pause_before(self, index: int) -> float:
+        """Seconds of silence before a passage."""
+        if index == 0:
+            return 0.0
+        before, here = self.passages[index - 1], self.passages[index]
+        if before.ends_paragraph:
+            return self.narration.paragraph_pause
+        if before.speaker != here.speaker:
+            return self.narration.speaker_pause
+        last = before.text[-1]
+        vowel_sign = unicodedata.category(last) in ("Mn", "Mc")  # Hindi words may end in one
+        cut = last.isalnum() or vowel_sign or last in ",;:—–、，；："
+        return self.narration.clause_pause if cut else self.narration.sentence_pause
+
+
+def speakable(passages: Sequence[Passage]) -> list[Passage]:
+    """The passages that say something.
+
+    A passage without letters or digits, such as a line of asterisks, only ends a paragraph: the model would invent
+    words for it. Raises BarkError if no passage says anything.
+    """
+    found: list[Passage] = []
+    for passage in passages:
+        if says_something(passage.text):
+            found.append(passage)
+        elif found:
+            found[-1] = replace(found[-1], ends_paragraph=True)
+    if not found:
+        raise BarkError("the text is empty: there is nothing to say")
+    return found
+
+
+def plan_passages(text: str, fits: Callable[[str], bool], cast: Collection[str] | None = None) -> list[Passage]:
+    """Split a text into passages that one utterance can say.
+
+    Args:
+        text: paragraphs with blank lines between them; with a cast, a script of `SPEAKER: line`.
+        fits: whether one utterance can say a text.
+        cast: the speakers of a script.
+
+    Raises BarkError for a text that says nothing, or a script with speakers who are not in the cast.
+    """
+    if cast is None:
+        return speakable(passages(text, fits))
+    return speakable(
+        [
+            replace(passage, ends_paragraph=passage.ends_paragraph and line.ends_paragraph)
+            for line in parse_script(text, cast)
+            for passage in passages(line.text, fits, line.speaker)
+        ]
+    )
+
+
+def passage_seed(seed: int, index: int, attempt: int) -> int:
+    """The seed of an attempt at a passage, derived from the plan's seed: 32 bits; each attempt takes the next one."""
+    first = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1)[0]
+    return (int(first) + attempt) % 2**32
+
+
+def _hash(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array, np.int64).tobytes() for array in arrays)).hexdigest()
