@@ -1,4 +1,4 @@
-"""Checkpoints for the tests to read, and to spoil first.
+"""Checkpoints that tests read, and functions to damage them.
 
 A test module imports a fixture under its own name (`small as small`), by which ruff knows that it is used.
 """
@@ -41,7 +41,7 @@ def small_model() -> BarkModel:
 
 @pytest.fixture
 def small(small_model: BarkModel, tmp_path: Path) -> Path:
-    """A Hugging Face checkpoint of a few megabytes, to be spoilt."""
+    """A Hugging Face checkpoint of a few megabytes, which tests may damage."""
     return save_huggingface(small_model, tmp_path / "small")
 
 

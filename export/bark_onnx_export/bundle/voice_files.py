@@ -75,12 +75,13 @@ def _clash(name: str, spellings: dict[str, str]) -> str | None:
     """Return why a voice cannot be beside those before it, on a disk that ignores upper and lower case; or None.
 
     Args:
-        spellings: the names and directories of the voices before it, by their names in lower case. Those of this voice
-            are added.
+        spellings: the names of the voices before it and their directories, by the same in lower case. Those of this
+            voice are added.
     """
     path = PurePosixPath(name)
     for part in (path, *path.parents[:-1]):
-        other = spellings.setdefault(str(part).casefold(), str(part))
+        suffix = ".npz" if part is path else "/"  # a voice and a directory are different things
+        other = spellings.setdefault(str(part).casefold() + suffix, str(part))
         if other != str(part):
             return f"has {part} in its name, and another voice has {other}: some disks mix these up, so rename one"
     return None

@@ -1,4 +1,4 @@
-"""The voices of a bundle: in either format, from the user or with a checkpoint, and what is wrong with some."""
+"""The voices of a bundle, in two formats, from the user or from a checkpoint; and voices that cannot be used."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ from checkpoint_files import LFS_POINTER
 from voice_directories import ensure, make_voice, write_triple
 
 
-def test_the_names_of_voices_are_their_paths(tmp_path: Path) -> None:
+def test_a_voice_is_named_by_its_path(tmp_path: Path) -> None:
     make_voice(1).save(ensure(tmp_path / "a" / "b") / "c.npz")
     write_triple(tmp_path, "d.e", make_voice(2))
     write_triple(tmp_path, "of_semantic_prompts", make_voice(3))
@@ -39,15 +39,15 @@ def test_suffixes_may_be_in_upper_case(tmp_path: Path) -> None:
     assert list(read_voices(tmp_path, Vocabulary()).presets) == ["a", "b"]
 
 
-def test_the_real_presets_become_voices(voices: Path, tmp_path: Path) -> None:
+def test_suno_s_presets_are_written(voices: Path, tmp_path: Path) -> None:
     assert len(write_voices(voices, tmp_path / "voices", Vocabulary())) == 13
     for path in voices.rglob("*.npz"):
         copy = VoicePreset.load(tmp_path / "voices" / path.relative_to(voices))
         assert np.array_equal(copy.fine, VoicePreset.load(path).fine)
 
 
-SPOILT = [
-    # What is wrong with the voice `good`, and what names it.
+FAULTS = [
+    # What is wrong with the voice `good`, and fragments of the message.
     ("semantic alone", ["good lacks its coarse and its fine part (NAME_coarse_prompt.npy)"]),
     ("no semantic", ["good lacks its semantic part (NAME_semantic_prompt.npy)"]),
     ("fine alone", ["good lacks its semantic and its coarse part"]),
@@ -78,8 +78,8 @@ SPOILT = [
 ]
 
 
-def spoil_voice(directory: Path, how: str) -> None:
-    """Write a triple called `good`, and spoil it or put something else beside it."""
+def damage_voice(directory: Path, how: str) -> None:
+    """Write a triple called `good`, and damage it or put something else beside it."""
     write_triple(directory, "good", make_voice())
     semantic, coarse, fine = (directory / f"good_{part}_prompt.npy" for part in ("semantic", "coarse", "fine"))
     match how:
@@ -132,12 +132,10 @@ def spoil_voice(directory: Path, how: str) -> None:
             (directory / "linked").symlink_to("gone")
 
 
-@pytest.mark.parametrize(("how", "fragments"), SPOILT)
-def test_a_voice_that_is_none_is_an_error_where_the_user_gave_it(
-    tmp_path: Path, how: str, fragments: list[str]
-) -> None:
+@pytest.mark.parametrize(("how", "fragments"), FAULTS)
+def test_a_voice_of_the_user_that_cannot_be_used_is_an_error(tmp_path: Path, how: str, fragments: list[str]) -> None:
     directory = ensure(tmp_path / "given" / "presets")
-    spoil_voice(directory, how)
+    damage_voice(directory, how)
     with pytest.raises(VoiceError) as caught:
         write_voices(directory, tmp_path / "voices", Vocabulary())
     message = str(caught.value)
@@ -147,26 +145,69 @@ def test_a_voice_that_is_none_is_an_error_where_the_user_gave_it(
     assert not (tmp_path / "voices").exists()
 
 
-@pytest.mark.parametrize(("how", "fragments"), SPOILT)
-def test_a_voice_that_is_none_is_left_out_with_a_warning_where_it_came_with_the_checkpoint(
+@pytest.mark.parametrize(("how", "fragments"), FAULTS)
+def test_a_voice_of_a_checkpoint_that_cannot_be_used_is_left_out_with_a_warning(
     tmp_path: Path, how: str, fragments: list[str]
 ) -> None:
     directory = ensure(tmp_path / "checkpoint" / "speaker_embeddings")
-    spoil_voice(directory, how)
+    damage_voice(directory, how)
     write_triple(directory, "v2/other", make_voice(1))
     with pytest.warns(BarkWarning) as caught:
         voices = write_voices(directory, tmp_path / "voices", Vocabulary(), checkpoint=directory.parent)
     (message,) = (str(warning.message) for warning in caught)
     assert message.startswith("speaker_embeddings of the checkpoint: ")
     assert [fragment for fragment in fragments if fragment not in message] == [], message
-    whole = {"twice", "odd name", "upper-case name", "linked directory", "linked directory that is gone"}
-    assert list(voices) == ["good", "v2/other"] if how in whole else ["v2/other"]
+    good_is_kept = {"twice", "odd name", "upper-case name", "linked directory", "linked directory that is gone"}
+    assert list(voices) == ["good", "v2/other"] if how in good_is_kept else ["v2/other"]
     assert (
         VoicePreset.load(tmp_path / "voices" / "v2" / "other.npz").to_prompt().keys() == make_voice().to_prompt().keys()
     )
 
 
-def test_no_voices_are_an_error_or_a_warning(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["Anna", "anna"], "anna.npz has anna in its name, and another voice has Anna"),
+        (["V2/anna", "v2/bert"], "v2/bert.npz has v2 in its name, and another voice has V2"),
+        (["v2/STRASSE", "v2/straße"], "v2/straße.npz has v2/straße in its name, and another voice has v2/STRASSE"),
+    ],
+)
+def test_names_that_differ_only_in_case_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    (tmp_path / "case").touch()
+    if (tmp_path / "CASE").exists():
+        pytest.skip("this disk ignores case")
+    directory = tmp_path / "checkpoint" / "presets"
+    for name in names:
+        make_voice().save(ensure((directory / name).parent) / f"{Path(name).name}.npz")
+    with pytest.raises(VoiceError) as caught:
+        write_voices(directory, tmp_path / "voices", Vocabulary())
+    assert message in str(caught.value)
+    assert "rename one" in str(caught.value)
+    assert not (tmp_path / "voices").exists()
+    with pytest.warns(BarkWarning, match="rename one"):
+        kept = write_voices(directory, tmp_path / "voices", Vocabulary(), checkpoint=directory.parent)
+    assert len(kept) == 1
+
+
+def test_a_voice_and_a_directory_may_differ_only_in_case(tmp_path: Path) -> None:
+    """In a bundle they are anna.npz and Anna."""
+    make_voice().save(tmp_path / "anna.npz")
+    make_voice().save(ensure(tmp_path / "Anna") / "bert.npz")
+    found = read_voices(tmp_path, Vocabulary())
+    assert (list(found.presets), found.problems()) == (["Anna/bert", "anna"], [])
+
+
+def test_a_triple_and_an_npz_file_may_not_differ_only_in_case(tmp_path: Path) -> None:
+    make_voice().save(tmp_path / "Anna.npz")
+    write_triple(tmp_path, "anna", make_voice(1))
+    found = read_voices(tmp_path, Vocabulary())
+    assert list(found.presets) == ["Anna"]
+    assert found.problems() == [
+        "anna has anna in its name, and another voice has Anna: some disks mix these up, so rename one"
+    ]
+
+
+def test_a_directory_without_voices_is_an_error_or_a_warning(tmp_path: Path) -> None:
     directory = ensure(tmp_path / "speaker_embeddings")
     with pytest.raises(
         VoiceError, match=r"speaker_embeddings: it has no voices: neither \.npz files nor \.npy triples"
@@ -181,7 +222,7 @@ def test_a_directory_that_cannot_be_entered_is_named(tmp_path: Path, monkeypatch
     closed = ensure(tmp_path / "closed")
 
     def scandir(path: str, enter: Callable[[str], Any] = os.scandir) -> Any:
-        if Path(path) == closed:  # whoever runs the tests may be root, to whom nothing is closed
+        if Path(path) == closed:  # permissions do not stop root, who may run the tests
             raise PermissionError(errno.EACCES, "Permission denied", path)
         return enter(path)
 
@@ -190,7 +231,7 @@ def test_a_directory_that_cannot_be_entered_is_named(tmp_path: Path, monkeypatch
     assert (list(found.presets), found.problems()) == (["good"], ["closed cannot be read (Permission denied)"])
 
 
-def test_many_voices_with_one_fault_are_one_warning(tmp_path: Path) -> None:
+def test_many_voices_with_the_same_fault_give_one_warning(tmp_path: Path) -> None:
     for n in range(25):
         (tmp_path / f"{n:02}_fine_prompt.npy").write_text(LFS_POINTER)
     (problem,) = read_voices(tmp_path, Vocabulary()).problems()
@@ -198,24 +239,26 @@ def test_many_voices_with_one_fault_are_one_warning(tmp_path: Path) -> None:
     assert " and 15 more), each is a Git LFS pointer" in problem
 
 
-def test_an_export_goes_on_without_the_checkpoint_s_bad_voices(checkpoint: Path, tmp_path: Path) -> None:
+def test_an_export_goes_on_without_a_checkpoint_s_voices(checkpoint: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(checkpoint, tmp_path / "bark"))
     ensure(source / "speaker_embeddings")
     report: list[str] = []
 
-    def stop_at_the_graphs(line: str) -> None:
+    def stop_at_the_first_graph(line: str) -> None:
         report.append(line)
         if line.endswith("exporting"):
             raise KeyboardInterrupt
 
     with warnings.catch_warnings(record=True) as caught, pytest.raises(KeyboardInterrupt):
-        export_bundle(open_checkpoint(str(source)), tmp_path / "bundle", ExportOptions(), stop_at_the_graphs)
+        export_bundle(open_checkpoint(str(source)), tmp_path / "bundle", ExportOptions(), stop_at_the_first_graph)
     assert report == ["voices: 0", "semantic: exporting"]
     assert ["has no voices" in str(warning.message) for warning in caught] == [True]
 
 
 @pytest.mark.parametrize("name", ["a:b", "a\\b"])
-def test_a_name_that_a_bundle_cannot_have_fails_before_the_work(checkpoint: Path, tmp_path: Path, name: str) -> None:
+def test_a_name_that_a_bundle_cannot_have_is_an_error_before_any_export(
+    checkpoint: Path, tmp_path: Path, name: str
+) -> None:
     make_voice().save(ensure(tmp_path / "presets") / f"{name}.npz")
     report: list[str] = []
     options = ExportOptions(voices=tmp_path / "presets", verify=False)

@@ -1,4 +1,4 @@
-"""Export from the hub: the real client against a server on this machine, and the cache of links that it makes."""
+"""Export from the hub: the real client with a server on this machine, and the cache that the client makes."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class Client:
-    """A user of the hub, with a cache that is empty at first."""
+    """A user of the hub. The user's cache is empty at first."""
 
     hub: HubServer
     home: Path
@@ -33,7 +33,7 @@ class Client:
 
     @property
     def cached(self) -> set[str]:
-        """What is in the cache, as paths in repositories."""
+        """The files in the cache, as paths in repositories."""
         snapshots = self.home / "hub"
         return {"/".join(path.relative_to(snapshots).parts[3:]) for path in snapshots.glob("*/snapshots/*/**/*.*")}
 
@@ -51,7 +51,7 @@ def client(hub: HubServer, tmp_path: Path) -> Client:
 
 @pytest.fixture(scope="module")
 def bark_small(small_model: BarkModel, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """As suno/bark-small is on the hub."""
+    """The files of a repository like suno/bark-small."""
     directory = save_huggingface(small_model, tmp_path_factory.mktemp("hub") / "bark-small")
     write_tokenizer(directory)
     for seed, name in enumerate(VOICES):
@@ -63,7 +63,7 @@ def bark_small(small_model: BarkModel, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def bark(bark_small: Files, model: BarkModel, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """As suno/bark is: Hugging Face's layout, and Suno's small and large files without EnCodec's."""
+    """The files of a repository like suno/bark: Hugging Face's layout, and Suno's small and large files; no EnCodec."""
     directory = tmp_path_factory.mktemp("hub") / "bark"
     save_suno(model, directory, size="small")
     save_suno(model, directory, size="large")
@@ -73,7 +73,7 @@ def bark(bark_small: Files, model: BarkModel, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def encodec(model: BarkModel, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """As facebook/encodec_24khz is."""
+    """The files of a repository like facebook/encodec_24khz."""
     codec = EncodecModel(model.config.codec_config)
     codec.load_state_dict(model.codec_model.state_dict())
     directory = tmp_path_factory.mktemp("hub") / "encodec"
@@ -89,7 +89,7 @@ def changed(files: Files, *without: str, **changes: bytes) -> Files:
 
 
 def test_a_repository_becomes_a_bundle(client: Client, bark_small: Files, tmp_path: Path) -> None:
-    """Downloaded in one process; exported in another, which asks nobody and is quiet."""
+    """One process downloads it. Another exports it, makes no request and prints nothing."""
     repository = client.hub.add("suno/bark-small", bark_small)
     online = open_in_process(client.environment(), "suno/bark-small")
     assert (online.error, online.warnings, online.voices) == (None, [], VOICES)
@@ -117,8 +117,8 @@ print(len(os.read(read, 1 << 16)), status)
 
 
 @pytest.mark.parametrize("quiet", [True, False])
-def test_bars_are_for_terminals_and_not_for_the_quiet(client: Client, bark_small: Files, quiet: bool) -> None:
-    """Standard error is a terminal here, and the environment asks for bars."""
+def test_progress_bars_are_shown_on_a_terminal_unless_quiet(client: Client, bark_small: Files, quiet: bool) -> None:
+    """Standard error is a terminal here, and an environment variable asks for progress bars."""
     client.hub.add("suno/bark-small", bark_small)
     code = (
         "from bark_onnx_export.sources.hub import Repository, look_up\n"
@@ -139,15 +139,15 @@ def test_the_command_takes_a_revision(client: Client, tmp_path: Path) -> None:
     for arguments in (["me/bark", "--revision", "refs/pr/5"], ["me/bark@refs/pr/5"]):
         command = [*COMMAND, "export", *arguments, str(tmp_path / "bundle")]
         result = subprocess.run(command, env=client.environment(), capture_output=True, timeout=120)
-        assert_fails(result, "me/bark lacks coarse.pt, fine.pt")  # main has nothing
+        assert_fails(result, "me/bark lacks coarse.pt, fine.pt")  # the branch main is empty
 
 
 # What is downloaded
 
 
 def test_only_what_is_needed_is_downloaded(client: Client, bark_small: Files) -> None:
-    """No card, no second tokenizer, no weights in a second format."""
-    files = bark_small | {"pytorch_model.bin": b"not this one", "flax_model.msgpack": b"nor this"}
+    """The card, the second tokenizer, and weights in a second format are not."""
+    files = bark_small | {"pytorch_model.bin": b"a second format", "flax_model.msgpack": b"a third format"}
     client.hub.add("suno/bark-small", files)
     opened = open_in_process(client.environment(), "suno/bark-small")
     assert (opened.error, opened.warnings, opened.left_out) == (None, [], [])
@@ -157,14 +157,14 @@ def test_only_what_is_needed_is_downloaded(client: Client, bark_small: Files) ->
     assert client.hub.downloaded() == sorted(wanted)
 
 
-def test_what_the_user_has_is_not_downloaded(client: Client, bark_small: Files) -> None:
+def test_assets_that_the_user_gives_are_not_downloaded(client: Client, bark_small: Files) -> None:
     client.hub.add("suno/bark-small", bark_small)
     opened = open_in_process(client.environment(), "suno/bark-small", assets=[])
     assert (opened.error, opened.tokenizer, opened.voices) == (None, None, None)
     assert client.hub.downloaded() == ["config.json", "generation_config.json", WEIGHTS]
 
 
-def test_shards_and_pickles(client: Client, small_model: BarkModel, tmp_path: Path) -> None:
+def test_shards_and_pickles_are_downloaded(client: Client, small_model: BarkModel, tmp_path: Path) -> None:
     for form in ("sharded", "sharded bin", "bin"):
         name = f"me/{form.replace(' ', '-')}"
         client.hub.add(name, read_tree(save_huggingface(small_model, tmp_path / form, format=form)))  # type: ignore[arg-type]
@@ -187,8 +187,8 @@ def test_a_missing_shard_is_found_before_the_others_are_downloaded(
 # Suno's files on the hub
 
 
-def test_suno_s_small_model_of_a_repository_with_everything(client: Client, bark: Files, encodec: Files) -> None:
-    """Of 4.5 GB and more in the real one, the three files, and EnCodec from where the error sends the user."""
+def test_suno_s_small_model_in_a_repository_with_both_layouts(client: Client, bark: Files, encodec: Files) -> None:
+    """Only its three files are downloaded, of over 4.5 GB in the real one, and EnCodec from where the error says."""
     client.hub.add("suno/bark", bark)
     client.hub.add("facebook/encodec_24khz", encodec)
     error = open_in_process(client.environment(), "suno/bark", model_size="small").error
@@ -204,14 +204,14 @@ def test_suno_s_small_model_of_a_repository_with_everything(client: Client, bark
     )
     assert opened.error is None
     assert opened.sizes is not None
-    assert "input_vocabulary=129600" in opened.sizes["semantic"]  # of Suno's files, not of Hugging Face's weights
+    assert "input_vocabulary=129600" in opened.sizes["semantic"]  # in Suno's files, not in Hugging Face's weights
     suno = ["text.pt", "coarse.pt", "fine.pt"]
     assert client.hub.downloaded() == sorted(["config.json", WEIGHTS, "tokenizer.json", *suno])
-    assert WEIGHTS in bark  # the one that was sent is EnCodec's: the store keeps them apart by content
+    assert WEIGHTS in bark  # the one that was sent is EnCodec's: the store finds files by content
     assert sum(request.startswith("GET /store") and request.endswith(WEIGHTS) for request in client.hub.requests) == 1
 
 
-def test_without_a_choice_a_repository_with_everything_is_hugging_face_s(client: Client, bark: Files) -> None:
+def test_hugging_face_s_layout_is_read_if_the_user_does_not_choose(client: Client, bark: Files) -> None:
     client.hub.add("suno/bark", bark)
     opened = open_in_process(client.environment(), "suno/bark", assets=[])
     assert opened.sizes is not None
@@ -219,7 +219,7 @@ def test_without_a_choice_a_repository_with_everything_is_hugging_face_s(client:
     assert client.hub.downloaded() == ["config.json", "generation_config.json", WEIGHTS]
 
 
-def test_files_that_a_repository_lacks_are_named_before_any_download(client: Client, bark: Files) -> None:
+def test_missing_files_are_named_before_any_weights_are_downloaded(client: Client, bark: Files) -> None:
     client.hub.add("suno/bark", changed(bark, "coarse_2.pt", "fine_2.pt"))
     error = open_in_process(client.environment(), "suno/bark", model_size="large", codec="facebook/encodec_24khz").error
     assert error is not None
@@ -244,7 +244,7 @@ def test_a_revision_is_a_branch_a_pull_request_or_a_commit(client: Client, bark_
     assert offline.revision == commits["refs/pr/5"]
 
 
-# What goes wrong: one line with the reason
+# Errors are one line with the reason
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_revision_is_a_branch_a_pull_request_or_a_commit(client: Client, bark_
         ("a--b/c", "", ["a--b/c is not a name that the Hugging Face hub allows"]),
     ],
 )
-def test_what_cannot_be_had_is_explained(
+def test_an_error_of_the_hub_is_explained(
     client: Client, bark_small: Files, name: str, token: str, fragments: list[str]
 ) -> None:
     client.hub.add("me/bark", bark_small)
@@ -281,7 +281,7 @@ def test_what_cannot_be_had_is_explained(
 
 
 @pytest.mark.parametrize("name", ["gated", "private"])
-def test_a_member_s_token_opens_it(client: Client, bark_small: Files, name: str) -> None:
+def test_the_token_of_a_member_gives_access(client: Client, bark_small: Files, name: str) -> None:
     client.hub.add("me/bark", bark_small, **{name: True})
     assert open_in_process(client.environment(HF_TOKEN="hf_member"), "me/bark", assets=[]).error is None
 
@@ -303,7 +303,7 @@ def test_a_cache_that_cannot_be_written_is_named(client: Client, bark_small: Fil
     assert "set HF_HOME" in error
 
 
-def test_offline_the_reason_is_that_it_is_offline(client: Client, bark_small: Files) -> None:
+def test_offline_the_error_says_so(client: Client, bark_small: Files) -> None:
     offline = client.environment(HF_HUB_OFFLINE="1")
     error = open_in_process(offline, "suno/bark-small").error
     assert error == (
@@ -320,7 +320,7 @@ def test_offline_the_reason_is_that_it_is_offline(client: Client, bark_small: Fi
     assert error.endswith("since HF_HUB_OFFLINE is set: unset it to download")
 
 
-def test_a_hub_that_is_down_is_named_and_the_cache_stands_in(client: Client, bark_small: Files) -> None:
+def test_if_the_hub_is_down_the_cache_is_used(client: Client, bark_small: Files) -> None:
     client.hub.add("suno/bark-small", bark_small)
     client.hub.status[""] = 503
     error = open_in_process(client.environment(), "suno/bark-small").error
@@ -341,7 +341,7 @@ def test_a_hub_that_is_down_is_named_and_the_cache_stands_in(client: Client, bar
     assert opened.warnings[0].endswith("taking the copy in the cache")
 
 
-def test_a_download_that_breaks_off_leaves_a_cache_that_is_completed_later(client: Client, bark_small: Files) -> None:
+def test_after_an_interrupted_download_the_next_one_completes_the_cache(client: Client, bark_small: Files) -> None:
     client.hub.add("suno/bark-small", bark_small)
     broken = "speaker_embeddings/v2/en_speaker_6_fine_prompt.npy"
     client.hub.cut[broken] = [100] * 6  # more often than the client tries
@@ -353,7 +353,7 @@ def test_a_download_that_breaks_off_leaves_a_cache_that_is_completed_later(clien
     assert (opened.error, opened.voices) == (None, VOICES)
 
 
-def test_a_connection_that_breaks_is_taken_up_again(client: Client, bark_small: Files) -> None:
+def test_a_broken_connection_is_resumed(client: Client, bark_small: Files) -> None:
     client.hub.add("suno/bark-small", bark_small)
     client.hub.cut[WEIGHTS] = [1000, len(bark_small[WEIGHTS]) // 2]
     opened = open_in_process(client.environment(), "suno/bark-small", assets=[])
@@ -361,8 +361,8 @@ def test_a_connection_that_breaks_is_taken_up_again(client: Client, bark_small: 
     assert client.hub.downloaded().count(WEIGHTS) == 3
 
 
-def test_a_cache_without_links(client: Client, bark_small: Files) -> None:
-    """As on systems that have none."""
+def test_a_cache_may_have_files_in_place_of_links(client: Client, bark_small: Files) -> None:
+    """Some systems have no links."""
     client.hub.add("suno/bark-small", bark_small)
     for variables in ({}, {"HF_HUB_OFFLINE": "1"}):
         opened = open_in_process(client.environment(HF_HUB_DISABLE_SYMLINKS="1", **variables), "suno/bark-small")
@@ -370,7 +370,7 @@ def test_a_cache_without_links(client: Client, bark_small: Files) -> None:
     assert not [path for path in (client.home / "hub").rglob("*") if path.is_symlink()]
 
 
-def test_voices_that_are_cached_in_part_are_named_offline(client: Client, bark_small: Files) -> None:
+def test_offline_a_warning_says_that_the_cache_has_only_some_voices(client: Client, bark_small: Files) -> None:
     client.hub.add("suno/bark-small", bark_small)
     assert open_in_process(client.environment(), "suno/bark-small").error is None
     for path in (client.home / "hub").glob("*/snapshots/*/speaker_embeddings/v2/*"):

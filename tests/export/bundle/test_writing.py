@@ -1,4 +1,4 @@
-"""A bundle is written whole or not at all, and what was there before is not lost."""
+"""A bundle is written whole or not at all; if it is not written, an older bundle is unchanged."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from voice_directories import ensure, make_voice
 
-# Ends a process that writes more than a file may hold with an error, as a full disk does.
+# Limits the size of files. To write more is an error, as on a full disk.
 LIMITED = """
 import resource, signal, sys
 limit = int(sys.argv.pop(1))
@@ -42,12 +42,12 @@ def test_a_failed_verification_writes_no_bundle(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_export_keeps_the_bundle_that_was_there(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
+def test_a_failed_export_leaves_an_older_bundle_unchanged(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
     target = shutil.copytree(bundle, tmp_path / "bundle")
     presets = tmp_path / "presets"
     make_voice().save(ensure(presets) / "good.npz")
-    (presets / "spoilt.npz").write_text("RIFF")
-    with pytest.raises(VoiceError, match=r"spoilt\.npz"):
+    (presets / "damaged.npz").write_text("RIFF")
+    with pytest.raises(VoiceError, match=r"damaged\.npz"):
         export_bundle(open_checkpoint(str(checkpoint)), target, ExportOptions(voices=presets, force=True))
     assert Bundle.open(target).manifest.files == list_files(target)
     assert {path.name for path in tmp_path.iterdir()} == {"bundle", "presets"}
@@ -55,16 +55,16 @@ def test_a_failed_export_keeps_the_bundle_that_was_there(checkpoint: Path, bundl
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize(
-    ("number", "status", "told"), [(signal.SIGINT, 1, b"Aborted!"), (signal.SIGTERM, -signal.SIGTERM, b"")]
+    ("number", "status", "message"), [(signal.SIGINT, 1, b"Aborted!"), (signal.SIGTERM, -signal.SIGTERM, b"")]
 )
 def test_an_interrupted_export_leaves_nothing(
-    checkpoint: Path, tmp_path: Path, number: signal.Signals, status: int, told: bytes
+    checkpoint: Path, tmp_path: Path, number: signal.Signals, status: int, message: bytes
 ) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "bark_onnx", "export", checkpoint, tmp_path / "bundle"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell would ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a process in the background may ignore it
     )
     with process:
         deadline = time.monotonic() + 60
@@ -72,14 +72,14 @@ def test_an_interrupted_export_leaves_nothing(
             time.sleep(0.05)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors.strip()) == (status, told)
+    assert (process.returncode, errors.strip()) == (status, message)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 @pytest.mark.parametrize("limit", [4_000, 100_000, 17_000_000], ids=["tokenizer", "graph", "weights"])
 def test_a_full_disk_is_one_line_and_leaves_nothing(checkpoint: Path, tmp_path: Path, limit: int) -> None:
-    """The limit is each file's; semantic.onnx has 18 MB, most of it one tensor."""
+    """The limit is for each file. semantic.onnx has 18 MB, most of them in one tensor."""
     target = tmp_path / "bundle"
     command = [sys.executable, "-c", LIMITED, str(limit), "export", checkpoint, target, "--quiet"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -90,7 +90,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(checkpoint: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError, MemoryError])
-def test_whatever_ends_the_writing_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+def test_any_exception_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     def write() -> None:
         with new_directory(tmp_path / "new" / "bundle", force=False) as directory:
             (directory / "graph").write_text("half")
@@ -102,7 +102,7 @@ def test_whatever_ends_the_writing_leaves_nothing(tmp_path: Path, error: type[Ba
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(5, "Input/output error")], ids=["interrupt", "error"])
-def test_an_error_between_two_renames_loses_nothing(
+def test_an_error_between_two_renames_keeps_the_older_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     target = ensure(tmp_path / "bundle")
@@ -129,7 +129,7 @@ def test_a_target_may_be_an_empty_directory(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_target_may_be_the_directory_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_may_be_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ensure(tmp_path / "bundle"))
     with new_directory(Path(), force=False) as directory:
         (directory / MANIFEST).write_text("new")
@@ -137,7 +137,7 @@ def test_a_target_may_be_the_directory_one_is_in(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == [tmp_path / "bundle"]
 
 
-def test_force_replaces_what_a_link_leads_to(tmp_path: Path) -> None:
+def test_force_replaces_the_target_of_a_link(tmp_path: Path) -> None:
     (ensure(tmp_path / "real") / MANIFEST).write_text("old")
     (tmp_path / "link").symlink_to("real")
     with new_directory(tmp_path / "link", force=True) as directory:
@@ -147,7 +147,7 @@ def test_force_replaces_what_a_link_leads_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", [".", "..", "dangling", "file", "file/bundle", "letters"])
-def test_a_target_that_cannot_be_one_is_refused_before_the_work(
+def test_an_unsuitable_target_is_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     work = ensure(tmp_path / "parent" / "work")

@@ -1,4 +1,4 @@
-"""The codec from elsewhere than the rest of the checkpoint: the same weights from every layout, and no other codec."""
+"""A codec from another place than the checkpoint: every layout gives the same weights; other codecs are errors."""
 
 import shutil
 from collections.abc import Callable
@@ -17,18 +17,18 @@ from checkpoint_files import suno as suno
 from checkpoint_files import weights as weights
 
 
-def same_codec(checkpoint: Checkpoint, expected: dict[str, Weights]) -> bool:
+def is_same_codec(checkpoint: Checkpoint, expected: dict[str, Weights]) -> bool:
     found, wanted = checkpoint.load("codec"), expected["codec"]
     return found.size == wanted.size and all(torch.equal(found.tensors[n], t) for n, t in wanted.tensors.items())
 
 
-def test_codec_of_suno(weights: dict[str, Weights], suno: Path, tmp_path: Path) -> None:
+def test_a_codec_file_beside_suno_s_files_or_elsewhere(weights: dict[str, Weights], suno: Path, tmp_path: Path) -> None:
     directory = Path(shutil.copytree(suno, tmp_path / "suno"))
     own = directory / "encodec_24khz-test.th"
     other = own.rename(tmp_path / "codec.pt")
     assert "has no EnCodec file (encodec*.th)" in error_of(lambda: open_checkpoint(str(directory)))
     assert "no codec at" in error_of(lambda: open_checkpoint(str(directory), codec=own))
-    assert same_codec(open_checkpoint(str(directory), codec=other), weights)
+    assert is_same_codec(open_checkpoint(str(directory), codec=other), weights)
     for name in ("encodec_1.th", "encodec_2.th"):
         shutil.copy(other, directory / name)
     assert "holds 2 EnCodec files (encodec*.th): choose with --codec" in error_of(
@@ -37,20 +37,20 @@ def test_codec_of_suno(weights: dict[str, Weights], suno: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("wrapping", ["best_state", "model"])
-def test_codec_for_a_hugging_face_model(
+def test_a_codec_in_meta_s_layout_for_a_hugging_face_checkpoint(
     model: BarkModel, weights: dict[str, Weights], tmp_path: Path, wrapping: str
 ) -> None:
     directory = save_huggingface(model, tmp_path / "bark")
     edit_state(directory, lambda state: state.pop("codec_model.decoder.layers.0.conv.bias"))
     torch.save({wrapping: meta_codec(model)}, tmp_path / "codec.th")
-    assert same_codec(open_checkpoint(str(directory), codec=tmp_path / "codec.th"), weights)
+    assert is_same_codec(open_checkpoint(str(directory), codec=tmp_path / "codec.th"), weights)
 
 
-def test_codec_of_a_hugging_face_directory(
+def test_a_codec_in_hugging_face_s_layout_for_suno_s_files(
     model: BarkModel, weights: dict[str, Weights], suno: Path, tmp_path: Path
 ) -> None:
     model.codec_model.save_pretrained(tmp_path)
-    assert same_codec(open_checkpoint(str(suno), codec=tmp_path), weights)
+    assert is_same_codec(open_checkpoint(str(suno), codec=tmp_path), weights)
 
 
 def test_the_48_khz_codec_is_refused(suno: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a bundle gets besides the graphs must be there; and its tokenizer, from either of its formats."""
+"""A bundle's tokenizer, from a tokenizer.json or a vocab.txt; and assets that do not exist."""
 
 import json
 import unicodedata
@@ -21,7 +21,7 @@ from checkpoint_files import LFS_POINTER
 
 
 @pytest.mark.parametrize(("option", "message"), [("tokenizer", "no such file"), ("voices", "no such directory")])
-def test_an_asset_that_is_not_there_is_named(checkpoint: Path, tmp_path: Path, option: str, message: str) -> None:
+def test_an_asset_that_does_not_exist_is_named(checkpoint: Path, tmp_path: Path, option: str, message: str) -> None:
     options = ExportOptions(**{option: tmp_path / "nowhere"})  # type: ignore[arg-type]
     with pytest.raises(BarkError, match=f"nowhere: {message}"):
         export_bundle(open_checkpoint(str(checkpoint)), tmp_path / "bundle", options)
@@ -52,7 +52,7 @@ TEXT_ID_SPACE = Vocabulary(text_window=4096)
 
 @pytest.fixture(scope="module")
 def vocab_txt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """BERT's own format, with pieces of many scripts and all the specials in their usual places."""
+    """BERT's own format, with pieces of many scripts, and the special tokens at their usual ids."""
     directory = tmp_path_factory.mktemp("tokenizer")
     return write_test_tokenizer(directory).with_name("vocab.txt")
 
@@ -76,27 +76,25 @@ def assert_same_ids(ours: Tokenizer, reference: BertTokenizer, text: str) -> Non
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
-def test_a_vocab_txt_makes_berts_cased_tokenizer(
-    from_vocab_txt: Tokenizer, reference: BertTokenizer, text: str
-) -> None:
+def test_ids_from_a_vocab_txt_equal_berts(from_vocab_txt: Tokenizer, reference: BertTokenizer, text: str) -> None:
     assert_same_ids(from_vocab_txt, reference, text)
 
 
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(str.strip))
-def test_a_vocab_txt_makes_berts_cased_tokenizer_for_any_text(
+def test_ids_from_a_vocab_txt_equal_berts_for_any_text(
     from_vocab_txt: Tokenizer, reference: BertTokenizer, text: str
 ) -> None:
     assert_same_ids(from_vocab_txt, reference, unicodedata.normalize("NFC", text))
 
 
-def test_both_formats_of_a_tokenizer_are_the_same(checkpoint: Path, from_vocab_txt: Tokenizer) -> None:
+def test_both_formats_give_the_same_ids(checkpoint: Path, from_vocab_txt: Tokenizer) -> None:
     from_json = Tokenizer(checkpoint / TOKENIZER, TEXT_ID_SPACE)
     for text in TEXTS:
         assert np.array_equal(from_json.encode(text), from_vocab_txt.encode(text))
 
 
-def test_a_tokenizer_that_cuts_and_pads_of_itself_is_tamed(checkpoint: Path, tmp_path: Path) -> None:
+def test_truncation_in_a_tokenizer_json_is_ignored(checkpoint: Path, tmp_path: Path) -> None:
     content = json.loads((checkpoint / TOKENIZER).read_text(encoding="utf-8"))
     content["truncation"] = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
     (tmp_path / TOKENIZER).write_text(json.dumps(content), encoding="utf-8")
@@ -117,7 +115,9 @@ def test_a_tokenizer_that_cuts_and_pads_of_itself_is_tamed(checkpoint: Path, tmp
         ("vocab.txt", LFS_POINTER, "is a Git LFS pointer and not the file itself"),
     ],
 )
-def test_a_tokenizer_that_is_none_is_named(tmp_path: Path, name: str, content: str, fragment: str) -> None:
+def test_a_file_that_is_not_a_tokenizer_is_an_error_that_names_it(
+    tmp_path: Path, name: str, content: str, fragment: str
+) -> None:
     (tmp_path / name).write_text(content, encoding="latin-1")
     with pytest.raises(BarkError) as caught:
         write_tokenizer(tmp_path / name, tmp_path / "written.json", Vocabulary())
@@ -129,10 +129,10 @@ def test_a_tokenizer_that_is_none_is_named(tmp_path: Path, name: str, content: s
 def test_a_tokenizer_with_ids_beyond_the_text_space_is_refused(
     vocab_txt: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
-    """The pad ends the text's ids; the message names the file that the user gave."""
+    """Text ids must be below the padding id. The error names the file that the user gave."""
     pieces = len(vocab_txt.read_text(encoding="utf-8").splitlines())
-    largest_that_fits = Vocabulary().text_pad - pieces
-    write_tokenizer(vocab_txt, tmp_path / "fits.json", Vocabulary(text_offset=largest_that_fits))
+    largest_offset = Vocabulary().text_pad - pieces
+    write_tokenizer(vocab_txt, tmp_path / "fits.json", Vocabulary(text_offset=largest_offset))
     for source in (vocab_txt, checkpoint / TOKENIZER):
         with pytest.raises(BarkError, match=f"{source.name}.*{Vocabulary().text_pad}"):
-            write_tokenizer(source, tmp_path / "written.json", Vocabulary(text_offset=largest_that_fits + 1))
+            write_tokenizer(source, tmp_path / "written.json", Vocabulary(text_offset=largest_offset + 1))

@@ -1,4 +1,4 @@
-"""Which layout a checkpoint is read in, by the files that it has, and what its tensors may be called."""
+"""The layout that a checkpoint is read in depends on its files; and the names that its tensors may have."""
 
 import json
 import shutil
@@ -23,13 +23,13 @@ BARK = json.dumps({"model_type": "bark"})
 
 @pytest.fixture
 def both(small: Path, suno: Path) -> Path:
-    """As suno/bark is: Hugging Face's layout, of the small token space here, and Suno's, of the published one."""
+    """A directory like suno/bark: Hugging Face's layout with a small token space, and Suno's with the published one."""
     shutil.copytree(suno, small, dirs_exist_ok=True)
     return small
 
 
 @pytest.mark.parametrize("config", ["{}", '{"model_type": "gpt2"}', '{"_class_name": "x"}', "[1]", "not JSON", BARK])
-def test_suno_s_files_beside_any_config_json_are_suno_s(
+def test_a_config_json_beside_suno_s_files_is_ignored(
     weights: dict[str, Weights], suno: Path, tmp_path: Path, config: str
 ) -> None:
     directory = Path(shutil.copytree(suno, tmp_path / "suno"))
@@ -45,7 +45,7 @@ def test_weights_of_another_model_beside_suno_s_files_are_not_read(
     assert_same(load_all(both), weights)
 
 
-def test_where_both_layouts_are_there_hugging_face_s_is_read_unless_suno_s_is_chosen(
+def test_of_two_layouts_hugging_face_s_is_read_unless_the_user_chooses_suno_s(
     weights: dict[str, Weights], both: Path
 ) -> None:
     assert open_checkpoint(str(both)).vocabulary == SMALL_VOCABULARY
@@ -54,7 +54,7 @@ def test_where_both_layouts_are_there_hugging_face_s_is_read_unless_suno_s_is_ch
     assert_same({stage: chosen.load(stage) for stage in weights}, weights)
 
 
-def test_suno_s_files_take_the_codec_of_hugging_face_s_weights_beside_them(
+def test_without_an_encodec_file_the_codec_is_read_from_hugging_face_s_weights(
     weights: dict[str, Weights], suno: Path, model: BarkModel, tmp_path: Path
 ) -> None:
     directory = save_huggingface(model, tmp_path / "bark")
@@ -83,7 +83,7 @@ def test_suno_s_files_take_the_codec_of_hugging_face_s_weights_beside_them(
         (["text.pt", "coarse.pt", "fine.pt", "encodec_1.th", "encodec_2.th"], None, "holds 2 EnCodec files"),
     ],
 )
-def test_what_is_missing_is_named(tmp_path: Path, files: list[str], size: str | None, message: str) -> None:
+def test_missing_files_are_named(tmp_path: Path, files: list[str], size: str | None, message: str) -> None:
     directory = tmp_path / "bark"
     directory.mkdir()
     for name in files:
@@ -91,7 +91,7 @@ def test_what_is_missing_is_named(tmp_path: Path, files: list[str], size: str | 
     assert message in error_of(lambda: open_checkpoint(str(directory), model_size=size))  # type: ignore[arg-type]
 
 
-def test_a_revision_is_of_the_hub(small: Path) -> None:
+def test_a_revision_is_only_for_the_hub_and_must_be_valid(small: Path) -> None:
     assert "is a directory, and --revision is for" in error_of(lambda: open_checkpoint(str(small), revision="main"))
     assert "two revisions" in error_of(lambda: open_checkpoint("suno/bark@main", revision="refs/pr/5"))
     for revision in ("../../main", "/etc", "a b", "-x", "a//b", "a@{b}", "a\\b", "x\n"):
@@ -118,7 +118,7 @@ def test_a_model_saved_in_torch_s_wrappers_is_unwrapped(
     assert_same(load_all(directory), weights)
 
 
-def test_a_model_of_which_a_part_was_compiled_is_unwrapped(small: Path) -> None:
+def test_a_model_whose_part_was_compiled_is_unwrapped(small: Path) -> None:
     expected = load_all(small)
 
     def wrap(state: State) -> None:
@@ -144,8 +144,8 @@ def test_a_tensor_in_two_files_is_refused(small_model: BarkModel, tmp_path: Path
 
 
 @pytest.mark.parametrize("stage", ["semantic", "codec"])
-def test_names_of_another_kind_are_not_said_to_be_missing(small: Path, stage: str) -> None:
-    """Downloading such a file again would not help."""
+def test_names_with_an_unknown_prefix_are_reported_as_such(small: Path, stage: str) -> None:
+    """The error does not advise to download the file again, which would not help."""
 
     def rename(state: State) -> None:
         for name in list(state):
@@ -166,16 +166,16 @@ def edit_any_state(directory: Path, edit: object) -> None:
     torch.save(state, directory / "pytorch_model.bin")
 
 
-# The generation config as transformers takes it
+# Variants of the generation config that transformers accepts
 
 
-def test_the_end_token_may_be_a_list_and_what_is_null_has_its_published_value(small: Path) -> None:
+def test_the_end_token_may_be_a_list_and_null_sections_have_published_values(small: Path) -> None:
     path = small / "generation_config.json"
     expected = open_checkpoint(str(small)).vocabulary
     edit_json(path, "semantic_config", eos_token_id=[100])
     assert open_checkpoint(str(small)).vocabulary == expected
     edit_json(path, None, fine_acoustics_config=None)
-    assert open_checkpoint(str(small)).vocabulary == expected  # whose fine section has the published values
+    assert open_checkpoint(str(small)).vocabulary == expected  # its fine section has the published values
     edit_json(path, None, semantic_config=None, coarse_acoustics_config=None, codebook_size=None)
     assert open_checkpoint(str(small)).vocabulary == Vocabulary()
 

@@ -1,4 +1,4 @@
-"""Tensors and configurations that do not fit Bark are refused, and every one is named in one clear line."""
+"""Tensors and configurations that do not fit Bark are errors. One line names every problem."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_unfit_tensors_are_named(small: Path, stage: str, edit: Callable[[State]
     assert message in error_of(lambda: checkpoint.load(stage))
 
 
-def test_all_problems_are_named_at_once(small: Path) -> None:
+def test_one_error_names_all_problems(small: Path) -> None:
     def edit(state: State) -> None:
         del state["semantic.lm_head.weight"]
         state["semantic.extra"] = torch.zeros(1)
@@ -74,14 +74,14 @@ def test_all_problems_are_named_at_once(small: Path) -> None:
     assert "no semantic.lm_head.weight; unexpected semantic.extra; semantic.layernorm_final.weight is [31]" in message
 
 
-def test_a_long_list_of_problems_is_cut(small: Path) -> None:
+def test_a_long_list_of_problems_is_shortened(small: Path) -> None:
     edit_state(small, lambda state: state.update({f"semantic.extra.{n}": torch.zeros(1) for n in range(25)}))
     message = error_of(lambda: open_checkpoint(str(small)).load("semantic"))
     assert message.count("unexpected") == 10
     assert "and 15 more" in message
 
 
-def test_tied_heads_may_be_there(small: Path, small_model: BarkModel) -> None:
+def test_tied_heads_may_be_in_the_file(small: Path, small_model: BarkModel) -> None:
     head = small_model.fine_acoustics.lm_heads[2].weight.clone()
     edit_state(small, lambda state: state.update({"fine_acoustics.lm_heads.2.weight": head}))
     open_checkpoint(str(small)).load("fine")

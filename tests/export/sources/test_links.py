@@ -1,4 +1,4 @@
-"""Links in a checkpoint: followed inside it and into its own hub cache, and named wherever else they lead."""
+"""Links in a checkpoint are followed inside it and into its blobs in the hub's cache. All others are errors."""
 
 import shutil
 from collections.abc import Callable
@@ -21,7 +21,7 @@ COMMIT = "70a8a7d34168586dc5d028fa9666aceade177992"
 
 @pytest.fixture
 def snapshot(small_model: BarkModel, tmp_path: Path) -> Path:
-    """As huggingface_hub leaves a download: every file a relative link into `blobs` beside `snapshots`."""
+    """A download of huggingface_hub: every file is a relative link into `blobs`, which is beside `snapshots`."""
     cache = tmp_path / "hub" / "models--suno--bark-small"
     directory = save_huggingface(small_model, cache / "snapshots" / COMMIT)
     write_tokenizer(directory)
@@ -33,7 +33,8 @@ def snapshot(small_model: BarkModel, tmp_path: Path) -> Path:
     return directory
 
 
-def assert_whole(directory: Path) -> None:
+def assert_readable(directory: Path) -> None:
+    """Fail unless the weights, the tokenizer and the voices can be read."""
     checkpoint = open_checkpoint(str(directory))
     checkpoint.load("codec")
     assert checkpoint.tokenizer == directory / "tokenizer.json"
@@ -42,30 +43,32 @@ def assert_whole(directory: Path) -> None:
     assert (list(found.presets), found.problems()) == (["v2/en_speaker_6"], [])
 
 
-def test_links_into_the_repository_s_own_blobs_are_followed(snapshot: Path) -> None:
-    assert_whole(snapshot)
+def test_links_into_the_blobs_of_the_same_repository_are_followed(snapshot: Path) -> None:
+    assert_readable(snapshot)
     given = read_voices(snapshot / "speaker_embeddings", open_checkpoint(str(snapshot)).vocabulary)  # by --voices
     assert (list(given.presets), given.problems()) == (["v2/en_speaker_6"], [])
 
 
-def test_a_cache_may_lie_behind_a_link(snapshot: Path, tmp_path: Path) -> None:
+def test_the_path_to_a_cache_may_have_a_link(snapshot: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").symlink_to("hub", target_is_directory=True)
-    assert_whole(tmp_path / "cache" / snapshot.relative_to(tmp_path / "hub"))
+    assert_readable(tmp_path / "cache" / snapshot.relative_to(tmp_path / "hub"))
 
 
-def test_blobs_may_be_links_into_the_store_that_a_cache_shares(snapshot: Path, tmp_path: Path) -> None:
-    """huggingface_hub 2 keeps a file of several repositories once, in `blobs` of the whole cache, which it marks."""
+def test_blobs_may_be_links_into_the_shared_store_of_the_cache(snapshot: Path, tmp_path: Path) -> None:
+    """huggingface_hub 2 stores a file of several repositories once, in a marked directory `blobs` of the cache."""
     store = ensure(tmp_path / "hub" / "blobs" / "ab")
     for blob in sorted(snapshot.parents[1].joinpath("blobs").iterdir()):
         shared = store / f"ab{blob.name:0>62}"
         blob.rename(shared)
         blob.symlink_to(f"../../blobs/ab/{shared.name}")
-    assert "leads out of the checkpoint" in error_of(lambda: open_checkpoint(str(snapshot)))  # any directory's name
+    assert "leads out of the checkpoint" in error_of(
+        lambda: open_checkpoint(str(snapshot))
+    )  # without the mark it may be any directory
     (tmp_path / "hub" / "blobs" / ".huggingface-shared-blobs").write_text("1\n")
-    assert_whole(snapshot)
+    assert_readable(snapshot)
 
 
-def test_blobs_that_are_a_link_themselves_are_not_the_repository_s(snapshot: Path, tmp_path: Path) -> None:
+def test_a_link_in_place_of_blobs_is_not_followed(snapshot: Path, tmp_path: Path) -> None:
     blobs = snapshot.parents[1] / "blobs"
     blobs.rename(tmp_path / "elsewhere")
     blobs.symlink_to(tmp_path / "elsewhere")
@@ -73,7 +76,7 @@ def test_blobs_that_are_a_link_themselves_are_not_the_repository_s(snapshot: Pat
     assert f"config.json of {COMMIT} leads out of the checkpoint, to {tmp_path / 'elsewhere'}" in message
 
 
-def test_blobs_of_another_repository_are_not_this_one_s(snapshot: Path, tmp_path: Path) -> None:
+def test_links_into_the_blobs_of_another_repository_are_not_followed(snapshot: Path, tmp_path: Path) -> None:
     other = ensure(tmp_path / "hub" / "models--you--private" / "blobs")
     (snapshot / "model.safetensors").resolve().rename(other / "weights")
     (snapshot / "model.safetensors").unlink()
@@ -115,33 +118,33 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "message"), FAULTS)
+@pytest.mark.parametrize(("damage", "message"), FAULTS)
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "model.safetensors"])
 def test_a_file_that_cannot_be_read_is_named(
-    small_model: BarkModel, tmp_path: Path, name: str, spoil: Callable[[Path], None], message: str
+    small_model: BarkModel, tmp_path: Path, name: str, damage: Callable[[Path], None], message: str
 ) -> None:
     directory = save_huggingface(small_model, tmp_path / "bark")
-    spoil(directory / name)
+    damage(directory / name)
     assert f"{name} of bark {message}" in error_of(lambda: open_checkpoint(str(directory)))
 
 
-@pytest.mark.parametrize(("spoil", "message"), FAULTS)
+@pytest.mark.parametrize(("damage", "message"), FAULTS)
 @pytest.mark.parametrize("name", ["coarse.pt", "encodec_24khz-test.th"])
-def test_a_file_of_suno_s_that_cannot_be_read_is_named(
-    suno: Path, tmp_path: Path, name: str, spoil: Callable[[Path], None], message: str
+def test_a_file_in_suno_s_layout_that_cannot_be_read_is_named(
+    suno: Path, tmp_path: Path, name: str, damage: Callable[[Path], None], message: str
 ) -> None:
     directory = Path(shutil.copytree(suno, tmp_path / "bark"))
-    spoil(directory / name)
+    damage(directory / name)
     assert f"{name} of bark {message}" in error_of(lambda: open_checkpoint(str(directory)))
 
 
-@pytest.mark.parametrize(("spoil", "message"), FAULTS)
+@pytest.mark.parametrize(("damage", "message"), FAULTS)
 def test_a_codec_that_cannot_be_read_is_named(
-    small_model: BarkModel, tmp_path: Path, spoil: Callable[[Path], None], message: str
+    small_model: BarkModel, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     bark = save_huggingface(small_model, tmp_path / "bark")
-    codec = save_huggingface(small_model, tmp_path / "codecs" / "codec")  # its config.json is read first, and is good
-    spoil(codec / "model.safetensors")
+    codec = save_huggingface(small_model, tmp_path / "codecs" / "codec")  # its config.json can be read
+    damage(codec / "model.safetensors")
     assert f"model.safetensors of codec {message}" in error_of(
         lambda: open_checkpoint(str(bark), codec=codec).load("codec")
     )
@@ -154,24 +157,24 @@ def test_a_codec_file_that_is_an_lfs_pointer_is_named(suno: Path, tmp_path: Path
     )
 
 
-@pytest.mark.parametrize(("spoil", "message"), FAULTS)
-def test_without_its_tokenizer_json_a_checkpoint_has_its_vocab_txt(
-    small_model: BarkModel, tmp_path: Path, spoil: Callable[[Path], None], message: str
+@pytest.mark.parametrize(("damage", "message"), FAULTS)
+def test_vocab_txt_is_taken_if_tokenizer_json_cannot_be_read(
+    small_model: BarkModel, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     directory = save_huggingface(small_model, tmp_path / "bark")
-    spoil(write_tokenizer(directory))
+    damage(write_tokenizer(directory))
     with pytest.warns(BarkWarning) as caught:
         checkpoint = open_checkpoint(str(directory))
     assert [f"tokenizer.json of bark {message}" in str(warning.message) for warning in caught] == [True]
     assert checkpoint.tokenizer == directory / "vocab.txt"
 
 
-@pytest.mark.parametrize("spoil", [link_out, link_to_nothing, lambda path: (path.rmdir(), path.touch())])
-def test_voices_that_are_no_directory_of_the_checkpoint_s_are_named(
-    small_model: BarkModel, tmp_path: Path, spoil: Callable[[Path], None]
+@pytest.mark.parametrize("damage", [link_out, link_to_nothing, lambda path: (path.rmdir(), path.touch())])
+def test_a_directory_of_voices_that_cannot_be_read_is_a_warning(
+    small_model: BarkModel, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     directory = save_huggingface(small_model, tmp_path / "bark")
-    spoil(ensure(directory / "speaker_embeddings"))
+    damage(ensure(directory / "speaker_embeddings"))
     with pytest.warns(BarkWarning, match="^speaker_embeddings of bark "):
         assert open_checkpoint(str(directory)).voices is None
 
@@ -182,10 +185,10 @@ def test_a_link_inside_the_checkpoint_is_followed(small_model: BarkModel, tmp_pa
     write_tokenizer(directory)
     write_triple(directory / "speaker_embeddings", "v2/en_speaker_6", make_small_voice())
     link_inside(directory / name)
-    assert_whole(directory)
+    assert_readable(directory)
 
 
-def test_a_link_that_nothing_reads_is_nobody_s_business(small_model: BarkModel, tmp_path: Path) -> None:
+def test_links_of_files_that_are_not_needed_do_not_matter(small_model: BarkModel, tmp_path: Path) -> None:
     directory = save_huggingface(small_model, tmp_path / "bark")
     (directory / "README.md").symlink_to("/")
     (directory / "training_args.bin").symlink_to("gone")

@@ -1,4 +1,4 @@
-"""Suno's files: which are read, of what age and form, and what is checked in them."""
+"""Suno's files: which are read, in which formats, and what is checked in them."""
 
 import shutil
 import zipfile
@@ -25,13 +25,13 @@ def edit_suno(path: Path, edit: Callable[[dict[str, Any]], object], **options: A
 def test_a_directory_with_both_sizes_needs_a_choice(weights: dict[str, Weights], suno: Path, tmp_path: Path) -> None:
     for name in ("text", "coarse", "fine"):
         shutil.copy(suno / f"{name}.pt", tmp_path / f"{name}.pt")
-        (tmp_path / f"{name}_2.pt").write_bytes(b"not looked at")
+        (tmp_path / f"{name}_2.pt").write_bytes(b"not read")
     shutil.copy(suno / "encodec_24khz-test.th", tmp_path)
     assert "choose with --model-size" in error_of(lambda: open_checkpoint(str(tmp_path)))
     assert_same(load_all(tmp_path, model_size="small"), weights)
 
 
-def test_missing_files(suno: Path, tmp_path: Path) -> None:
+def test_missing_files_of_a_model_are_named(suno: Path, tmp_path: Path) -> None:
     shutil.copy(suno / "text.pt", tmp_path)
     assert "lacks coarse.pt, fine.pt" in error_of(lambda: open_checkpoint(str(tmp_path)))
     assert "lacks text_2.pt" in error_of(lambda: open_checkpoint(str(suno), model_size="large"))
@@ -45,7 +45,7 @@ def test_files_are_read_one_network_at_a_time(suno: Path, tmp_path: Path) -> Non
     assert "fine.pt" in error_of(lambda: checkpoint.load("fine"))
 
 
-def test_files_of_older_torch_and_numpy(weights: dict[str, Weights], suno: Path, tmp_path: Path) -> None:
+def test_files_of_older_torch_and_numpy_are_read(weights: dict[str, Weights], suno: Path, tmp_path: Path) -> None:
     directory = Path(shutil.copytree(suno, tmp_path / "suno"))
     edit_suno(directory / "coarse.pt", lambda _: None, _use_new_zipfile_serialization=False)
     # The published files hold numpy scalars under the name that numpy 1 gave them.
@@ -55,7 +55,7 @@ def test_files_of_older_torch_and_numpy(weights: dict[str, Weights], suno: Path,
     assert_same(load_all(directory), weights)
 
 
-def test_files_that_were_compressed(weights: dict[str, Weights], suno: Path, tmp_path: Path) -> None:
+def test_compressed_files_are_read(weights: dict[str, Weights], suno: Path, tmp_path: Path) -> None:
     directory = Path(shutil.copytree(suno, tmp_path / "suno"))
     with (
         zipfile.ZipFile(suno / "fine.pt") as stored,

@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle: every precision, and the same bundle from every layout."""
+"""Export a checkpoint to a bundle in every precision; every layout gives the same bundle."""
 
 import json
 import math
@@ -29,7 +29,7 @@ SHORT = GenerationOptions(max_seconds=0.3)
 
 @dataclass(frozen=True)
 class Export:
-    """A bundle, and what its export said and returned."""
+    """A bundle, and the lines and errors of its export."""
 
     directory: Path
     precision: str
@@ -50,7 +50,7 @@ def presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(
     request: pytest.FixtureRequest, checkpoint: Path, presets: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Export]:
-    """One export for each precision, over an older bundle; int8's weights lie beside the graphs, as large ones do."""
+    """One export for each precision, over an older bundle. The weights of int8 are in second files, like large ones."""
     target = tmp_path_factory.mktemp("exported") / request.param
     target.mkdir()
     for name in (MANIFEST, "stale.onnx"):
@@ -65,7 +65,7 @@ def exported(
     shutil.rmtree(target)
 
 
-def test_an_export_is_verified_and_says_so(exported: Export) -> None:
+def test_an_export_reports_the_error_of_each_graph(exported: Export) -> None:
     assert [error.stage for error in exported.errors] == list(STAGES)
     assert all(error.within_limit for error in exported.errors)
     assert table(exported.errors) in exported.report
@@ -73,11 +73,11 @@ def test_an_export_is_verified_and_says_so(exported: Export) -> None:
     widest, narrowest = {"fp32": (1e-5, 0), "fp16": (1e-2, 1e-5), "int8": (0.1, 1e-3), "int4": (0.4, 1e-2),
                         "mixed": (0.4, 1e-3), "bf16": (3e-2, 1e-3), "w8a16": (3e-2, 1e-3),
                         "w4a16": (0.4, 1e-2)}[exported.precision]  # fmt: skip
-    assert narrowest < min(transformers) <= max(transformers) < widest  # it is really that precision
+    assert narrowest < min(transformers) <= max(transformers) < widest  # the error is in the range of this precision
     assert exported.errors[3].relative < 1e-5  # the codec is always fp32
 
 
-def test_the_manifest_says_what_was_made(exported: Export) -> None:
+def test_the_manifest_describes_the_bundle(exported: Export) -> None:
     manifest = Bundle.open(exported.directory).manifest
     embeddings = exported.precision if exported.precision in ("fp32", "bf16") else "fp16"
     form = "int8" if exported.precision == "mixed" else exported.precision
@@ -95,12 +95,12 @@ def test_the_manifest_says_what_was_made(exported: Export) -> None:
     assert manifest.files == list_files(exported.directory)
 
 
-def test_nothing_is_left_of_the_bundle_that_was_there(exported: Export) -> None:
+def test_an_older_bundle_is_replaced_as_a_whole(exported: Export) -> None:
     assert not (exported.directory / "stale.onnx").exists()
     assert list(exported.directory.parent.iterdir()) == [exported.directory]
 
 
-def test_an_export_speaks(exported: Export) -> None:
+def test_a_bundle_generates_speech(exported: Export) -> None:
     if exported.precision == "bf16":
         with pytest.raises(DeviceError, match="needs a GPU"):
             Bark.load(exported.directory, device="cpu")
@@ -122,19 +122,19 @@ def test_voices_come_from_npz_files_and_npy_triples(exported: Export) -> None:
         assert np.array_equal(VoicePreset.load(voices[name]).fine, make_voice(seed).fine)
 
 
-def test_a_graph_holds_nothing_of_the_machine_that_made_it(exported: Export) -> None:
-    """No path, no stack trace, no note: neither in any text nor in the fields for remarks."""
+def test_a_graph_has_no_traces_of_the_machine_that_exported_it(exported: Export) -> None:
+    """Neither paths nor stack traces are in any text, and the fields for remarks are empty."""
     traces = [str(Path.cwd()), str(exported.directory.parent), sys.prefix, "site-packages", ".py", "stack_trace"]
     for stage in STAGES:
         model = onnx.load(exported.directory / f"{stage}.onnx", load_external_data=False)
         assert [note for note in notes(model) if note] == []
         for tensor in model.graph.initializer:
-            tensor.ClearField("raw_data")  # in which any three bytes can be found
+            tensor.ClearField("raw_data")  # weights can contain any three bytes by chance
         assert [trace for trace in traces if trace.encode() in model.SerializeToString()] == []
 
 
 def notes(model: onnx.ModelProto) -> Iterator[Any]:
-    """Every place of a model that has room for remarks."""
+    """Yield every field of a model that is for remarks."""
     graph = model.graph
     yield from (model.doc_string, model.metadata_props, model.domain, graph.doc_string)
     yield graph.metadata_props
@@ -145,7 +145,7 @@ def notes(model: onnx.ModelProto) -> Iterator[Any]:
             yield from (node.doc_string, node.metadata_props)
 
 
-def test_large_weights_lie_beside_the_graph_and_are_checked_too(exported: Export, tmp_path: Path) -> None:
+def test_large_weights_are_in_second_files_which_are_checked_too(exported: Export, tmp_path: Path) -> None:
     names = {path.name for path in exported.directory.iterdir()}
     if exported.precision != "int8":
         assert not [name for name in names if name.endswith(".data")]
@@ -163,7 +163,7 @@ def test_large_weights_lie_beside_the_graph_and_are_checked_too(exported: Export
 
 
 def test_exporting_twice_gives_the_same_hashes(checkpoint: Path, bundle: Path, exported: Export) -> None:
-    """What is quantised differs; what is not is the same file in every bundle."""
+    """Files without quantised weights are the same in every bundle."""
     same = ["codec.onnx", TOKENIZER] if exported.precision != "int8" else [TOKENIZER]
     if exported.precision == "fp32":
         same += [f"{stage}.onnx" for stage in STAGES]
@@ -171,7 +171,7 @@ def test_exporting_twice_gives_the_same_hashes(checkpoint: Path, bundle: Path, e
 
 
 def test_both_layouts_give_the_same_bundle(model: BarkModel, bundle: Path, tmp_path: Path) -> None:
-    """Byte for byte, apart from the model's name in the manifest."""
+    """The bundles are equal byte for byte, except the model's name in the manifest."""
     source = save_suno(model, tmp_path / "suno")
     write_test_tokenizer(source)
     export_bundle(open_checkpoint(str(source)), tmp_path / "bundle", ExportOptions(verify=False))
@@ -181,7 +181,7 @@ def test_both_layouts_give_the_same_bundle(model: BarkModel, bundle: Path, tmp_p
     assert ours == theirs
 
 
-def test_the_table_names_what_is_over_its_limit() -> None:
+def test_the_table_marks_errors_over_their_limits() -> None:
     lines = table(
         [GraphError("fine", 0.5, 1.0, 0.25, 0.2), GraphError("codec", math.nan, 0.0, None, 1e-4)]
     ).splitlines()
