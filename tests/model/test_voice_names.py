@@ -43,4 +43,4 @@ def test_the_error_says_if_the_bundle_has_no_voices() -> None:
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "v2/../../x", "v2/../announcer", "..", "/"])
 def test_a_name_is_not_a_path_out_of_the_bundle(bark: Bark, name: str) -> None:
     with refused(repr(name)):
-        bark.voice(name)
+        bark.preset(name)
