@@ -34,7 +34,7 @@ def test_truncated_weights_are_found_when_a_checkpoint_is_opened(
 ) -> None:
     directory = save_huggingface(small_model, tmp_path, format=format)
     path = directory / {"safetensors": "model.safetensors", "bin": "pytorch_model.bin"}[format]
-    assert os.path.getsize(path) > kept
+    assert path.stat().st_size > kept
     os.truncate(path, kept)
     message = error_of(lambda: open_checkpoint(str(directory)))
     assert message.startswith(f"{path.name} is {'empty' if kept == 0 and format == 'bin' else 'incomplete or damaged'}")
