@@ -16,14 +16,15 @@ codec, 2 % of the work, is always fp32. On GPUs it is slow to quantise activatio
 narrow there.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from torch import Tensor
 
 from bark_onnx.model.bundle import CausalPrecision, GraphPrecision, Precisions
@@ -136,7 +137,7 @@ def _quantized(source: Path, form: str) -> onnx.ModelProto:
         for bits, excluded in ((blocks.bits, [head]), (blocks.head, [])):
             if bits is None:
                 continue
-            quantizer = MatMulNBitsQuantizer(
+            quantizer = _block_quantizer()(
                 model,
                 bits=bits,
                 block_size=blocks.size,
@@ -147,6 +148,17 @@ def _quantized(source: Path, form: str) -> onnx.ModelProto:
             quantizer.process()
             model = quantizer.model.model
     return model
+
+
+def _block_quantizer() -> Any:
+    """Import ONNX Runtime's quantizer for blocks of weights, whose module makes every library's logging visible."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    return MatMulNBitsQuantizer
 
 
 def _head(model: onnx.ModelProto) -> str:
