@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from bark_onnx.model.bundle import STAGES
 from bark_onnx.model.sizes import misfits
 from bark_onnx.model.vocabulary import Vocabulary
 
@@ -16,8 +17,6 @@ from .suno import ModelSize
 from .weights import CheckpointError, Weights, listing
 
 __all__ = ["STAGES", "Checkpoint", "CheckpointError", "ModelSize", "Weights", "open_checkpoint"]
-
-STAGES = ("semantic", "coarse", "fine", "codec")
 
 
 @dataclass(frozen=True)
