@@ -1,6 +1,8 @@
 """The command line over a bundle: exported, described, verified, measured, spoken with its voices; and the help."""
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,7 +17,7 @@ from bark_onnx.model.bundle import MANIFEST, STAGES, Bundle
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from run_command import COMMAND, COMMANDS, SAY, Result, assert_fails, run
+from run_command import COMMAND, COMMANDS, SAY, Result, assert_fails, assert_silent, run
 
 
 @pytest.fixture(scope="module")
@@ -121,14 +123,18 @@ def test_verify_against_another_model_fails(
 # export
 
 
-def test_export_writes_a_bundle_and_says_how_good_it_is(export_run: tuple[Path, Result]) -> None:
+def test_export_writes_a_bundle_and_says_how_good_it_is(export_run: tuple[Path, Result], tmp_path: Path) -> None:
     target, result = export_run
     assert (result.returncode, result.stderr) == (0, b"")
     lines = result.stdout.decode().splitlines()
-    assert "fp16 is for those" in lines[0]
+    assert "use fp16 there" in lines[0]
     assert lines[1] == "voices: 3"
-    assert lines[-1] == f"wrote {target}"
-    assert [line.split()[0] for line in lines[-5:-1]] == list(STAGES)  # the table
+    assert [line.split()[0] for line in lines[-6:-2]] == list(STAGES)  # the table
+    size = sum(entry.bytes for entry in Bundle.open(target).manifest.files.values())
+    assert re.fullmatch(rf"wrote {re.escape(str(target))}: {size / 1e6:.1f} MB, 3 voices, in \d+ s", lines[-2])
+    program, *arguments = shlex.split(lines[-1].removeprefix("try it: "))
+    assert program == "bark-onnx"
+    assert_silent(run(*arguments, "--max-seconds", "0.3", cwd=tmp_path))
     assert Bundle.open(target).manifest.precision == "int8"
     assert list(target.parent.iterdir()) == [target]
 

@@ -22,10 +22,11 @@ from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.sizes import CodecSize, codec_state, misfits
 from bark_onnx.stages.codec import WaveformStream, waveforms
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
-from bark_onnx_export.codec import CodecModule
-from bark_onnx_export.configuration import Section
-from bark_onnx_export.encodec import load_huggingface_codec
-from bark_onnx_export.graph import codec_graph, export_graph
+from bark_onnx_export.graphs.networks import codec_graph
+from bark_onnx_export.graphs.tracing import export_graph
+from bark_onnx_export.modules.codec import CodecModule
+from bark_onnx_export.sources.configuration import Section
+from bark_onnx_export.weights.encodec import load_huggingface_codec
 from transformers_reference import one_torch_thread as one_torch_thread
 
 TOLERANCE = 1e-5

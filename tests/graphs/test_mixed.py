@@ -27,7 +27,7 @@ def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """mixed and int8, with weights in files beside the graphs, as in large models."""
     directory = tmp_path_factory.mktemp("mixed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bark_onnx_export.graph.LARGE", 1 << 14)
+        patch.setattr("bark_onnx_export.graphs.onnx_files.LARGE", 1 << 14)
         return {name: export(checkpoint, directory / name, name, verify=True) for name in ("mixed", "int8")}
 
 

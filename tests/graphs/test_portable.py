@@ -14,7 +14,7 @@ from bark_onnx import Bark, BarkError, GenerationOptions, Request
 from bark_onnx.model.bundle import STAGES, Bundle
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from bark_onnx_export.graph import check_portable
+from bark_onnx_export.graphs.onnx_files import check_portable
 from conftest import export
 from run_command import assert_fails, run
 from utterances import make_voice

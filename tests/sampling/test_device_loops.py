@@ -21,7 +21,7 @@ from bark_onnx.sampling.distribution import random_stream
 from bark_onnx.sampling.host import HostFine, HostLoop
 from bark_onnx.sampling.loops import Loops
 from bark_onnx.sampling.sequence import FineWindow, Rule
-from bark_onnx_export.graph import sampler_graph
+from bark_onnx_export.graphs.networks import sampler_graph
 from conftest import export
 from utterances import Alone, assert_as_alone, make_voice, speak_alone
 

@@ -12,7 +12,7 @@ from test_sampling import near_a_border
 
 from bark_onnx.sampling.distribution import draw
 from bark_onnx.sampling.sequence import Rule
-from bark_onnx_export.graph import fine_sampler_graph, sampler_graph
+from bark_onnx_export.graphs.networks import fine_sampler_graph, sampler_graph
 
 CHOICES, FIRST_ID = 24, 100
 ROWS = 3
