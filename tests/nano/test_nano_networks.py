@@ -198,7 +198,7 @@ def test_predictions_agree_with_the_runtime_s_fine_stage() -> None:
     module = Fine(SIZES["fine"]).eval()
     unexpected = module.load_state_dict(tensors, strict=False).unexpected_keys
     assert not unexpected
-    voice = nano.voice("en_male")
+    voice = nano.preset("en_male")
     assert voice is not None
     tokens = Tokens([voice.semantic], [voice.fine[:, :150]])
     made = fine.predictions(module, tokens, 1, seed=3)

@@ -69,7 +69,7 @@ def test_the_recipe_writes_the_chosen_presets(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.skipif(not available(), reason="needs flite's shared libraries")
 def test_phones_are_compared_with_the_synthesizer_s(nano: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts, preset = ["She tugged for years to make a decent living."], nano.voice("en_male")
+    texts, preset = ["She tugged for years to make a decent living."], nano.preset("en_male")
     assert preset is not None
     assert presets.phone_errors(nano, "rms", preset, texts) < 0.2
     monkeypatch.setattr(presets, "synthesized_tokens", lambda _, voice: synthesized_tokens("The answer is no.", voice))
@@ -77,7 +77,7 @@ def test_phones_are_compared_with_the_synthesizer_s(nano: Bark, monkeypatch: pyt
 
 
 def test_wrong_words_are_counted_by_the_recogniser(nano: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts, preset = ["good morning"], nano.voice("en_male")
+    texts, preset = ["good morning"], nano.preset("en_male")
     assert preset is not None
     assert presets.wrong_words(nano, preset, texts) <= 0.5
     monkeypatch.setattr(presets, "recognise", lambda wave, rate: "good evening")
