@@ -1,4 +1,4 @@
-"""What a precision costs, teacher-forced: the figures, what they are measured on, and `verify --against`."""
+"""What a precision costs: the figures, the tokens they are measured on, and `verify --against`."""
 
 import json
 import math
@@ -43,7 +43,7 @@ def verify(candidate: Path, reference: Path, *arguments: str | Path) -> Result:
 
 
 def assert_fails(result: Result, status: int, *fragments: str) -> None:
-    """One line that names all of these; of bad usage, the last of a few."""
+    """The last line of the error names all of these; only bad usage has lines before it."""
     *usage, message = result.stderr.splitlines()
     assert result.exit_code == status, result.stderr or repr(result.exception)
     assert message.startswith("Error: ")
@@ -52,14 +52,14 @@ def assert_fails(result: Result, status: int, *fragments: str) -> None:
 
 
 def sign(bundle: Path, source: Path) -> Path:
-    """Make the manifest of a changed copy right."""
+    """Write a manifest that fits the changed files of a copy."""
     manifest = replace(Bundle.open(source).manifest, files=list_files(bundle))
     (bundle / MANIFEST).write_text(manifest.to_json())
     return bundle
 
 
 def scaled(source: Path, target: Path, stage: str, factor: float) -> Path:
-    """The bundle with one matrix of a graph, one of an MLP, multiplied."""
+    """A copy of the bundle in which one matrix of an MLP is multiplied by a factor."""
     shutil.copytree(source, target)
     model = onnx.load(target / f"{stage}.onnx")
     (matrix, *_) = [tensor for tensor in model.graph.initializer if sorted(tensor.dims) == [32, 128]]
@@ -81,7 +81,7 @@ def int4(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Figures
 
 
-def test_token_figures_are_what_they_are_defined_to_be() -> None:
+def test_token_figures_follow_their_definitions() -> None:
     rng = np.random.default_rng(0)
     a = rng.normal(size=(40, 12)).astype(np.float32)
     b = (a + rng.normal(size=a.shape)).astype(np.float32)
@@ -95,7 +95,7 @@ def test_token_figures_are_what_they_are_defined_to_be() -> None:
         assert row[3:].tolist() == [ranking.index(p.argmax()) == 0, ranking.index(p.argmax()) < 5]
 
 
-def test_waveform_figures_are_what_they_are_defined_to_be() -> None:
+def test_waveform_figures_follow_their_definitions() -> None:
     noise, other = np.random.default_rng(0).normal(size=(2, 24_000)).astype(np.float32)
     assert signal_to_noise(noise, np.float32(1.1) * noise) == pytest.approx(20, abs=1e-3)
     assert signal_to_noise(noise, noise) == HIGHEST_SNR == -signal_to_noise(0 * noise, noise)
@@ -111,7 +111,7 @@ def cross_entropy(logits: np.ndarray, targets: Ids) -> float:  # type: ignore[ty
 
 
 def test_the_likelihoods_are_those_of_transformers(model: BarkModel, bundle: Path) -> None:
-    """On the same tokens, laid out here by suno-ai/bark's rules; the coarse history becomes longer than its 630."""
+    """On the same tokens, in prompts made here by suno-ai/bark's rules, with more than 630 codes of coarse history."""
     voice, space = voice_of(300), PUBLISHED
     ours = measured(bundle, bundle, voice, tokens=1000)
 
@@ -158,7 +158,7 @@ def test_a_bundle_against_itself(bundle: Path) -> None:
 
 
 def test_precisions_are_in_their_order(bundle: Path, int8: Path, int4: Path) -> None:
-    """By KL; of these few and untrained tokens, NLL can also become lower."""
+    """By KL. On so few random tokens the NLL can also become lower."""
     voice = voice_of(80)
     narrow, narrower = measured(bundle, int8, voice), measured(bundle, int4, voice)
     for stage in TOKENS_STAGES:
@@ -177,7 +177,7 @@ def test_real_voices(bundle: Path, int8: Path, voices: Path) -> None:
     assert int(rows["fine"][1]) == 6 * (750 + 437)
 
 
-# What is forced
+# The tokens that are measured
 
 
 def test_tokens_are_shared_out_and_bounded(bundle: Path) -> None:
@@ -192,7 +192,7 @@ def test_tokens_are_shared_out_and_bounded(bundle: Path) -> None:
     assert len(list(excerpts("coarse", voice_of(2), 1, manifest))) == 1
 
 
-def test_no_network_sees_what_it_is_to_predict(bundle: Path) -> None:
+def test_no_network_sees_the_tokens_it_predicts(bundle: Path) -> None:
     manifest, voice = Bundle.open(bundle).manifest, voice_of(40)
     for part in excerpts("fine", voice, 40, manifest):
         assert (part.window[part.codebook :] == 1024).all()  # type: ignore[attr-defined]
@@ -215,7 +215,7 @@ def test_the_bundles_voices_or_named_ones_or_generated_ones(
     assert np.array_equal(first.fine, again.fine)
 
 
-def test_of_many_voices_some_from_everywhere(bundle: Path, tmp_path: Path) -> None:
+def test_some_of_many_voices_are_used(bundle: Path, tmp_path: Path) -> None:
     target = shutil.copytree(bundle, tmp_path / "bundle")
     (target / VOICES).mkdir()
     for letter in "abcdefghijkl":
@@ -260,7 +260,7 @@ def test_a_broken_graph_is_found(bundle: Path, tmp_path: Path) -> None:
     assert verify(broken, bundle, "--tokens", "60", *generous).exit_code == 0
 
 
-def test_what_is_no_number_is_an_error(bundle: Path, tmp_path: Path) -> None:
+def test_values_that_are_not_numbers_are_an_error(bundle: Path, tmp_path: Path) -> None:
     broken = scaled(bundle, tmp_path / "broken", "semantic", math.nan)
     with pytest.raises(BundleError, match=r"broken: semantic.onnx returns values that are not numbers"):
         measured(bundle, broken, voice_of(20))
@@ -298,7 +298,7 @@ def test_options_that_go_with_another_bundle(bundle: Path, arguments: list[str])
     assert_fails(result, 2, "go with --against")
 
 
-def test_voices_that_do_not_do(bundle: Path, bundle_with_voice: Path, tmp_path: Path) -> None:
+def test_voices_that_cannot_be_used(bundle: Path, bundle_with_voice: Path, tmp_path: Path) -> None:
     assert_fails(verify(bundle, bundle, "--voice", "nobody"), 1, "no voice 'nobody'")
     assert_fails(
         verify(bundle_with_voice, bundle_with_voice, "--voice", "v2/en_speaker_7"), 1, f"did you mean {VOICE}?"
@@ -309,7 +309,7 @@ def test_voices_that_do_not_do(bundle: Path, bundle_with_voice: Path, tmp_path: 
 
 
 def test_another_model(bundle: Path, tmp_path: Path) -> None:
-    """Neither the model nor its voices fit."""
+    """Neither the model nor its voices can be compared."""
     other = shutil.copytree(bundle, tmp_path / "other")
     manifest = Bundle.open(bundle).manifest
     (other / MANIFEST).write_text(replace(manifest, vocabulary=replace(PUBLISHED, semantic_size=5_000)).to_json())

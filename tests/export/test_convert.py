@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -188,3 +189,14 @@ def test_the_table_marks_errors_over_their_limits() -> None:
     assert all("over the limit" in line for line in lines[1:])
     assert "25.0 %" in lines[1]
     assert "%" not in lines[2]
+
+
+def test_export_does_not_configure_the_logging_of_others() -> None:
+    code = """
+import logging
+from bark_onnx_export import convert, quantize
+assert quantize._block_quantizer().__name__ == "MatMulNBitsQuantizer"
+print(logging.getLogger().handlers, logging.getLogger().level == logging.WARNING)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert (result.stdout, result.stderr) == ("[] True\n", "")

@@ -7,6 +7,7 @@ from threading import Thread
 
 import pytest
 
+from bark_onnx import BarkError
 from bark_onnx.graphs.codec import CodecDecoder
 from bark_onnx.graphs.decoder import CausalDecoder
 from bark_onnx.graphs.device import Device
@@ -45,7 +46,8 @@ def test_all_at_once(opened: Bundle) -> None:
     assert networks.fine is fine
     networks.close()
     assert networks._loaded == {}
-    assert networks.fine is not fine
+    with pytest.raises(BarkError, match="closed"):
+        _ = networks.fine
 
 
 def test_with_low_memory_one_at_a_time(opened: Bundle) -> None:

@@ -1,11 +1,12 @@
 """Quantise the transformers' finished graphs, with the quantizers of ONNX Runtime."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from torch import Tensor
 
 from .onnx_files import save_model
@@ -72,7 +73,7 @@ def _quantized(source: Path, form: str) -> onnx.ModelProto:
         for bits, excluded in ((blocks.bits, [head]), (blocks.head, [])):
             if bits is None:
                 continue
-            quantizer = MatMulNBitsQuantizer(
+            quantizer = _block_quantizer()(
                 model,
                 bits=bits,
                 block_size=blocks.size,
@@ -89,3 +90,14 @@ def _head(model: onnx.ModelProto) -> str:
     """Return the name of the head: the last matrix product."""
     products: list[str] = [node.name for node in model.graph.node if node.op_type == "MatMul"]
     return products[-1]
+
+
+def _block_quantizer() -> Any:
+    """Import ONNX Runtime's quantizer for blocks of weights, whose module makes every library's logging visible."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    return MatMulNBitsQuantizer
