@@ -1,4 +1,4 @@
-"""Checkpoints for the tests to read, and to spoil first.
+"""Checkpoints that tests read, and functions to damage them.
 
 A test module imports a fixture under its own name (`small as small`), by which ruff knows that it is used.
 """
@@ -13,8 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BarkModel
 
+from bark_onnx.model.bundle import STAGES
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, save_suno
-from bark_onnx_export.checkpoint import STAGES, CheckpointError, Weights, open_checkpoint
+from bark_onnx_export.checkpoint import open_checkpoint
+from bark_onnx_export.errors import CheckpointError
+from bark_onnx_export.weights.weights import Weights
 
 State = dict[str, torch.Tensor]
 
@@ -38,7 +41,7 @@ def small_model() -> BarkModel:
 
 @pytest.fixture
 def small(small_model: BarkModel, tmp_path: Path) -> Path:
-    """A Hugging Face checkpoint of a few megabytes, to be spoilt."""
+    """A Hugging Face checkpoint of a few megabytes, which tests may damage."""
     return save_huggingface(small_model, tmp_path / "small")
 
 

@@ -10,8 +10,9 @@ from typing import Any
 _PROGRAM = """
 import json, sys, warnings
 from bark_onnx import BarkError
-from bark_onnx_export.checkpoint import STAGES, open_checkpoint
-from bark_onnx_export.voice_files import read_voices
+from bark_onnx.model.bundle import STAGES
+from bark_onnx_export.checkpoint import open_checkpoint
+from bark_onnx_export.bundle.voice_files import read_voices
 
 name, options = json.loads(sys.argv[1])
 with warnings.catch_warnings(record=True) as caught:

@@ -22,7 +22,7 @@ def verify(candidate: Path, reference: Path, *arguments: str | Path) -> Result:
 
 
 def assert_fails(result: Result, status: int, *fragments: str) -> None:
-    """One line that names all of these; of bad usage, the last of a few."""
+    """The last line of the error names all of these; only bad usage has lines before it."""
     *usage, message = result.stderr.splitlines()
     assert result.exit_code == status, result.stderr or repr(result.exception)
     assert message.startswith("Error: ")

@@ -243,7 +243,7 @@ def test_voice_by_name(loaded: Bark) -> None:
         ("v2/en_speaker_7", "did you mean v2/en_speaker_6"),
         ("missing.npz", "no such voice file"),
         ({"semantic_prompt": np.zeros(3, np.int64)}, "coarse_prompt, fine_prompt missing"),
-        (7, "a name, a path or a dictionary, not int"),
+        (7, "a name, a path, .* or a dictionary of its arrays, not int"),
     ],
 )
 def test_wrong_history_prompts_are_one_clear_error(loaded: Bark, history: Any, problem: str) -> None:

@@ -59,8 +59,8 @@ def test_say_tells_whose_voice_it_is(tmp_path: Path) -> None:
     result = run("say", "Hello.", "--device", "cpu", "--seed", "7", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (0, b"")
     assert result.stderr.decode().splitlines() == [
-        "bark-onnx: this is nano, the small demonstration voice that comes with bark-onnx; for Bark's own, once: "
-        "bark-onnx export suno/bark-small DIR --precision int8, and then say --bundle DIR"
+        "bark-onnx: this is nano, the small demonstration voice that comes with bark-onnx; for Bark's own voices, once:"
+        " bark-onnx export suno/bark-small DIR --precision int8, and then say --bundle DIR"
     ]
     waveform, rate = soundfile.read(tmp_path / "out.wav")
     assert 0.3 * rate < len(waveform) < 3 * rate

@@ -16,7 +16,7 @@ OPTIONS = GenerationOptions(max_seconds=0.4)
 
 
 class Watch:
-    """Which graphs are alive whenever another is loaded."""
+    """Records the graphs that are in memory whenever another one is loaded."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.loaded: list[str] = []
@@ -26,7 +26,7 @@ class Watch:
 
         def init(graph: Graph, *arguments: object, **named: object) -> None:
             real(graph, *arguments, **named)  # type: ignore[arg-type]
-            gc.disable()  # what is not gone by itself is not gone in time
+            gc.disable()  # graphs must be freed without the garbage collector
             self.loaded.append(graph.name)
             self.alive.add(graph)
             self.most = max(self.most, len(self.alive))

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bark_onnx.sampling.distribution import probabilities
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bark_onnx import BarkError, GenerationOptions, Guards, NarrationOptions, StreamOptions
 from bark_onnx.numbers import check_seed, flag, plain_numbers, real, whole
+from bark_onnx.sampling.distribution import probabilities
 from bark_onnx.stages.options import LEAST_TEMPERATURE
 
 THREES = [3, 3.0, np.int8(3), np.uint64(3), np.float16(3), np.float64(3), np.array(3), np.array(3.0), Decimal(3)]

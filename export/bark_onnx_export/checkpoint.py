@@ -1,34 +1,35 @@
-"""A checkpoint of Bark, in Hugging Face's layout or Suno's, as clean weights: one network in memory at a time."""
+"""A checkpoint of Bark, from a directory or the hub, in Hugging Face's layout or Suno's.
+
+Opening it finds its files and checks that they are complete. Its networks are loaded one at a time, since together they
+may not fit in memory.
+"""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from bark_onnx.model.sizes import misfits
 from bark_onnx.model.vocabulary import Vocabulary
 
-from . import huggingface, suno
-from .encodec import load_codec
-from .layout import choose_layout
-from .sources import asset_files, find_codec, find_source, own_tokenizer, own_voices
-from .suno import ModelSize
-from .weights import CheckpointError, Weights, listing
-
-__all__ = ["STAGES", "Checkpoint", "CheckpointError", "ModelSize", "Weights", "open_checkpoint"]
-
-STAGES = ("semantic", "coarse", "fine", "codec")
+from .errors import CheckpointError, listing
+from .layouts import huggingface, suno
+from .layouts.choice import choose_layout
+from .layouts.parts import asset_files, find_codec, find_source, own_tokenizer, own_voices
+from .layouts.suno import ModelSize
+from .weights.encodec import open_codec
+from .weights.weights import Weights
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An opened checkpoint. Its files are read when a network is loaded.
+    """An opened checkpoint.
 
     Attributes:
         source: the repository on the hub, or the directory's name.
-        revision: the commit on the hub, where known.
-        tokenizer: tokenizer.json or vocab.txt, where one came with it.
-        voices: the directory of voice presets (.npy), where one came with it.
+        revision: the commit on the hub; None for a directory.
+        vocabulary: its token space.
+        tokenizer: its tokenizer.json or vocab.txt; None if it has none, or none was asked for.
+        voices: its directory of voice presets; None if it has none, or none was asked for.
     """
 
     source: str
@@ -39,7 +40,7 @@ class Checkpoint:
     _networks: Mapping[str, Callable[[], Weights]] = field(repr=False)
 
     def load(self, stage: str) -> Weights:
-        """The weights of one of `STAGES`.
+        """Return the weights of the semantic, coarse, fine or codec network.
 
         Raises:
             CheckpointError: the network is incomplete, damaged, or too small for the token space.
@@ -66,15 +67,16 @@ def open_checkpoint(
 
     Args:
         path_or_repo: a directory, or a name such as suno/bark-small or suno/bark-small@REVISION.
-        codec: EnCodec from elsewhere: Meta's `.th` file, or a Hugging Face EncodecModel, as a directory or on the hub.
-        model_size: which of Suno's models, where both are there, and Suno's layout where it is not the only one.
+        codec: an EnCodec from elsewhere: Meta's `.th` file, or a Hugging Face EncodecModel in a directory or on the
+            hub.
+        model_size: read Suno's layout, and this model.
         revision: a branch, tag, `refs/pr/N` or commit of the repository.
-        assets: what is wanted besides the weights; the rest is not downloaded, and None in the result.
-        quiet: show no bars while downloading.
+        assets: which of `tokenizer` and `voices` are needed. The rest is not downloaded, and None in the result.
+        quiet: show no progress bars for downloads.
 
     Raises:
-        CheckpointError: it cannot be found, downloaded or read, or lacks files; before weights are downloaded if the
-            repository lacks them.
+        CheckpointError: the checkpoint cannot be found, downloaded or read, or files are missing or incomplete. Missing
+            files of a repository are found before any weights are downloaded.
     """
     directory, snapshot = find_source(path_or_repo, revision, quiet)
     names = directory.names if snapshot is None else snapshot.names
@@ -95,7 +97,7 @@ def open_checkpoint(
         elif codec_source is None:
             networks["codec"] = huggingface.open_networks(directory, vocabulary)["codec"]
     if codec_source is not None:
-        networks["codec"] = partial(load_codec, codec_source, vocabulary)
+        networks["codec"] = open_codec(codec_source, vocabulary)
 
     return Checkpoint(
         source=directory.name if snapshot is None else snapshot.repository.name,
@@ -108,6 +110,7 @@ def open_checkpoint(
 
 
 def _misfits(stage: str, weights: Weights, vocabulary: Vocabulary) -> list[str]:
+    """Return why a network does not fit the token space."""
     problems = misfits(stage, weights.size, vocabulary)
     if stage == "fine" and (codebooks := len(weights.tensors["token_embeddings"])) != vocabulary.fine_codebooks:
         problems.append(f"{codebooks} codebooks instead of {vocabulary.fine_codebooks}")

@@ -1,7 +1,10 @@
-"""`bark-onnx export` and `bark-onnx verify`. PyTorch is imported only when it is needed."""
+"""`bark-onnx export` and `bark-onnx verify`. PyTorch is imported only when a command needs it."""
 
 import json
 import math
+import shlex
+import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,23 +18,27 @@ from bark_onnx.command.group import bundle_argument, check_writable
 from bark_onnx.errors import BarkError, how_to_install
 from bark_onnx.files import replacing
 from bark_onnx.graphs.device import Device
-from bark_onnx.model.bundle import KV_LAYOUTS, PRECISIONS, Bundle
+from bark_onnx.model.bundle import KV_LAYOUTS, MANIFEST, PRECISIONS, Bundle, Manifest
 
 
 def _checkpoint_options(command: Any) -> Any:
-    """Which revision of it, and what a checkpoint in Suno's layout does not say by itself."""
-    command = click.option("--revision", help="Of a repository on the hub: a branch, a tag, refs/pr/N or a commit.")(
-        command
-    )
+    """Add the options that say what to read of a checkpoint."""
     command = click.option(
-        "--codec", help="EnCodec from elsewhere: Meta's .th file, a directory, or facebook/encodec_24khz on the hub."
+        "--revision", help="Revision of a repository on the hub: a branch, a tag, refs/pr/N or a commit."
+    )(command)
+    command = click.option(
+        "--codec",
+        help="Take EnCodec from here: Meta's .th file, a directory, or facebook/encodec_24khz on the hub.",
     )(command)
     return click.option(
-        "--model-size", type=click.Choice(["small", "large"]), help="Which of Suno's models, where both are there."
+        "--model-size",
+        type=click.Choice(["small", "large"]),
+        help="Read Suno's files, and this one of the two models.",
     )(command)
 
 
 def _open_checkpoint(name: str, **options: Any) -> Any:
+    """Open a checkpoint. Raises BarkError, also if PyTorch or another package of the extra is not installed."""
     try:
         from .checkpoint import open_checkpoint
     except ImportError as error:
@@ -45,7 +52,7 @@ def _open_checkpoint(name: str, **options: Any) -> Any:
 @click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True)
 @click.option(
     "--layout", type=click.Choice(KV_LAYOUTS), default="static", show_default=True,
-    help="static: ONNX Runtime's attention; portable: standard operators only, for TensorRT and other runtimes.",
+    help="static: ONNX Runtime's attention. portable: standard operators only, for TensorRT and other runtimes.",
 )  # fmt: skip
 @click.option("--tokenizer", type=click.Path(path_type=Path), help="tokenizer.json or BERT's vocab.txt.")
 @click.option("--voices", type=click.Path(path_type=Path), help="Directory of voice presets (.npz, or .npy triples).")
@@ -58,6 +65,7 @@ def export(
     revision: str | None, codec: str | None, model_size: str | None, no_verify: bool, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Turn CHECKPOINT (a directory, or on the hub ORG/NAME or ORG/NAME@REVISION) into the bundle OUT."""
+    start = time.monotonic()
     wanted = [name for name, given in (("tokenizer", tokenizer), ("voices", voices)) if given is None]
     opened = _open_checkpoint(
         checkpoint, revision=revision, codec=codec, model_size=model_size, assets=wanted, quiet=quiet
@@ -67,11 +75,25 @@ def export(
     options = ExportOptions(precision, layout, tokenizer, voices, verify=not no_verify, force=force)
     export_bundle(opened, out, options, (lambda line: None) if quiet else click.echo)
     if not quiet:
-        click.echo(f"wrote {out}")
+        for line in _summary(out, time.monotonic() - start):
+            click.echo(line)
+
+
+def _summary(out: Path, seconds: float) -> Iterator[str]:
+    """What was written, and what to do next."""
+    bundle = Bundle(out, Manifest.from_json((out / MANIFEST).read_text(encoding="utf-8")))
+    megabytes = sum(entry.bytes for entry in bundle.manifest.files.values()) / 1e6
+    voices = list(bundle.voices)
+    number = "1 voice" if len(voices) == 1 else f"{len(voices)} voices"
+    yield f"wrote {out}: {megabytes:.1f} MB, {number}, in {seconds:.0f} s"
+    if not voices:
+        yield "to add voices, export again with --voices DIR, a directory of .npz files or .npy triples"
+    voice = ["--voice", voices[0]] if voices else []
+    yield f"try it: {shlex.join(['bark-onnx', 'say', 'Hello.', '--bundle', str(out), *voice])}"
 
 
 def _limit(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
-    """NAME=VALUE, each."""
+    """Parse each NAME=VALUE. Raises BadParameter."""
     limits = {}
     for value in values:
         name, _, number = value.partition("=")
@@ -88,34 +110,34 @@ def _limit(context: click.Context, parameter: click.Parameter, values: tuple[str
 
 @click.command()
 @bundle_argument
-@click.option("--checkpoint", help="Compare with PyTorch and these weights (a hub repository or a directory).")
+@click.option("--checkpoint", help="Compare with PyTorch and this checkpoint: a directory, or a name on the hub.")
 @_checkpoint_options
+@click.option("--against", type=click.Path(path_type=Path), help="Compare with this bundle, on the tokens of voices.")
 @click.option(
-    "--against", type=click.Path(path_type=Path), help="Compare with this bundle, along the tokens of voices."
+    "--voice", "voices", multiple=True, help="--against: a voice of that bundle, or an .npz file; repeatable."
 )
 @click.option(
-    "--voice", "voices", multiple=True, help="--against: a voice of that bundle's, or an .npz file; repeatable."
-)
-@click.option(
-    "--tokens", type=click.IntRange(1), help=f"--against: semantic tokens, of all voices.  [default: {TOKENS}]"
+    "--tokens", type=click.IntRange(1), help=f"--against: semantic tokens of all voices together.  [default: {TOKENS}]"
 )
 @click.option(
     "--limit", "limits", multiple=True, metavar="NAME=VALUE", callback=_limit,
-    help=f"--against: fail beyond this; NAME is one of {', '.join(FIGURES)}; repeatable.",
+    help=f"--against: fail if a figure is worse; NAME is one of {', '.join(FIGURES)}; repeatable.",
 )  # fmt: skip
-@click.option("--device", default="cpu", show_default=True, help="--against: where both run, as for `say`.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="--against: write the figures here too.")
+@click.option("--device", default="cpu", show_default=True, help="--against: the device of both bundles, as for `say`.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="--against: write the figures to this file too."
+)
 def verify(
     bundle: Path, checkpoint: str | None, revision: str | None, codec: str | None, model_size: str | None,
     against: Path | None,
     voices: tuple[str, ...], tokens: int | None, limits: dict[str, float], device: str,
     json_file: Path | None,
 ) -> None:  # fmt: skip
-    """Check a bundle's files, run its graphs, and say how far they are from a checkpoint or another bundle.
+    """Check a bundle's files and run its graphs; measure its distance from a checkpoint or from another bundle.
 
-    With --checkpoint, every graph and PyTorch's get the same random inputs. With --against, both bundles see the same
-    true tokens of voices, and what each predicts next is compared: negative log-likelihood, KL divergence, top-1 and
-    top-5 agreement; and the codecs' waveforms.
+    With --checkpoint, every graph is compared with PyTorch on the same random inputs. With --against, both bundles
+    predict each next token of voices from the true tokens before it. The predictions are compared by negative
+    log-likelihood, KL divergence, and top-1 and top-5 agreement; the codecs are compared by their waveforms.
     """
     if checkpoint and against:
         raise click.UsageError("--checkpoint and --against exclude each other")
@@ -146,7 +168,7 @@ def _verify_against(
     reference: Bundle, candidate: Bundle, names: tuple[str, ...], tokens: int, limits: dict[str, float],
     device: Device, json_file: Path | None,
 ) -> None:  # fmt: skip
-    """Print the table row by row, since a row can take half a minute."""
+    """Print the table row by row, because a row can take half a minute, and write the figures to a file."""
     check_same_model(reference, candidate)
     voices = find_voices(reference, names, tokens)
     a, b = reference.manifest, candidate.manifest

@@ -19,7 +19,7 @@ from bark_onnx.model.bundle import CAUSAL_STAGES, SAMPLER, TOP_K_TOP_P, graph_fi
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from bark_onnx_export.graph import fine_sampler_graph, sampler_graph
+from bark_onnx_export.graphs.networks import fine_sampler_graph, sampler_graph
 
 HERE = Path(__file__).parent
 END_LIKE = 45

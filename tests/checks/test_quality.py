@@ -1,4 +1,4 @@
-"""What a precision costs, teacher-forced: the figures, what they are measured on, and `verify --against`."""
+"""What a precision costs: the figures, the tokens they are measured on, and `verify --against`."""
 
 import math
 import shutil
@@ -22,7 +22,7 @@ from voices import make_voice
 # Figures
 
 
-def test_token_figures_are_what_they_are_defined_to_be() -> None:
+def test_token_figures_follow_their_definitions() -> None:
     rng = np.random.default_rng(0)
     a = rng.normal(size=(40, 12)).astype(np.float32)
     b = (a + rng.normal(size=a.shape)).astype(np.float32)
@@ -36,7 +36,7 @@ def test_token_figures_are_what_they_are_defined_to_be() -> None:
         assert row[3:].tolist() == [ranking.index(p.argmax()) == 0, ranking.index(p.argmax()) < 5]
 
 
-def test_waveform_figures_are_what_they_are_defined_to_be() -> None:
+def test_waveform_figures_follow_their_definitions() -> None:
     noise, other = np.random.default_rng(0).normal(size=(2, 24_000)).astype(np.float32)
     assert signal_to_noise(noise, np.float32(1.1) * noise) == pytest.approx(20, abs=1e-3)
     assert signal_to_noise(noise, noise) == HIGHEST_SNR == -signal_to_noise(0 * noise, noise)
@@ -56,7 +56,7 @@ def test_a_bundle_against_itself(bundle: Path) -> None:
             assert stage.figures == {"nll": 0, "kl": 0, "top_1": 1, "top_5": 1}
 
 
-# What is forced
+# The tokens that are measured
 
 
 def test_tokens_are_shared_out_and_bounded(bundle: Path) -> None:
@@ -71,7 +71,7 @@ def test_tokens_are_shared_out_and_bounded(bundle: Path) -> None:
     assert len(list(excerpts("coarse", make_voice(SPACE, 2), 1, manifest))) == 1
 
 
-def test_no_network_sees_what_it_is_to_predict(bundle: Path) -> None:
+def test_no_network_sees_the_tokens_it_predicts(bundle: Path) -> None:
     manifest, voice = Bundle.open(bundle).manifest, make_voice(SPACE, 40)
     for part in excerpts("fine", voice, 40, manifest):
         assert (part.window[part.codebook :] == SPACE.codebook_size).all()  # type: ignore[attr-defined]
@@ -94,7 +94,7 @@ def test_the_bundles_voices_or_named_ones_or_generated_ones(
     assert np.array_equal(first.fine, again.fine)
 
 
-def test_of_many_voices_some_from_everywhere(bundle: Path, tmp_path: Path) -> None:
+def test_some_of_many_voices_are_used(bundle: Path, tmp_path: Path) -> None:
     target = shutil.copytree(bundle, tmp_path / "bundle")
     (target / VOICES).mkdir()
     for letter in "abcdefghijkl":
@@ -129,7 +129,7 @@ def test_options_that_go_with_another_bundle(bundle: Path, arguments: list[str])
     assert_fails(result, 2, "go with --against")
 
 
-def test_voices_that_do_not_do(bundle: Path, bundle_with_voice: Path, tmp_path: Path) -> None:
+def test_voices_that_cannot_be_used(bundle: Path, bundle_with_voice: Path, tmp_path: Path) -> None:
     assert_fails(verify(bundle, bundle, "--voice", "nobody"), 1, "no voice 'nobody'")
     assert_fails(
         verify(bundle_with_voice, bundle_with_voice, "--voice", "v2/en_speaker_7"), 1, f"did you mean {VOICE}?"
@@ -140,7 +140,7 @@ def test_voices_that_do_not_do(bundle: Path, bundle_with_voice: Path, tmp_path: 
 
 
 def test_another_model(bundle: Path, tmp_path: Path) -> None:
-    """Neither the model nor its voices fit."""
+    """Neither the model nor its voices can be compared."""
     other = shutil.copytree(bundle, tmp_path / "other")
     manifest = Bundle.open(bundle).manifest
     (other / MANIFEST).write_text(replace(manifest, vocabulary=replace(SPACE, semantic_size=50)).to_json())

@@ -1,4 +1,4 @@
-"""Checkpoints in every layout, from a directory or the hub, give the same weights, exactly, and what came with them."""
+"""Checkpoints in every layout give exactly the same weights, the token space, and paths of tokenizer and voices."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,8 @@ from transformers import BarkModel
 from bark_onnx.model.sizes import CodecSize, TransformerSize
 from bark_onnx.model.vocabulary import Vocabulary
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, save_suno, write_tokenizer
-from bark_onnx_export.checkpoint import Weights, open_checkpoint
+from bark_onnx_export.checkpoint import open_checkpoint
+from bark_onnx_export.weights.weights import Weights
 from checkpoint_files import assert_same, edit_json, edit_state, error_of, load_all
 from checkpoint_files import small as small
 from checkpoint_files import small_model as small_model
@@ -39,7 +40,7 @@ def test_suno_files_give_the_same_weights(
     assert_same(load_all(directory), weights)
 
 
-def test_biases_are_kept(tmp_path: Path) -> None:
+def test_biases_are_read(tmp_path: Path) -> None:
     model = make_bark(bias=True, layers=1)
     loaded = load_all(save_huggingface(model, tmp_path / "huggingface"))
     assert_same(load_all(save_suno(model, tmp_path / "suno")), loaded)
@@ -47,14 +48,14 @@ def test_biases_are_kept(tmp_path: Path) -> None:
         assert {"blocks.0.mlp.up.bias", "blocks.0.norm_1.bias", "norm.bias"} <= loaded[stage].tensors.keys()
 
 
-def test_sizes(weights: dict[str, Weights]) -> None:
+def test_sizes_are_read(weights: dict[str, Weights]) -> None:
     assert weights["semantic"].size == TransformerSize(2, 2, 32, 1024, 129_600, 10_048)
     assert weights["coarse"].size == TransformerSize(2, 2, 32, 1024, 12_096, 12_096)
     assert weights["fine"].size == TransformerSize(2, 2, 32, 1024, 1056, 1056)
     assert weights["codec"].size == CodecSize(filters=4, width=16)
 
 
-def test_tensors_are_those_of_the_model(model: BarkModel, weights: dict[str, Weights]) -> None:
+def test_tensors_equal_the_models(model: BarkModel, weights: dict[str, Weights]) -> None:
     semantic, fine, codec = (weights[stage].tensors for stage in ("semantic", "fine", "codec"))
     block = model.semantic.layers[1]
     assert torch.equal(semantic["token_embedding.weight"], model.semantic.input_embeds_layer.weight)
@@ -63,7 +64,7 @@ def test_tensors_are_those_of_the_model(model: BarkModel, weights: dict[str, Wei
     assert torch.equal(semantic["blocks.1.mlp.down.weight"], block.mlp.out_proj.weight)
     assert torch.equal(fine["token_embeddings"][3], model.fine_acoustics.lm_heads[2].weight)
     assert torch.equal(codec["codebooks"][7], model.codec_model.quantizer.layers[7].codebook.embed)
-    # Weight norm is folded: the parametrized modules compute these themselves. Tolerance: one rounding.
+    # Weight norm is folded into our weights; the model's modules compute the same. Tolerance: one rounding.
     decoder = model.codec_model.decoder.layers
     torch.testing.assert_close(codec["stem.weight"], decoder[0].conv.weight, rtol=1e-6, atol=0)
     torch.testing.assert_close(codec["stages.1.upsample.weight"], decoder[6].conv.weight, rtol=1e-6, atol=0)
@@ -80,7 +81,7 @@ def test_other_floating_types_become_float32(small: Path, dtype: torch.dtype) ->
     assert torch.equal(head, load_file(small / "model.safetensors")[name].float())
 
 
-def test_defaults_of_the_library_may_be_left_out_of_the_configuration(small: Path) -> None:
+def test_a_configuration_may_leave_out_default_values(small: Path) -> None:
     config = json.loads((small / "config.json").read_text())
     for section, name in {"semantic_config": "block_size", "codec_config": "upsampling_ratios"}.items():
         del config[section][name]
@@ -88,10 +89,10 @@ def test_defaults_of_the_library_may_be_left_out_of_the_configuration(small: Pat
     load_all(small)
 
 
-# What came with it
+# Tokenizer, voices and token space
 
 
-def test_what_came_with_the_checkpoint(small: Path) -> None:
+def test_the_tokenizer_and_the_voices_of_a_checkpoint_are_found(small: Path) -> None:
     plain = open_checkpoint(str(small))
     assert (plain.source, plain.revision, plain.tokenizer, plain.voices) == ("small", None, None, None)
     tokenizer = write_tokenizer(small)
@@ -103,7 +104,7 @@ def test_what_came_with_the_checkpoint(small: Path) -> None:
     assert open_checkpoint(str(small)).tokenizer == small / "vocab.txt"
 
 
-def test_token_space_is_that_of_the_generation_config(small: Path) -> None:
+def test_the_token_space_is_read_from_the_generation_config(small: Path) -> None:
     assert open_checkpoint(str(small)).vocabulary == SMALL_VOCABULARY
     edit_json(small / "generation_config.json", "semantic_config", semantic_rate_hz=50, max_new_tokens=None)
     edit_json(small / "generation_config.json", "coarse_acoustics_config", max_coarse_history=600)
@@ -150,11 +151,13 @@ def test_networks_too_small_for_the_token_space_are_refused(
     assert message in error_of(lambda: checkpoint.load(stage))
 
 
-# Neither
+# Names
 
 
 @pytest.mark.parametrize("name", ["no-such-directory", "/no/such/directory", "../suno/bark", "models/text.pt"])
-def test_neither_directory_nor_repository(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_neither_a_directory_nor_a_repository_is_an_error(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models/text.pt").touch()
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The codec in chunks and in batches: whatever the cut, the waveform is the whole one's within 1e-5.
+"""The codec in chunks and in batches: the waveform is that of the whole utterance within 1e-5, for any chunks.
 
 The whole one is compared with transformers' in test_parity; here other sizes are too, dilated convolutions among them.
 """
@@ -21,10 +21,11 @@ from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.sizes import CodecSize, codec_state
 from bark_onnx.stages.codec import WaveformStream, waveforms
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
-from bark_onnx_export.codec import CodecModule
-from bark_onnx_export.configuration import Section
-from bark_onnx_export.encodec import load_huggingface_codec
-from bark_onnx_export.graph import codec_graph, export_graph
+from bark_onnx_export.graphs.networks import codec_graph
+from bark_onnx_export.graphs.tracing import export_graph
+from bark_onnx_export.modules.codec import CodecModule
+from bark_onnx_export.sources.configuration import Section
+from bark_onnx_export.weights.encodec import load_huggingface_codec
 from transformers_reference import one_torch_thread as one_torch_thread
 
 TOLERANCE = 1e-5
@@ -53,7 +54,7 @@ class Codec:
                 elif name.endswith("conv.bias"):
                     tensor.normal_(std=0.05)
                 elif ".lstm." in name:
-                    tensor.mul_(4)  # so that what it remembers is heard
+                    tensor.mul_(4)  # so that its state matters
                 elif name.endswith("original0"):  # weight norm's magnitudes
                     tensor.mul_(1.3)
         section = Section("config.json", config.to_dict())
@@ -92,7 +93,7 @@ def assert_close(found: NDArray[np.float32], expected: NDArray[np.float32]) -> N
 
 
 def cut(codes: Codes, lengths: list[int]) -> list[Codes]:
-    """Chunks of these lengths, and one of what is left."""
+    """Chunks of these lengths, and a last one with the rest."""
     return np.split(codes, np.minimum(np.cumsum(lengths), codes.shape[1]), axis=1)
 
 
@@ -102,7 +103,7 @@ def test_first_frames(name: str, codec: Codec) -> None:
 
 @pytest.mark.parametrize("frames", [1, 2, 5, 12, 13, 60])
 def test_whole(codec: Codec, frames: int) -> None:
-    """Short utterances too, of which transformers reflects what there is."""
+    """Also for utterances that are shorter than the reflection at their beginning."""
     codes = codec.codes(frames)
     expected = codec.expected(codes)
     assert expected.std() > 0.001
@@ -114,13 +115,13 @@ def test_whole(codec: Codec, frames: int) -> None:
 def test_any_chunks_join_to_the_whole(codec: Codec, frames: int, lengths: list[int], seed: int) -> None:
     codes = codec.codes(frames, seed)
     stream = WaveformStream(codec.onnx)
-    for _ in range(2):  # the second utterance knows nothing of the first
+    for _ in range(2):  # the first utterance does not affect the second
         parts = [*(stream.push(chunk) for chunk in cut(codes, lengths)), stream.finish()]
         whole = codec.onnx.decode(codes) if frames else np.zeros(0, np.float32)
         assert_close(np.concatenate(parts), whole)
 
 
-def test_a_stream_holds_nothing_back(codec: Codec) -> None:
+def test_each_push_returns_all_its_samples(codec: Codec) -> None:
     """From `first_frames` on, each push returns its own samples."""
     stream, first, frame = WaveformStream(codec.onnx), codec.size.first_frames, codec.size.frame_samples
     codes = codec.codes(first + 4)
@@ -138,7 +139,7 @@ def test_a_stream_holds_nothing_back(codec: Codec) -> None:
     seed=st.integers(0, 9),
 )
 def test_rows_are_utterances_of_their_own(codec: Codec, chunks: list[tuple[int, list[bool]]], seed: int) -> None:
-    """Rows begin anew when it suits them, beside others that go on; each is what it would be whole."""
+    """A row can begin an utterance in any chunk, beside rows that continue theirs."""
     rows = 3
     state = codec.onnx.new_state(rows)
     for array in state.arrays:
@@ -171,7 +172,7 @@ def test_utterances_of_any_lengths_in_one_run(codec: Codec, lengths: list[int]) 
 
 @pytest.mark.parametrize("chunk", [1, 2, 9])
 def test_torch_streams_as_the_graph_does(codec: Codec, chunk: int) -> None:
-    """Samples and state, chunk after chunk, one row of two beginning anew on the way."""
+    """Samples and state of several chunks; one of two rows begins another utterance in between."""
     first = codec.size.first_frames
     codes = np.stack([codec.codes(first + 20, seed) for seed in (1, 2)])
     state, past = codec.onnx.new_state(2), codec.torch.new_state(2)

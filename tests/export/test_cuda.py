@@ -1,4 +1,4 @@
-"""On a GPU: the CPU's tokens. Skipped where none answers; `make gpu-report` runs it where one does."""
+"""A GPU gives the tokens of the CPU. Skipped without a GPU; `make gpu-report` runs these tests on one."""
 
 import json
 from dataclasses import replace
@@ -44,7 +44,7 @@ def test_fp32_has_the_tokens_of_the_cpu(bark: Bark, bundles: dict[str, Path], le
     ("name", "limit"), [("fp16", 2e-2), ("portable", 2e-2), ("bf16", 5e-2), ("w8a16", 0.1), ("w4a16", 0.4)]
 )
 def test_precisions_are_close(bark: Bark, bundles: dict[str, Path], name: str, limit: float) -> None:
-    """Logits after the same prompt and tokens, within what the precision rounds."""
+    """Logits after the same prompt and tokens agree within the precision's rounding."""
     gpu, prompt = Bark.load(bundles[name], device="cuda"), np.arange(300)
     assert gpu._networks is not None
     assert bark._networks is not None
@@ -92,7 +92,7 @@ def test_tokens_sampled_on_the_gpu_are_those_sampled_here(
 
 
 def test_the_fused_attention_runs_on_the_gpu(bundles: dict[str, Path], tmp_path: Path) -> None:
-    """As ONNX Runtime's own profile has it, for a prefill and for decode steps."""
+    """According to ONNX Runtime's own profile, for a prefill and for decode steps."""
     gpu = Bark.load(bundles["fp16"], device="cuda")
     options = device_module.ort.SessionOptions()
     options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / "profile")

@@ -24,10 +24,10 @@ OPTIONS = GenerationOptions(max_seconds=0.6)
 
 @pytest.fixture(scope="module")
 def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """mixed and int8, with weights beside the graphs, as large ones have them."""
+    """mixed and int8, with weights in files beside the graphs, as in large models."""
     directory = tmp_path_factory.mktemp("mixed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bark_onnx_export.graph.LARGE", 1 << 14)
+        patch.setattr("bark_onnx_export.graphs.onnx_files.LARGE", 1 << 14)
         return {name: export(checkpoint, directory / name, name, verify=True) for name in ("mixed", "int8")}
 
 
@@ -63,7 +63,7 @@ def test_embeddings_are_stored_once(bundles: dict[str, Path], stage: str) -> Non
     assert own < (bundles["mixed"] / f"{stage}.onnx.data").stat().st_size
 
 
-def test_prefill_is_int8_s_and_steps_are_not(bundles: dict[str, Path], mixed: Bark) -> None:
+def test_prefills_are_those_of_int8_and_steps_are_not(bundles: dict[str, Path], mixed: Bark) -> None:
     int8 = Bark.load(bundles["int8"], device="cpu", threads=1)
     prompt = np.arange(200)
     logits = []
@@ -87,7 +87,7 @@ def test_a_prefill_leaves_its_keys_and_values_in_8_bits(mixed: Bark) -> None:
     kept, expected = cache.memory.owner[:, 1], alone.memory.owner[:, 0]
     assert kept.dtype == np.int8
     assert np.array_equal(kept, expected)
-    assert np.abs(kept[:, :, :300].astype(int)).max() > 60  # most of the range is used
+    assert np.abs(kept[:, :, :300].astype(int)).max() > 60  # most of the range of int8 is used
     assert not kept[:, :, 300:].any()
     assert not cache.memory.owner[:, [0, 2]].any()
     steps = [decoder.decode_step(c, [7], rows)[0].copy() for c, rows in ((cache, [1]), (alone, [0]))]
@@ -108,7 +108,7 @@ def test_a_prompt_with_few_new_positions_runs_in_the_graph_of_steps(mixed: Bark)
 
 
 def test_the_cache_of_a_prefill_is_freed_with_the_last_row(mixed: Bark) -> None:
-    """While a row is in use it is kept for the next prefill; caches of others have one of their own."""
+    """It is kept while a row is in use. Two caches do not share one."""
     decoder, prompt = mixed._networks.coarse, np.arange(40)
     cache, other = decoder.new_cache(2), decoder.new_cache()
     assert cache.prefilled is None
@@ -170,7 +170,7 @@ def test_it_speaks_alone_together_and_streamed(mixed: Bark) -> None:
     assert [len(one.waveform) > 0 for one in pair] == [True, True]
 
 
-def test_verify_judges_it_by_its_steps(bundles: dict[str, Path], bundle: Path) -> None:
+def test_verify_has_the_limits_of_its_decode_steps(bundles: dict[str, Path], bundle: Path) -> None:
     opened = Bundle.open(bundles["mixed"])
     voice = make_voice(opened.manifest.vocabulary, 100)
     assert voice is not None
@@ -180,7 +180,7 @@ def test_verify_judges_it_by_its_steps(bundles: dict[str, Path], bundle: Path) -
     assert stages["coarse"].figures["kl"] > 0
 
 
-def test_info_tells_both(bundles: dict[str, Path]) -> None:
+def test_info_shows_both_precisions(bundles: dict[str, Path]) -> None:
     lines = run("info", bundles["mixed"]).stdout.decode().splitlines()
     (coarse,) = (line for line in lines if line.startswith("coarse"))
     assert "weights int8 (int4-128 in decode steps)" in coarse

@@ -1,4 +1,4 @@
-"""The portable layout: standard operators only, and still the same tokens, alone, together and streamed.
+"""The portable layout has standard operators only, and gives the same tokens alone, together and streamed.
 
 Its parity with transformers is in test_parity.py. Fine codes are compared at temperature 0: random weights have flat
 distributions, and of a thousand boundaries between tokens one is soon as close to a random number as float32 rounds.
@@ -14,7 +14,7 @@ from bark_onnx import Bark, BarkError, GenerationOptions, Request
 from bark_onnx.model.bundle import STAGES, Bundle
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from bark_onnx_export.graph import check_portable
+from bark_onnx_export.graphs.onnx_files import check_portable
 from generated import export
 from run_command import assert_fails, run
 from voices import make_voice
@@ -37,7 +37,7 @@ def portable(portables: dict[str, Path]) -> Bark:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_its_operators_are_onnx_s_own(portables: dict[str, Path], precision: str) -> None:
+def test_all_operators_are_standard(portables: dict[str, Path], precision: str) -> None:
     directory = portables[precision]
     assert Bundle.open(directory).manifest.kv_layout == "portable"
     for stage in STAGES:

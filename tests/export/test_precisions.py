@@ -24,7 +24,7 @@ from voices import make_voice
 
 
 def scaled(source: Path, target: Path, stage: str, factor: float) -> Path:
-    """The bundle with one matrix of a graph, one of an MLP, multiplied."""
+    """A copy of the bundle in which one matrix of an MLP is multiplied by a factor."""
     shutil.copytree(source, target)
     model = onnx.load(target / f"{stage}.onnx")
     (matrix, *_) = [tensor for tensor in model.graph.initializer if sorted(tensor.dims) == [32, 128]]
@@ -58,7 +58,7 @@ def cross_entropy(logits: np.ndarray, targets: Ids) -> float:  # type: ignore[ty
 
 
 def test_the_likelihoods_are_those_of_transformers(model: BarkModel, bundle: Path) -> None:
-    """On the same tokens, laid out here by suno-ai/bark's rules; the coarse history becomes longer than its 630."""
+    """On the same tokens, in prompts made here by suno-ai/bark's rules, with more than 630 codes of coarse history."""
     voice, space = make_voice(PUBLISHED, 300), PUBLISHED
     ours = measured(bundle, bundle, voice, tokens=1000)
 
@@ -96,7 +96,7 @@ def test_the_likelihoods_are_those_of_transformers(model: BarkModel, bundle: Pat
 
 
 def test_precisions_are_in_their_order(bundle: Path, int8: Path, int4: Path) -> None:
-    """By KL; of these few and untrained tokens, NLL can also become lower."""
+    """By KL. On so few random tokens the NLL can also become lower."""
     voice = make_voice(PUBLISHED, 80)
     narrow, narrower = measured(bundle, int8, voice), measured(bundle, int4, voice)
     for stage in TOKENS_STAGES:
@@ -149,7 +149,7 @@ def test_a_broken_graph_is_found(bundle: Path, tmp_path: Path) -> None:
     assert verify(broken, bundle, "--tokens", "60", *generous).exit_code == 0
 
 
-def test_what_is_no_number_is_an_error(bundle: Path, tmp_path: Path) -> None:
+def test_values_that_are_not_numbers_are_an_error(bundle: Path, tmp_path: Path) -> None:
     broken = scaled(bundle, tmp_path / "broken", "semantic", math.nan)
     with pytest.raises(BundleError, match=r"broken: semantic.onnx returns values that are not numbers"):
         measured(bundle, broken, make_voice(PUBLISHED, 20))

@@ -204,7 +204,7 @@ def test_many_spans_of_rows_take_bounded_memory(decoder: CausalDecoder) -> None:
         assert np.shares_memory(logits, base)
     assert decoder._steps[cache] is steps
     assert steps.logits is base
-    assert len(steps.bindings) == SPANS
+    assert len(steps.bindings._values) == SPANS
     del cache
     assert len(decoder._steps) == 0
 
@@ -220,4 +220,4 @@ def test_the_spans_used_last_are_kept() -> None:
     for rows in (1, 2, 1, 3, 1, 2):
         assert recent.get(range(rows), value) == rows
     assert [len(span) for span in made] == [1, 2, 3, 2]
-    assert len(recent) == 2
+    assert len(recent._values) == 2

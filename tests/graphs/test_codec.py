@@ -53,8 +53,8 @@ def test_state_of_the_published_codec() -> None:
     assert state["last"] == (32, 6)
 
 
-def test_an_impossible_codec_is_refused_before_its_state_is_laid_out() -> None:
-    """An exported one is not, with a shortcut or without; a dilation's growth must not grow numbers without end."""
+def test_an_impossible_codec_is_refused_before_its_state_is_computed() -> None:
+    """Codecs that can be exported are accepted. A dilation cannot grow without bounds."""
     for possible in (CodecSize(), CodecSize(shortcut=False), CodecSize(residual_layers=3, dilation_growth=5)):
         assert misfits("codec", possible, Vocabulary()) == []
     for change in (

@@ -47,7 +47,7 @@ def test_all_at_once(opened: Bundle) -> None:
     networks.close()
     assert networks._loaded == {}
     with pytest.raises(BarkError, match="closed"):
-        networks.network("fine")
+        _ = networks.fine
 
 
 def test_with_low_memory_one_at_a_time(opened: Bundle) -> None:

@@ -1,4 +1,4 @@
-"""The choice of a device, on machines that this one is not: tests set which providers ONNX Runtime lists."""
+"""The choice of a device and the memory of its sessions. Tests set which providers ONNX Runtime lists."""
 
 import gc
 import weakref
@@ -12,8 +12,10 @@ from bark_onnx import Bark, BarkWarning, DeviceError, GenerationOptions
 from bark_onnx.graphs import device as device_module
 from bark_onnx.graphs.decoder import CAUSAL_INPUTS, cache_names
 from bark_onnx.graphs.device import Device
+from bark_onnx.graphs.networks import Networks
 from bark_onnx.graphs.session import BFLOAT16, Feed, Graph, Memory
-from bark_onnx.graphs.tensorrt import ROWS, causal_profile, engine_directory, fine_profile
+from bark_onnx.graphs.tensorrt import ROWS, EngineProfile, causal_profile, engine_directory, fine_profile
+from bark_onnx.graphs.tensorrt_decoder import TensorRTDecoder
 from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.sizes import TransformerSize
 from onnx_files import BFLOAT16 as BFLOAT16_IN_ONNX
@@ -43,7 +45,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("answers", "auto_gpu", "name"), [(True, True, "cuda"), (True, False, "cpu"), (False, True, "cpu")]
 )
-def test_auto_is_cuda_where_it_answers_and_pays(
+def test_auto_is_cuda_if_it_loads_and_is_faster(
     listed: pytest.MonkeyPatch, answers: bool, auto_gpu: bool, name: str
 ) -> None:
     listed.setattr(device_module, "_gpu_answers", lambda index=0: answers)
@@ -111,7 +113,7 @@ def test_any_provider_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str) ->
         Device.choose("npu")
 
 
-def test_a_provider_that_is_known_but_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_is_known_but_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(DeviceError, match=r"needs CoreMLExecutionProvider.*does not have; use device 'cpu'"):
         Device.choose("coreml")
@@ -121,7 +123,7 @@ def test_the_cpu_by_its_long_name_is_the_cpu() -> None:
     assert Device.choose("CPUExecutionProvider") == Device.choose("cpu")
 
 
-def test_tensorrt_has_cuda_and_the_cpu_behind_it(gpus: None, tmp_path: Path) -> None:
+def test_tensorrt_falls_back_to_cuda_and_the_cpu(gpus: None, tmp_path: Path) -> None:
     device = Device.choose("tensorrt:1", options={"trt_builder_optimization_level": "5"})
     profile = fine_profile("codes", 1024, 8, half=True, engines=tmp_path / "engines")
     names, options = zip(*device.providers(profile), strict=True)
@@ -148,7 +150,7 @@ def test_profiles_hold_every_shape_of_a_causal_graph(tmp_path: Path) -> None:
     assert options["trt_fp16_enable"] == "0"
 
 
-def test_engines_of_other_weights_lie_elsewhere(
+def test_engines_of_other_weights_have_another_directory(
     bundle: Path, bundle_with_voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ONNX Runtime names an engine by its graph, which is the same for all weights."""
@@ -172,10 +174,10 @@ def test_tensorrt_needs_the_portable_layout(gpus: None, bundle: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:Specified provider")  # ONNX Runtime's own
 @pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU")
-def test_a_bundle_that_a_gpu_does_not_speed_up_says_so(bundle: Path, listed: pytest.MonkeyPatch) -> None:
-    """The warning comes before any graph is loaded, which without a GPU then fails."""
+def test_a_bundle_that_is_slow_on_a_gpu_causes_a_warning(bundle: Path, listed: pytest.MonkeyPatch) -> None:
+    """The warning comes before any graph is loaded. Loading fails then, since there is no GPU."""
     listed.setattr(device_module, "_gpu_answers", lambda index=0: True)
-    advice = "runs in part and slowly; export one in fp16"
+    advice = "export one in fp16"
     with pytest.warns(BarkWarning, match=advice), pytest.raises(DeviceError, match="did not start"):
         Bark.load(bundle, device="cuda")
 
@@ -204,8 +206,8 @@ def test_an_unknown_device_is_one_line(bundle: Path) -> None:
     assert_fails(run("say", "hello", "--bundle", bundle, "--device", "tpu"), "unknown device 'tpu'")
 
 
-def test_what_is_copied_to_a_device_is_what_was_written() -> None:
-    """On the CPU both are one; elsewhere, `push` brings the array over."""
+def test_push_copies_the_array_to_a_device() -> None:
+    """On the CPU both are the same memory."""
 
     class Elsewhere:
         def update_inplace(self, array: np.ndarray) -> None:
@@ -235,8 +237,8 @@ def test_a_provider_that_copies_is_bound_for_every_step(bark: Bark, monkeypatch:
     assert len(binds) == len(expected) - 1  # the first token is sampled after the prefill
 
 
-def test_bfloat16_is_bound_as_what_it_is(tmp_path: Path) -> None:
-    """A CPU does hardly more than convert it; that is enough to see whose bits they are."""
+def test_bfloat16_is_bound_as_bfloat16(tmp_path: Path) -> None:
+    """A CPU can convert it, which shows that the bits are taken as bfloat16."""
     cast = node("Cast", ["narrow"], "wide", to=FLOAT)
     given, made = value_info("narrow", BFLOAT16_IN_ONNX, "n"), value_info("wide", FLOAT, "n")
     (tmp_path / "cast.onnx").write_bytes(model(cast, [given], [made], []))
@@ -251,12 +253,41 @@ def test_bfloat16_is_bound_as_what_it_is(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:Specified provider")  # ONNX Runtime's own
 @pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU")
 def test_a_bundle_for_gpus_is_taken_by_auto(gpu_bundle: Path, gpus: None) -> None:
-    with pytest.raises(DeviceError, match="did not start"):  # for there is none, but it was tried, without a warning
+    with pytest.raises(DeviceError, match="did not start"):  # CUDA was tried, without a warning
         Bark.load(gpu_bundle)
 
 
+def test_tensorrt_has_an_engine_for_each_verb(
+    bundle: Path, bark: Bark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run by the CPU in TensorRT's place: the logits are those of one graph."""
+    monkeypatch.setenv("BARK_ONNX_CACHE", str(tmp_path))
+    profiles: list[EngineProfile] = []
+
+    def providers(device: Device, profile: EngineProfile, *, captures: bool = False) -> object:
+        profiles.append(profile)
+        return [("CPUExecutionProvider", {})]
+
+    monkeypatch.setattr(Device, "providers", providers)
+    monkeypatch.setattr(Device, "memory", "cpu")
+    decoder = Networks(Bundle.open(bundle), Device("tensorrt", 1)).coarse
+    assert isinstance(decoder, TensorRTDecoder)
+    assert [profile.shapes["input_ids"] for profile in profiles] == [
+        ((1, 1), (1, 1023), (ROWS, 1024)),
+        ((1, 1), (1, 1), (ROWS, 1)),
+    ]
+    assert [profile.cache.name for profile in profiles] == ["prefill", "step"]
+    logits = []
+    for own in (decoder, bark._networks.coarse):
+        cache = own.new_cache(2)
+        logits.append([own.prefill(cache, np.arange(200), row=1), own.decode_step(cache, [5], [1])[0].copy()])
+    np.testing.assert_array_equal(*logits)
+    with pytest.raises(DeviceError, match=f"up to {ROWS} sequences together, not {ROWS + 1}"):
+        decoder.new_cache(ROWS + 1)
+
+
 @pytest.mark.parametrize("low_memory", [False, True])
-def test_sessions_share_their_scratch_memory_unless_they_go(
+def test_sessions_share_an_arena_unless_memory_is_low(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, low_memory: bool
 ) -> None:
     seen: list[ort.SessionOptions] = []

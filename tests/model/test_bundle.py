@@ -1,4 +1,4 @@
-"""A bundle's files come from outside: one that is missing, damaged or elsewhere is a BundleError of one line."""
+"""Files of a bundle come from outside. One that is missing, damaged or outside the bundle is a one-line BundleError."""
 
 import json
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def plain(tmp_path: Path) -> Path:
     ],
     ids=["empty", "binary", "utf-16", "list", "null", "object", "deep", "deeper", "deep format", "digits", "huge"],
 )
-def test_what_is_no_manifest_is_refused(plain: Path, content: bytes, fragment: str) -> None:
+def test_a_file_that_is_no_manifest_is_refused(plain: Path, content: bytes, fragment: str) -> None:
     (plain / MANIFEST).write_bytes(content)
     with refused(fragment, str(plain)):
         Bundle.open(plain)
@@ -108,8 +108,8 @@ def test_bundles_for_gpus_have_sampler_graphs_and_others_have_none(precision: st
             Manifest.from_json(json.dumps(changed))
 
 
-def test_a_path_outside_the_bundle_is_not_even_looked_at(plain: Path) -> None:
-    """A right size and hash do not help."""
+def test_a_path_outside_the_bundle_is_not_opened(plain: Path) -> None:
+    """It is refused although its size and hash are right."""
     outside = plain.parent / "outside"
     outside.write_text("secret")
     add_file(plain, "../outside", bytes=6, sha256=hash_file(outside))
@@ -156,7 +156,7 @@ def test_all_damaged_files_are_named_at_once(plain: Path) -> None:
         Bundle.open(plain)
 
 
-def test_a_file_beside_the_named_ones_does_no_harm(plain: Path) -> None:
+def test_a_file_that_the_manifest_does_not_name_is_ignored(plain: Path) -> None:
     (plain / "README.md").write_text("mine")
     assert Bundle.open(plain).directory == plain
 
@@ -168,7 +168,7 @@ def test_voices_are_listed_by_name(plain: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["nothing", "file", "empty directory"])
-def test_what_is_no_bundle_is_said_to_be_none(tmp_path: Path, kind: str) -> None:
+def test_a_directory_that_is_no_bundle_is_an_error(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "target"
     if kind == "file":
         path.write_text("GGUF")

@@ -1,4 +1,4 @@
-"""A manifest comes from outside: it is understood, or refused with a BundleError of one line, whatever it says."""
+"""A manifest comes from outside. Any manifest is read, or refused with a one-line BundleError."""
 
 import copy
 import json
@@ -24,7 +24,7 @@ def test_a_manifest_survives_a_round_trip() -> None:
     assert Manifest.from_json(written.to_json()) == written
 
 
-def test_an_exported_bundle_says_of_every_file_what_it_is(bundle: Path) -> None:
+def test_the_manifest_of_an_exported_bundle_lists_every_file(bundle: Path) -> None:
     opened = Bundle.open(bundle)
     assert opened.manifest.files == list_files(bundle)
     assert Manifest.from_json((bundle / MANIFEST).read_text(encoding="utf-8")) == opened.manifest
@@ -131,7 +131,7 @@ def plain_to_share(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def unless_refused(read: Callable[[], T]) -> T | None:
-    """What is read, or None if it is refused on one line."""
+    """The manifest, or None if it is refused with one line."""
     try:
         return read()
     except BundleError as error:

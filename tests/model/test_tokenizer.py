@@ -49,19 +49,31 @@ def test_a_text_is_a_string(tokenizer: Tokenizer, text: Any) -> None:
         tokenizer.encode(text)
 
 
-@pytest.mark.parametrize("text", ["\u200b", " ... ", ""], ids=ascii)
-def test_every_call_refuses_a_text_that_says_nothing(bark: Bark, text: str) -> None:
+def every_call(bark: Bark, text: Any) -> list[Callable[[], object]]:
     options = GenerationOptions(max_seconds=0.2)
-    calls: list[Callable[[], object]] = [
+    return [
         lambda: bark.generate(text, options=options),
         lambda: list(bark.stream(text, options=options)),
         lambda: bark.semantic(text, options=options),
         lambda: bark.generate_batch([Request(text, options=options)]),
         lambda: list(bark.generate_long(text, options=options)),
     ]
-    for call in calls:
+
+
+@pytest.mark.parametrize("text", ["\u200b", " ... ", ""], ids=ascii)
+def test_every_call_refuses_a_text_that_says_nothing(bark: Bark, text: str) -> None:
+    for call in every_call(bark, text):
         with pytest.raises(BarkError, match="there is nothing to say"):
             call()
+
+
+@pytest.mark.parametrize("text", [None, b"hello", 5], ids=repr)
+def test_every_call_refuses_a_text_that_is_not_a_string(bark: Bark, text: Any) -> None:
+    for call in every_call(bark, text):
+        with pytest.raises(BarkError, match="the text must be a string"):
+            call()
+    with pytest.raises(BarkError, match="the script must be a string"):
+        bark.generate_long(text, cast={})
 
 
 def test_any_text_can_be_counted(tokenizer: Tokenizer) -> None:

@@ -9,7 +9,7 @@ import torch
 from bark_onnx.model.sizes import TransformerSize
 from bark_onnx.model.voice import VoicePreset
 from bark_onnx_export.checkpoint import open_checkpoint
-from bark_onnx_export.codec import CodecModule
+from bark_onnx_export.modules.codec import CodecModule
 from bark_onnx_nano.checkpoint import configuration
 from bark_onnx_nano.checkpoint.tensors import SHARPENING
 from bark_onnx_nano.checkpoint.write import write

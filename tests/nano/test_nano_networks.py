@@ -13,7 +13,7 @@ from bark_onnx.model.voice import VoicePreset
 from bark_onnx.stages.coarse import coarse_context, coarse_history, flatten_codes
 from bark_onnx.stages.semantic import semantic_prompt
 from bark_onnx_export.checkpoint import open_checkpoint
-from bark_onnx_export.codec import CodecModule
+from bark_onnx_export.modules.codec import CodecModule
 from bark_onnx_nano.corpus.tokens import Tokens
 from bark_onnx_nano.judging.measures import GREEDY
 from bark_onnx_nano.training import coarse, codec, fine, semantic

@@ -132,8 +132,8 @@ def test_many_spans_of_rows_take_bounded_memory(on_device: Bark) -> None:
         assert loop.step(cache, {row: sequences[row] for row in (first, last)}) == {}
     assert loops._blocks[cache] is blocks
     assert blocks.logits is logits
-    assert len(blocks.steps) == len(blocks.samplers[False]) == SPANS
-    assert len(blocks.samplers[True]) == 0
+    assert len(blocks.steps._values) == len(blocks.samplers[False]._values) == SPANS
+    assert len(blocks.samplers[True]._values) == 0
     del cache
     assert len(loops._blocks) == 0
 

@@ -1,4 +1,4 @@
-"""From logits to tokens: the reference's rules, the right frequencies, and seeds that mean the same everywhere."""
+"""From logits to tokens: the reference's rules, the right frequencies, and seeds that always give the same tokens."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +36,7 @@ UNIFORM = st.floats(0, 1, exclude_max=True)
 
 
 def suno_probabilities(logits: Floats, temperature: float, top_k: int | None, top_p: float | None) -> Floats:
-    """Suno's rule in slow motion: top-p on the plain logits, then top-k, then temperature."""
+    """Suno's rule, token by token: top-p on the plain logits, then top-k, then temperature."""
     kept = dict(enumerate(logits))
     if top_p is not None:
         mass, plain = 0.0, np.exp(logits - logits.max())
@@ -240,7 +240,7 @@ def test_a_seed_makes_the_same_speech_again(bark: Bark) -> None:
     assert first.tokens.semantic.tolist() != other.tokens.semantic.tolist()
 
 
-def test_a_drawn_seed_is_told(bark: Bark) -> None:
+def test_the_speech_has_its_drawn_seed(bark: Bark) -> None:
     speech, other = (bark.generate("Hello world", options=SHORT) for _ in range(2))
     again = bark.generate("Hello world", options=SHORT, seed=speech.seed)
     np.testing.assert_array_equal(speech.tokens.fine, again.tokens.fine)
@@ -280,8 +280,8 @@ def test_every_stage_samples_from_the_stream_of_its_name(bark: Bark) -> None:
     np.testing.assert_array_equal(bark.fine(coarse, options=options, seed=7), fine)
 
 
-def test_what_was_spoken_before_changes_nothing(bark: Bark) -> None:
-    """The caches that a Bark keeps hold another utterance when the next one begins."""
+def test_earlier_utterances_do_not_change_the_next(bark: Bark) -> None:
+    """The kept caches hold another utterance when the next one begins."""
     first = bark.generate("Hello world", options=SHORT, seed=7)
     bark.generate("the dog is laughing", voice=first.tokens, options=SHORT, seed=3)
     again = bark.generate("Hello world", options=SHORT, seed=7)
@@ -292,7 +292,7 @@ def test_what_was_spoken_before_changes_nothing(bark: Bark) -> None:
 def test_coarse_windows_with_and_without_the_kept_cache(
     bark: Bark, monkeypatch: pytest.MonkeyPatch, temperature: float
 ) -> None:
-    """Windows that continue the last one's cache make the codes of windows that begin anew."""
+    """Windows that reuse the last window's cache have the codes of windows that are prefilled from the beginning."""
     semantic = np.random.default_rng(3).integers(0, bark.vocabulary.semantic_size, 120)
     options = GenerationOptions(coarse_temperature=temperature)
     prefill = CausalDecoder.prefill

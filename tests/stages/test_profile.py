@@ -1,4 +1,4 @@
-"""The fast profile: fewer prefills and no padding, and otherwise the same model; the reference's stays the default."""
+"""The fast profile: fewer prefills and no padding. The default is the reference's."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def test_it_fits_where_the_reference_s_windows_fit(bark: Bark) -> None:
 
 
 @pytest.mark.parametrize(("frames", "history"), [(1, 0), (100, 0), (384, 512), (511, 512)])
-def test_a_single_window_is_as_long_as_what_it_holds(bark: Bark, frames: int, history: int) -> None:
+def test_a_single_window_has_no_padding(bark: Bark, frames: int, history: int) -> None:
     assert fine_windows(frames, history, bark.vocabulary, padding=False) == [(0, history, history + frames)]
     assert fine_windows(frames, history, bark.vocabulary, padding=True)[0].length == 1024
 
@@ -44,8 +44,8 @@ def test_longer_ones_have_the_reference_s_windows(bark: Bark, frames: int, histo
     assert padded == bare
 
 
-def test_fine_codes_are_the_model_s_on_what_there_is(bark: Bark) -> None:
-    """Against the plain loop over codebooks, without windows."""
+def test_fine_codes_are_those_of_the_model_without_padding(bark: Bark) -> None:
+    """They equal those of a plain loop over codebooks, without windows."""
     voice = make_voice(bark.vocabulary, 60)
     assert voice is not None
     coarse = np.random.default_rng(0).integers(0, bark.vocabulary.codebook_size, (2, 50))
@@ -59,7 +59,7 @@ def test_fine_codes_are_the_model_s_on_what_there_is(bark: Bark) -> None:
 
 
 @pytest.mark.parametrize(("limit", "seen"), [(0, 0), (10, 10), (128, 90), (512, 90)])
-def test_no_more_of_the_voice_is_seen_than_asked_for(bark: Bark, limit: int, seen: int) -> None:
+def test_the_history_is_limited(bark: Bark, limit: int, seen: int) -> None:
     voice = make_voice(bark.vocabulary, 60)  # 90 frames
     options = GenerationOptions.fast(max_fine_history=limit)
     sequence = FineSequence(voice, options, bark.vocabulary, random_stream(0, "fine"))
@@ -86,7 +86,7 @@ def test_half_the_prefills(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_utterances_together_are_those_alone(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a device fills several windows at once, theirs have several lengths."""
+    """A device that fills several windows at once gets windows of several lengths."""
     monkeypatch.setitem(engine_module.FINE_ROWS, "cpu", 8)
     lengths: list[int] = []
     real = FineModel.logits

@@ -6,8 +6,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from bark_onnx_export.codec import CodecModule, Residual, Stage
-from bark_onnx_export.transformer import HUGGING_FACE
+from bark_onnx_export.modules.codec import CodecModule, Residual, Stage
+from bark_onnx_export.weights.transformer import HUGGING_FACE
 
 from ..training.transformer import Causal, Fine, checkpoint_tensors
 

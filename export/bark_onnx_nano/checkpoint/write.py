@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bark_onnx_export.codec import CodecModule
+from bark_onnx_export.modules.codec import CodecModule
 
 from ..corpus import codebooks
 from ..corpus.tokens import Tokens

@@ -19,7 +19,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from bark_onnx_export.block import Block
+from bark_onnx_export.modules.block import Block
 
 from ..units import VOCABULARY
 from .transformer import Causal

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bark_onnx.model.sizes import CodecSize
-from bark_onnx_export.codec import CodecModule
+from bark_onnx_export.modules.codec import CodecModule
 
 from ..corpus.codebooks import Codebooks
 from ..speech import mel

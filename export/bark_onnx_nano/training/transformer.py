@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bark_onnx.model.sizes import TransformerSize
-from bark_onnx_export.attention import join_heads, split_heads
-from bark_onnx_export.block import LAYER_NORM_EPS, Block
+from bark_onnx_export.modules.attention import join_heads, split_heads
+from bark_onnx_export.modules.block import LAYER_NORM_EPS, Block
 
 from ..units import UNITS, VOCABULARY
 

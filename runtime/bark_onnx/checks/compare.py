@@ -144,7 +144,8 @@ def _fine_tokens(loops: Loops, bundle: Bundle) -> list[list[int]]:
     window = FineWindow(codes, STEPS, random.random((PROMPT - STEPS, len(codes))), 0.7)
     for error in loops.fine.fill([window], 1).values():
         raise error
-    return codes.tolist()  # type: ignore[no-any-return]
+    filled: list[list[int]] = codes.tolist()
+    return filled
 
 
 @dataclass
@@ -252,7 +253,7 @@ def spectral_distances(reference: Waveform, candidate: Waveform) -> NDArray[np.f
     a, b = _power(reference), _power(candidate)
     floor = max(STFT_FLOOR * a.max(), 1e-300)
     decibels = 10 * np.log10(np.maximum(a, floor) / np.maximum(b, floor))
-    return np.sqrt((decibels**2).mean(axis=-1))  # type: ignore[no-any-return]
+    return np.asarray(np.sqrt((decibels**2).mean(axis=-1)))
 
 
 def _log_softmax(logits: FloatArray) -> NDArray[np.float64]:

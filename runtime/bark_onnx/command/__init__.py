@@ -1,0 +1,1 @@
+"""The `bark-onnx` command: thin calls of the API."""

@@ -22,9 +22,6 @@ class Recent(Generic[T]):
         self._most = most
         self._values: dict[range, T] = {}  # the one used last is at the end
 
-    def __len__(self) -> int:
-        return len(self._values)
-
     def get(self, span: range, make: Callable[[range], T]) -> T:
         """The value of a span, made anew if it is not kept."""
         value = self._values.pop(span, None)

@@ -75,5 +75,5 @@ class CodecDecoder:
 
     def decode(self, codes: IntArray) -> Waveform:
         """Fine codes [codebooks, T] of a whole utterance -> waveform [T * frame_samples], full scale at 1."""
-        waveforms = self.decode_chunk(self.new_state(1), codes[None], np.ones(1, np.bool_))
-        return waveforms[0]  # type: ignore[no-any-return]
+        waveform: Waveform = self.decode_chunk(self.new_state(1), codes[None], np.ones(1, np.bool_))[0]
+        return waveform

@@ -85,7 +85,8 @@ class Decoder(ABC):
         """
         logits: NDArray[np.float32] = np.zeros((1, self.choices), np.float32)
         self.prefill_into(cache, Memory.of(logits), input_ids, history_ids, row)
-        return logits[0]  # type: ignore[no-any-return]
+        last: NDArray[np.float32] = logits[0]
+        return last
 
     @abstractmethod
     def new_cache(self, rows: int = 1) -> KVCache:
@@ -171,7 +172,7 @@ class CausalDecoder(Decoder):
             steps = self._steps[cache] = _Steps(cache.rows, self.choices, self.size.no_history_id, self.device)
         span = range(min(rows), max(rows) + 1)
         part, places = slice(span.start, span.stop), list(rows)
-        # A row that only runs along writes its next position, which is not counted and will be overwritten.
+        # A row between that is not decoded writes its next position, which is not counted and will be overwritten.
         lengths = np.minimum(cache.lengths[part], self.size.context - 1)
         steps.inputs.input_ids[places, 0] = tokens
         steps.inputs.position_ids[part, 0] = steps.inputs.lengths[part] = lengths

@@ -1,0 +1,1 @@
+"""Texts of any length: splitting, scripts, guards, joining, journal, subtitles."""

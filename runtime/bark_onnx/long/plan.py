@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import BarkError, require
-from ..model.tokenizer import says_something
+from ..model.tokenizer import require_something_to_say, says_something
 from ..model.voice import VoicePreset
 from ..numbers import check_seed, plain_numbers
 from ..stages.options import GenerationOptions
@@ -151,6 +151,7 @@ def plan_passages(text: str, fits: Callable[[str], bool], cast: Collection[str] 
     Raises BarkError for a text that says nothing, or a script with speakers who are not in the cast.
     """
     if cast is None:
+        require_something_to_say(text)
         return speakable(passages(text, fits))
     return speakable(
         [

@@ -1,0 +1,1 @@
+"""What a model is: manifest and hashes, sizes, token space, tokenizer, voices."""

@@ -71,7 +71,7 @@ def probabilities(
         kth = np.partition(centred, -top_k, axis=-1)[..., -top_k, None]
         centred = np.where(centred < kth, -np.inf, centred)
     weights = np.exp(centred / temperature)
-    return weights / weights.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
 def _in_nucleus(centred: NDArray[np.float64], top_p: float) -> NDArray[np.bool_]:

@@ -1,0 +1,1 @@
+"""The stages, tokens in and tokens out; the options of a generation."""

@@ -59,7 +59,7 @@ class WaveformStream:
         return rest
 
     def _decode(self) -> Waveform:
-        decoded = self._decoder.decode_chunk(self._state, self._waiting[None], np.array([self._fresh]))
+        decoded: Waveform = self._decoder.decode_chunk(self._state, self._waiting[None], np.array([self._fresh]))[0]
         self._fresh = False
         self._waiting = self._no_codes
-        return decoded[0]  # type: ignore[no-any-return]
+        return decoded

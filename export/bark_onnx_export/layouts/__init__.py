@@ -1,0 +1,1 @@
+"""The layouts of a checkpoint: Hugging Face's and Suno's."""

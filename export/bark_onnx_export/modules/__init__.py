@@ -1,0 +1,1 @@
+"""The networks as torch modules that are written for export."""

@@ -1,0 +1,1 @@
+"""Where a checkpoint comes from: a directory or the hub, its files, its configuration."""

@@ -1,0 +1,83 @@
+"""Explain errors of the Hugging Face hub: one sentence for what is wrong, and one for what to do."""
+
+from dataclasses import dataclass
+from json import JSONDecodeError
+
+from huggingface_hub import constants, errors
+
+from bark_onnx.errors import reason
+
+_LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An explained error.
+
+    Attributes:
+        what: what is wrong.
+        advice: what the user can do.
+        unreachable: whether the only problem is that the hub cannot be reached, so that the cache may be used instead.
+    """
+
+    what: str
+    advice: str
+    unreachable: bool = False
+
+    @property
+    def message(self) -> str:
+        return f"{self.what}: {self.advice}"
+
+
+def explain(name: str, revision: str | None, error: Exception) -> Failure:
+    """Explain an error of `huggingface_hub`, or of the HTTP client that it uses.
+
+    Args:
+        name: the repository that was asked for.
+        revision: the revision that was asked for.
+    """
+    while isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # "not in the cache either": its cause is why the hub did not send the file
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.GatedRepoError):
+        page = f"{constants.ENDPOINT}/{name}"
+        return Failure(f"{name} is gated", f"accept its licence on {page}, then {_LOG_IN}")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return Failure(f"{name} has no revision {revision}", "check --revision on its page on the hub")
+    if isinstance(error, errors.DisabledRepoError):
+        return Failure(f"{name} was disabled on the Hugging Face hub", "choose another repository")
+    if status == 401 and not isinstance(error, errors.RepositoryNotFoundError):
+        return Failure(f"the Hugging Face hub refused your token for {name}", f"{_LOG_IN} to a valid one, or unset it")
+    if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
+        return Failure(
+            f"there is no model {name} on the Hugging Face hub, or it is private",
+            f"check the name; if it is private, {_LOG_IN}",
+        )
+    if status == 403:
+        return Failure(f"your token may not read {name} on the Hugging Face hub", f"{_LOG_IN} to one that may")
+    if isinstance(error, errors.HFValidationError):
+        return Failure(f"{name} is not a name that the Hugging Face hub allows", "check it")
+    if isinstance(error, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
+        return Failure(
+            f"the Hugging Face hub was not asked for {name}, since HF_HUB_OFFLINE is set",
+            "unset it to download",
+            unreachable=True,
+        )
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
+        where = error.filename or "the hub's cache"
+        return Failure(
+            f"{name} could not be downloaded ({where}: {reason(error)})",
+            "make room, or set HF_HOME to another directory",
+        )
+    if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError):
+        return Failure(f"{name} cannot be downloaded ({reason(error)})", "choose another repository or --revision")
+    if status is not None:
+        return Failure(f"the Hugging Face hub answered {status} for {name}", "try again later", unreachable=True)
+    return Failure(
+        f"the Hugging Face hub could not be reached for {name} ({reason(error)})", "check the network", unreachable=True
+    )
+
+
+def is_incomplete(error: Exception) -> bool:
+    """Whether an error says that the cache has only a part of a snapshot. Old versions of the client cannot tell."""
+    return isinstance(error, getattr(errors, "IncompleteSnapshotError", ()))

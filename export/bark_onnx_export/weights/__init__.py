@@ -1,0 +1,1 @@
+"""Weights under the names of the modules, checked."""

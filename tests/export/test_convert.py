@@ -1,0 +1,202 @@
+"""Export a checkpoint to a bundle in every precision; every layout gives the same bundle."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from transformers import BarkModel
+
+from bark_onnx import Bark, BundleError, DeviceError, GenerationOptions, VoicePreset, __version__
+from bark_onnx.checks.compare import CPU, GraphError, table
+from bark_onnx.graphs.networks import Networks
+from bark_onnx.model.bundle import MANIFEST, PRECISIONS, STAGES, TOKENIZER, Bundle, hash_file, list_files
+from bark_onnx_bench.checkpoints import save_suno
+from bark_onnx_bench.checkpoints import write_tokenizer as write_test_tokenizer
+from bark_onnx_export.checkpoint import open_checkpoint
+from bark_onnx_export.convert import ExportOptions, export_bundle
+from voices import PUBLISHED, make_voice, write_triple
+
+SHORT = GenerationOptions(max_seconds=0.3)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A bundle, and the lines and errors of its export."""
+
+    directory: Path
+    precision: str
+    report: list[str]
+    errors: list[GraphError]
+
+
+@pytest.fixture(scope="module")
+def presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A voice as .npz and one as .npy triple."""
+    directory = tmp_path_factory.mktemp("presets")
+    make_voice(PUBLISHED, 100, 1).save(directory / "announcer.npz")
+    write_triple(directory, "v2/en_speaker_6", make_voice(PUBLISHED, 100, 2))
+    return directory
+
+
+@pytest.fixture(scope="module", params=PRECISIONS)
+def exported(
+    request: pytest.FixtureRequest, checkpoint: Path, presets: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Export]:
+    """One export for each precision, over an older bundle. The weights of int8 are in second files, like large ones."""
+    target = tmp_path_factory.mktemp("exported") / request.param
+    target.mkdir()
+    for name in (MANIFEST, "stale.onnx"):
+        (target / name).write_text("{}")
+    report: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "int8":
+            patch.setattr("bark_onnx_export.graphs.onnx_files.LARGE", 1 << 16)
+        options = ExportOptions(request.param, voices=presets, force=True)
+        errors = export_bundle(open_checkpoint(str(checkpoint)), target, options, report.append)
+    yield Export(target, request.param, report, errors)
+    shutil.rmtree(target)
+
+
+def test_an_export_reports_the_error_of_each_graph(exported: Export) -> None:
+    assert [error.stage for error in exported.errors] == list(STAGES)
+    assert all(error.within_limit for error in exported.errors)
+    assert table(exported.errors) in exported.report
+    transformers = [error.relative for error in exported.errors[:3]]
+    widest, narrowest = {"fp32": (1e-5, 0), "fp16": (1e-2, 1e-5), "int8": (0.1, 1e-3), "int4": (0.4, 1e-2),
+                        "mixed": (0.4, 1e-3), "bf16": (3e-2, 1e-3), "w8a16": (3e-2, 1e-3),
+                        "w4a16": (0.4, 1e-2)}[exported.precision]  # fmt: skip
+    assert narrowest < min(transformers) <= max(transformers) < widest  # the error is in the range of this precision
+    assert exported.errors[3].relative < 1e-5  # the codec is always fp32
+
+
+def test_the_manifest_describes_the_bundle(exported: Export) -> None:
+    manifest = Bundle.open(exported.directory).manifest
+    embeddings = exported.precision if exported.precision in ("fp32", "bf16") else "fp16"
+    form = "int8" if exported.precision == "mixed" else exported.precision
+    assert (manifest.precision, manifest.model, manifest.revision) == (exported.precision, "bark-test", None)
+    assert manifest.exporter == __version__
+    for stage in ("semantic", "coarse", "fine"):
+        precision = getattr(manifest.precisions, stage)
+        assert (precision.weights, precision.embeddings) == (form, embeddings)
+    for causal in (manifest.precisions.semantic, manifest.precisions.coarse):
+        assert causal.step_weights == ("int4-128" if exported.precision == "mixed" else form)
+    halves = {"fp16": "fp16", "bf16": "bf16", "w8a16": "fp16", "w4a16": "fp16"}
+    kept = {**halves, "mixed": "int8"}.get(exported.precision, "fp32")
+    assert manifest.precisions.semantic.kv_cache == kept
+    assert (manifest.precisions.codec.weights, manifest.precisions.codec.embeddings) == ("fp32", "fp32")
+    assert manifest.files == list_files(exported.directory)
+
+
+def test_an_older_bundle_is_replaced_as_a_whole(exported: Export) -> None:
+    assert not (exported.directory / "stale.onnx").exists()
+    assert list(exported.directory.parent.iterdir()) == [exported.directory]
+
+
+def test_a_bundle_generates_speech(exported: Export) -> None:
+    if exported.precision == "bf16":
+        with pytest.raises(DeviceError, match="needs a GPU"):
+            Bark.load(exported.directory, device="cpu")
+        with pytest.raises(DeviceError, match="needs a GPU"):
+            Networks(Bundle.open(exported.directory), CPU).network("semantic")  # as `verify` does
+        return
+    bark = Bark.load(exported.directory, device="cpu", threads=2)
+    speech = bark.generate("hello [laughs]", voice="v2/en_speaker_6", options=SHORT, seed=0)
+    assert np.isfinite(speech.waveform).all()
+    assert np.abs(speech.waveform).max() > 0
+    assert len(speech.waveform) == 320 * speech.tokens.fine.shape[1]
+
+
+def test_voices_come_from_npz_files_and_npy_triples(exported: Export) -> None:
+    voices = Bundle.open(exported.directory).voices
+    assert list(voices) == ["announcer", "v2/en_speaker_6"]
+    for name, seed in (("announcer", 1), ("v2/en_speaker_6", 2)):
+        assert VoicePreset.load(voices[name]).to_prompt().keys() == make_voice(PUBLISHED, 100, seed).to_prompt().keys()
+        assert np.array_equal(VoicePreset.load(voices[name]).fine, make_voice(PUBLISHED, 100, seed).fine)
+
+
+def test_a_graph_has_no_traces_of_the_machine_that_exported_it(exported: Export) -> None:
+    """Neither paths nor stack traces are in any text, and the fields for remarks are empty."""
+    traces = [str(Path.cwd()), str(exported.directory.parent), sys.prefix, "site-packages", ".py", "stack_trace"]
+    for stage in STAGES:
+        model = onnx.load(exported.directory / f"{stage}.onnx", load_external_data=False)
+        assert [note for note in notes(model) if note] == []
+        for tensor in model.graph.initializer:
+            tensor.ClearField("raw_data")  # weights can contain any three bytes by chance
+        assert [trace for trace in traces if trace.encode() in model.SerializeToString()] == []
+
+
+def notes(model: onnx.ModelProto) -> Iterator[Any]:
+    """Yield every field of a model that is for remarks."""
+    graph = model.graph
+    yield from (model.doc_string, model.metadata_props, model.domain, graph.doc_string)
+    yield graph.metadata_props
+    for item in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, *model.functions):
+        yield from (item.doc_string, item.metadata_props)
+    for function in model.functions:
+        for node in function.node:
+            yield from (node.doc_string, node.metadata_props)
+
+
+def test_large_weights_are_in_second_files_which_are_checked_too(exported: Export, tmp_path: Path) -> None:
+    names = {path.name for path in exported.directory.iterdir()}
+    if exported.precision != "int8":
+        assert not [name for name in names if name.endswith(".data")]
+        return
+    assert {f"{stage}.onnx.data" for stage in STAGES} <= names
+    copy = shutil.copytree(exported.directory, tmp_path / "copy")
+    (copy / "semantic.onnx.data").unlink()
+    with pytest.raises(BundleError, match=r"semantic\.onnx\.data is missing"):
+        Bundle.open(copy)
+    manifest = json.loads((copy / MANIFEST).read_text())
+    del manifest["files"]["semantic.onnx.data"]
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"semantic\.onnx"):
+        Bark.load(copy, device="cpu")
+
+
+def test_exporting_twice_gives_the_same_hashes(checkpoint: Path, bundle: Path, exported: Export) -> None:
+    """Files without quantised weights are the same in every bundle."""
+    same = ["codec.onnx", TOKENIZER] if exported.precision != "int8" else [TOKENIZER]
+    if exported.precision == "fp32":
+        same += [f"{stage}.onnx" for stage in STAGES]
+    assert [name for name in same if hash_file(exported.directory / name) != hash_file(bundle / name)] == []
+
+
+def test_both_layouts_give_the_same_bundle(model: BarkModel, bundle: Path, tmp_path: Path) -> None:
+    """The bundles are equal byte for byte, except the model's name in the manifest."""
+    source = save_suno(model, tmp_path / "suno")
+    write_test_tokenizer(source)
+    export_bundle(open_checkpoint(str(source)), tmp_path / "bundle", ExportOptions(verify=False))
+    ours, theirs = (json.loads((directory / MANIFEST).read_text()) for directory in (tmp_path / "bundle", bundle))
+    assert ours["files"] == theirs["files"]
+    assert (ours.pop("model"), theirs.pop("model")) == ("suno", "bark-test")
+    assert ours == theirs
+
+
+def test_the_table_marks_errors_over_their_limits() -> None:
+    lines = table(
+        [GraphError("fine", 0.5, 1.0, 0.25, 0.2), GraphError("codec", math.nan, 0.0, None, 1e-4)]
+    ).splitlines()
+    assert all("over the limit" in line for line in lines[1:])
+    assert "25.0 %" in lines[1]
+    assert "%" not in lines[2]
+
+
+def test_export_does_not_configure_the_logging_of_others() -> None:
+    code = """
+import logging
+from bark_onnx_export import convert, quantize
+assert quantize._block_quantizer().__name__ == "MatMulNBitsQuantizer"
+print(logging.getLogger().handlers, logging.getLogger().level == logging.WARNING)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert (result.stdout, result.stderr) == ("[] True\n", "")
