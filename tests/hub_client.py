@@ -1,4 +1,4 @@
-"""A checkpoint opened in a process of its own, since `huggingface_hub` reads its settings when it is imported."""
+"""Open a checkpoint in another process, because `huggingface_hub` reads its settings when it is imported."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ print(json.dumps(result | {"warnings": [str(warning.message) for warning in caug
 
 @dataclass(frozen=True)
 class Opened:
-    """What `open_checkpoint` found or raised; all networks were loaded, so all files of theirs were there."""
+    """What `open_checkpoint` found, or its error. All networks were loaded, so all their files are there."""
 
     warnings: list[str]
     error: str | None = None
@@ -53,7 +53,7 @@ class Opened:
 
 
 def open_in_process(environment: dict[str, str], name: str | Path, **options: Any) -> Opened:
-    """Open a checkpoint, and load all of it. Nothing may be written to standard error."""
+    """Open a checkpoint and load all its networks. Fail if anything is written to standard error."""
     arguments = json.dumps([str(name), options])
     result = subprocess.run(
         [sys.executable, "-c", _PROGRAM, arguments], env=environment, capture_output=True, text=True, timeout=120

@@ -1,13 +1,13 @@
-"""A Hugging Face hub on this machine: real HTTP, so that the real `huggingface_hub` can be tested without a network.
+"""A Hugging Face hub on this machine: a real HTTP server, to test the real `huggingface_hub` without a network.
 
-It answers what that package asks when it looks up and downloads a model: the model's description, its file tree, and
-`resolve` with ETags, commits, and redirects of large files to a store of another origin, as the hub does.
+It answers the requests of that package when it looks up and downloads a model: the model's description, its file tree,
+and `resolve` with ETags and commits. Large files are redirected to a store of another origin, as on the hub.
 
     with HubServer() as hub:
         hub.add("suno/bark-small", read_tree(directory))
         subprocess.run([...], env=hub.environment(home))
 
-A repository can be gated, private, have branches and pull requests, and answer with faults.
+A repository can be gated or private, have branches and pull requests, and answer with errors.
 """
 
 import hashlib
@@ -33,9 +33,9 @@ class Repository:
 
     Attributes:
         revisions: the files of each branch, tag or pull request (`main`, `refs/pr/5`).
-        gated: files need the token of someone who has accepted the licence.
-        private: nothing is shown without a token.
-        large: bytes from which a file lies in LFS and is sent by the store.
+        gated: its files are sent only with the token of a user who has accepted the licence.
+        private: nothing is sent without a member's token.
+        large: the size in bytes from which a file is in LFS, and is sent by the store.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Repository:
     large: int = LARGE
 
     def commit(self, revision: str) -> str | None:
-        """The commit (40 hex digits) of a branch or of a commit's own name; None if there is no such revision."""
+        """The commit (40 hex digits) of a branch, or of the beginning of a commit's name; None if it does not exist."""
         for name, files in self.revisions.items():
             commit = self._hash(files)
             if revision in (name, commit) or (len(revision) >= 7 and commit.startswith(revision)):
@@ -67,11 +67,11 @@ class HubServer:
     """The server; it runs inside `with`.
 
     Attributes:
-        members: tokens of those who may read gated and private repositories.
-        strangers: tokens that are valid, but may not.
-        status: an HTTP status to answer instead of a file, by its path in the repository; "" for every request.
-        cut: how many bytes to send of a file before the connection breaks, of each request in turn, by its path.
-        requests: what was asked, as "GET /api/models/...", in order.
+        members: the tokens of users who may read gated and private repositories.
+        strangers: the tokens of users who may not.
+        status: HTTP statuses to answer in place of files, by path in the repository; "" for every request.
+        cut: for each request of a file in turn, the bytes to send before the connection is closed, by path.
+        requests: all requests, in order, such as "GET /api/models/...".
     """
 
     members: set[str] = field(default_factory=lambda: {"hf_member"})
@@ -109,11 +109,11 @@ class HubServer:
 
     @property
     def store_url(self) -> str:
-        """The same server by another name: for a client it is another origin, to which it must not send its token."""
+        """The same server by another name. For a client this is another origin, to which it must not send its token."""
         return f"http://localhost:{self.port}"
 
     def environment(self, home: Path, **variables: str) -> dict[str, str]:
-        """This process's environment for a client of this hub, with its cache and its settings in `home`."""
+        """The environment variables of a client of this hub, with its cache and its settings in `home`."""
         kept = {key: value for key, value in os.environ.items() if not re.match(r"HF_|HUGGING|TRANSFORMERS_", key)}
         own = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "NO_PROXY": "*", "no_proxy": "*"}
         return kept | own | {"HF_HUB_DISABLE_TELEMETRY": "1"} | variables
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.headers.get("Authorization", "").removeprefix("Bearer ")
 
     def _repository(self, name: str) -> Repository | None:
-        """The repository, or None when an error was sent: as on the hub, a private one is not told from none."""
+        """The repository; None if an error was sent. As on the hub, a private one gives the same error as none."""
         repository = self.hub.repositories.get(name)
         if self._token and self._token not in self.hub.members | self.hub.strangers:
             self._error(401, "", "Invalid credentials in Authorization header")
@@ -217,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(path, content, {"X-Repo-Commit": commit, "ETag": f'"{_git_hash(content)}"'})
 
     def _store(self, digest: str, path: str) -> None:
-        """A file of LFS, for whoever has its address; a token that is sent here has left the hub."""
+        """Send a file of LFS to anyone who has its address. A client must not send its token here."""
         if self._token:
             self._error(400, "", "a token was sent to the store")
             return

@@ -45,17 +45,17 @@ def verify_stage(checkpoint: Checkpoint, bundle: Bundle, stage: str) -> GraphErr
 def _widened(bundle: Bundle, stage: str, directory: Path) -> Bundle:
     """Write a bundle of one stage, with its graph converted from bfloat16 to fp32."""
     model = onnx.load(bundle.graph(stage))
-    graph, narrow, wide = model.graph, onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT
+    graph, bf16, fp32 = model.graph, onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT
     for tensor in graph.initializer:
-        if tensor.data_type == narrow:
+        if tensor.data_type == bf16:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
     for value in [*graph.input, *graph.output, *graph.value_info]:
-        if value.type.tensor_type.elem_type == narrow:
-            value.type.tensor_type.elem_type = wide
+        if value.type.tensor_type.elem_type == bf16:
+            value.type.tensor_type.elem_type = fp32
     for node in graph.node:
         for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.i == narrow:
-                attribute.i = wide
+            if node.op_type == "Cast" and attribute.i == bf16:
+                attribute.i = fp32
     save_model(model, directory / graph_file(stage))
     return Bundle(directory, replace(bundle.manifest, precisions=precisions("fp32")))
 
