@@ -5,10 +5,12 @@ Every run is a real process and every signal a real one, at moments all over the
 
 import os
 import random
+import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,22 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 RAMBLING = ["--device", "cpu", "--threads", "1", "--text-temperature", "3", "--seed", "3", "--max-seconds", "6"]
 JOURNAL = "out.wav.partial"
 TEXT = "Hello world, the dog is music"
+
+# The command, with a pause after each piece of audio.
+SLOW = """
+import time
+from bark_onnx.__main__ import main
+from bark_onnx.audio.files import AudioWriter
+
+write = AudioWriter.write
+
+def write_slowly(self, waveform):
+    write(self, waveform)
+    time.sleep(0.5)
+
+AudioWriter.write = write_slowly
+main()
+"""
 
 # What is written by each, and a check of the complete file.
 RUNS: dict[str, list[str]] = {
@@ -43,8 +61,8 @@ CHECKS: dict[str, Callable[[Path], object]] = {
 }
 
 
-def start(arguments: list[str], work: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([*COMMAND, *arguments], cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def start(arguments: list[str], work: Path, command: Sequence[str] = COMMAND) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([*command, *arguments], cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def names(work: Path) -> set[str]:
@@ -71,7 +89,7 @@ def test_sigterm_at_any_moment_leaves_no_temporary_file(tiny_bundle: Path, work:
     whole_run = time.monotonic() - begun
     assert_only_whole_files(work)
     moments = random.Random(name)
-    for attempt in range(5):
+    for attempt in range(3):
         with start(command, work) as process:
             # The first half is the start of Python and the loading.
             time.sleep(moments.uniform(0.4 if attempt else 0, 1.05) * whole_run)
@@ -83,7 +101,7 @@ def test_sigterm_at_any_moment_leaves_no_temporary_file(tiny_bundle: Path, work:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("name", ["say --stream", "say --file", "say --subtitles"])
+@pytest.mark.parametrize("name", ["say --stream", "say --file"])
 def test_a_signal_while_the_audio_is_written(tiny_bundle: Path, work: Path, name: str, number: signal.Signals) -> None:
     (work / "out.wav").write_bytes(b"old")
     with interrupted(tiny_bundle, work, name, number) as process:
@@ -95,9 +113,9 @@ def test_a_signal_while_the_audio_is_written(tiny_bundle: Path, work: Path, name
 
 
 def interrupted(bundle: Path, work: Path, name: str, number: signal.Signals) -> subprocess.Popen[bytes]:
-    """A command that got a signal as soon as it had written some audio to its temporary file."""
-    process = start([*RUNS[name], "--bundle", str(bundle)], work)
-    while not any(path.stat().st_size > 10_000 for path in work.glob(".out-bark-onnx-*.wav")):
+    """A command that got a signal while it was writing audio to its temporary file."""
+    process = start([*RUNS[name], "--bundle", str(bundle)], work, [sys.executable, "-c", SLOW])
+    while not list(work.glob(".out-bark-onnx-*.wav")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.001)
     process.send_signal(number)
@@ -138,7 +156,6 @@ def test_a_journal_survives_sigterm(tiny_bundle: Path, work: Path) -> None:
     with interrupted(tiny_bundle, work, "say --file", signal.SIGTERM):
         pass
     assert Journal.seed(work / JOURNAL) == 3
-    assert list((work / JOURNAL).glob("0*.npz"))
     assert run(*command, cwd=work).returncode == 0
     assert (work / "out.wav").read_bytes() == whole
 
@@ -148,27 +165,24 @@ def test_a_shell_sees_143(tiny_bundle: Path, work: Path) -> None:
     script = (
         '"$@" & pid=$!; while ! ls .out-bark-onnx-* >/dev/null 2>&1; do sleep 0.01; done; kill $pid; wait $pid; echo $?'
     )
-    command = [*COMMAND, *RUNS["say --stream"], "--bundle", str(tiny_bundle)]
+    command = [sys.executable, "-c", SLOW, *RUNS["say --stream"], "--bundle", str(tiny_bundle)]
     result = run("-c", script, "sh", *command, cwd=work, command=["sh"])
     assert result.stdout == b"143\n"
 
 
-@pytest.mark.parametrize("moment", [0.45, 0.6, 0.75, 0.9])
-def test_sigterm_at_any_moment_of_an_export(
-    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, moment: float
+@pytest.mark.parametrize("written", ["tokenizer.json", "semantic.onnx"])
+def test_sigterm_during_an_export_keeps_the_bundle_that_was_there(
+    checkpoint: Path, bundle: Path, tmp_path: Path, written: str
 ) -> None:
-    """What was there before is still there, or the new bundle is."""
-    target = tmp_path / "bundle"
-    command = ["export", str(checkpoint), str(target), "--no-verify", "--quiet"]
-    begun = time.monotonic()
-    assert_silent(run(*command))
-    whole_run = time.monotonic() - begun
-    with start([*command, "--force"], tmp_path) as process:
-        time.sleep(moment * whole_run)
+    """At the beginning, when only this file of the new bundle is written, and later."""
+    target = shutil.copytree(bundle, tmp_path / "bundle")
+    with start(["export", str(checkpoint), str(target), "--force", "--quiet"], tmp_path) as process:
+        while not list(tmp_path.glob(f".bundle-bark-onnx-*.partial/{written}")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode in (-signal.SIGTERM, 0), errors
-    assert errors == b""
+    assert (process.returncode, errors) == (-signal.SIGTERM, b"")
     assert list(tmp_path.iterdir()) == [target]
     assert Bundle.open(target).manifest.precision == "fp32"
 
