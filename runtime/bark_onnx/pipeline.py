@@ -163,7 +163,10 @@ class Bark:
             streaming: how long the chunks are.
         """
         request = Request(text, voice=voice, options=options, seed=seed, streaming=streaming or StreamOptions())
-        engine = self._idle_engines.pop() if self._idle_engines else self.engine(slots=1)
+        try:
+            engine = self._idle_engines.pop()
+        except IndexError:  # no check before: another thread may take the last one
+            engine = self.engine(slots=1)
         try:
             job = engine.submit(request)
         except BarkError:
