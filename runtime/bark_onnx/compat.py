@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from .arrays import IntArray, Waveform
-from .errors import VoiceError, warn
+from .errors import warn
 from .model.vocabulary import Vocabulary
 from .model.voice import Voice, VoicePreset
 from .pipeline import Bark
 from .stages.options import GenerationOptions
 
-HistoryPrompt: TypeAlias = Mapping[str, Any] | str | Path | None
+HistoryPrompt: TypeAlias = Voice | None
 
 SAMPLE_RATE = Vocabulary().sample_rate
 
@@ -134,7 +134,7 @@ def generate_text_semantic(
         max_seconds=max_gen_duration_s,
         allow_early_stop=allow_early_stop,
     )
-    return _bark(silent).semantic(text, voice=_voice(history_prompt), options=options, seed=seed)
+    return _bark(silent).semantic(text, voice=history_prompt, options=options, seed=seed)
 
 
 def generate_coarse(
@@ -158,7 +158,7 @@ def generate_coarse(
         max_coarse_history=max_coarse_history,
         sliding_window=sliding_window_len,
     )
-    return _bark(silent).coarse(x_semantic, voice=_voice(history_prompt), options=options, seed=seed)
+    return _bark(silent).coarse(x_semantic, voice=history_prompt, options=options, seed=seed)
 
 
 def generate_fine(
@@ -171,7 +171,7 @@ def generate_fine(
 ) -> IntArray:
     """Turn coarse codes [n, T] into fine codes [8, T]. The temperature None is argmax, as in the reference."""
     options = GenerationOptions(fine_temperature=0 if temp is None else temp)
-    return _bark(silent).fine(x_coarse_gen, voice=_voice(history_prompt), options=options, seed=seed)
+    return _bark(silent).fine(x_coarse_gen, voice=history_prompt, options=options, seed=seed)
 
 
 def codec_decode(fine_tokens: IntArray) -> Waveform:
@@ -185,11 +185,3 @@ def _bark(silent: bool) -> Bark:
     assert _loaded is not None
     _loaded.progress = not silent
     return _loaded
-
-
-def _voice(history_prompt: HistoryPrompt) -> Voice | None:
-    if isinstance(history_prompt, Mapping):
-        return VoicePreset.from_prompt(history_prompt)
-    if history_prompt is None or isinstance(history_prompt, (str, Path)):
-        return history_prompt
-    raise VoiceError(f"a history prompt must be a name, a path or a dictionary, not {type(history_prompt).__name__}")

@@ -1,187 +1,68 @@
-"""The command line over a bundle: exported, described, verified, measured, spoken with its voices; and the help."""
+"""The command line over the embedded bundle, nano: described, verified, spoken with its voices; and the help."""
 
-import json
-import re
-import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bark_onnx import VoicePreset, __version__
+from bark_onnx import __version__
 from bark_onnx.command.cli import main
-from bark_onnx.model.bundle import MANIFEST, STAGES, Bundle
-from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
-from bark_onnx_export.checkpoint import open_checkpoint
-from bark_onnx_export.convert import ExportOptions, export_bundle
-from run_command import COMMAND, COMMANDS, SAY, Result, assert_fails, assert_silent, run
-
-
-@pytest.fixture(scope="module")
-def presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of made-up voices."""
-    directory = tmp_path_factory.mktemp("presets")
-    rng = np.random.default_rng(0)
-    for name in ("announcer", "v2/en_speaker_10", "v2/en_speaker_6"):
-        fine = rng.integers(1024, size=(8, 150))
-        (directory / name).parent.mkdir(exist_ok=True)
-        VoicePreset(rng.integers(10_000, size=100), fine[:2], fine).save(directory / f"{name}.npz")
-    return directory
-
-
-@pytest.fixture(scope="module")
-def export_run(checkpoint: Path, presets: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """A real export by the command line, and what came of it."""
-    target = tmp_path_factory.mktemp("exported") / "int8"
-    return target, run("export", checkpoint, target, "--precision", "int8", "--voices", presets)
-
-
-@pytest.fixture(scope="module")
-def exported(export_run: tuple[Path, Result]) -> Path:
-    assert export_run[1].returncode == 0, export_run[1].stderr.decode()
-    return export_run[0]
-
-
-@pytest.fixture(scope="module")
-def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of another token space."""
-    directory = tmp_path_factory.mktemp("other") / "checkpoint"
-    save_huggingface(make_bark(vocabulary=SMALL_VOCABULARY), directory)
-    write_tokenizer(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def other_bundle(other_checkpoint: Path) -> Path:
-    target = other_checkpoint.parent / "bundle"
-    export_bundle(open_checkpoint(str(other_checkpoint)), target, ExportOptions(verify=False))
-    return target
-
+from bark_onnx.model.bundle import EMBEDDED, STAGES, Bundle
+from run_command import COMMAND, COMMANDS, SAY, run
 
 # info, voices, verify
 
 
-def test_info_says_what_a_bundle_is(exported: Path) -> None:
-    result = run("info", exported)
+def test_info_says_what_a_bundle_is() -> None:
+    result = run("info", EMBEDDED)
     assert (result.returncode, result.stderr) == (0, b"")
     lines = dict(line.split(maxsplit=1) for line in result.stdout.decode().splitlines())
-    assert lines["model"] == "bark-test"
+    assert lines["model"] == "bark-nano"
     assert lines["precision"].startswith("int8, static")
     assert all("weights int8, embeddings fp16" in lines[stage] for stage in STAGES[:3])
-    assert "2 layers, 2 heads, width 32" in lines["semantic"]
+    assert "5 layers, 4 heads, width 224" in lines["semantic"]
     assert "weights fp32" in lines["codec"]
-    assert lines["voices"] == "3"
-    assert lines["files"].startswith(f"{len(Bundle.open(exported).manifest.files)}, ")
+    assert lines["voices"] == "2"
+    assert lines["files"].startswith(f"{len(Bundle.open(EMBEDDED).manifest.files)}, ")
 
 
-def test_voices_are_listed_one_a_line(exported: Path) -> None:
-    assert run("voices", exported).stdout == b"announcer\nv2/en_speaker_10\nv2/en_speaker_6\n"
+def test_voices_are_listed_one_a_line(bundle_with_voice: Path) -> None:
+    assert run("voices", EMBEDDED).stdout == b"en_female\nen_male\n"
+    assert run("voices", bundle_with_voice).stdout == b"v2/en_speaker_6\n"
 
 
-def test_verify_runs_every_graph(exported: Path) -> None:
-    result = run("verify", exported)
+def test_verify_runs_every_graph(bundle: Path) -> None:
+    result = run("verify", bundle)
     assert (result.returncode, result.stderr) == (0, b"")
-    assert f"{len(Bundle.open(exported).manifest.files)} files" in result.stdout.decode()
+    assert "5 files" in result.stdout.decode()
 
 
-def test_verify_against_another_bundle(bundle: Path, exported: Path) -> None:
-    result = run("verify", exported, "--against", bundle, "--tokens", "20")
-    assert (result.returncode, result.stderr) == (0, b"")
-    title, _, *rows = result.stdout.decode().splitlines()
-    assert title == "int8 against fp32; 20 tokens; voice: generated from seed 0"
-    assert [row.split()[0] for row in rows] == list(STAGES)
-    assert "150.0 dB" in rows[-1]  # the codec is the same
+def test_verify_against_another_model_fails(bundle: Path) -> None:
+    for pair in ((bundle, EMBEDDED), (EMBEDDED, bundle)):
+        result = run("verify", pair[0], "--against", pair[1])
+        assert result.returncode == 1
+        assert b"different models" in result.stderr
 
 
-def test_verify_fails_where_the_precision_does_not_allow_the_error(bundle: Path, exported: Path) -> None:
-    """An fp32 bundle is not allowed what an int8 bundle is."""
-    result = run("verify", bundle, "--against", exported, "--tokens", "20")
-    assert_fails(result, "further", "semantic: ", "coarse: ", "fine: ", "kl ", "(limit 1e-06)")
-    assert result.stdout.decode().count("over the limit") == 3
+# Spoken and piped
 
 
-def test_verify_against_the_checkpoint(bundle: Path, checkpoint: Path) -> None:
-    result = run("verify", bundle, "--checkpoint", checkpoint)
-    assert (result.returncode, result.stderr) == (0, b"")
-    assert "over the limit" not in result.stdout.decode()
-    assert len(result.stdout.splitlines()) == 1 + len(STAGES)
-
-
-def test_verify_against_another_model_fails(
-    bundle: Path, other_bundle: Path, checkpoint: Path, other_checkpoint: Path
-) -> None:
-    """In whichever direction: it may not even have the same ids."""
-    assert_fails(run("verify", bundle, "--against", other_bundle))
-    assert_fails(run("verify", other_bundle, "--against", bundle))
-    assert_fails(run("verify", bundle, "--checkpoint", other_checkpoint))
-    assert_fails(run("verify", other_bundle, "--checkpoint", checkpoint))
-
-
-# export
-
-
-def test_export_writes_a_bundle_and_says_how_good_it_is(export_run: tuple[Path, Result], tmp_path: Path) -> None:
-    target, result = export_run
-    assert (result.returncode, result.stderr) == (0, b"")
-    lines = result.stdout.decode().splitlines()
-    assert "use fp16 there" in lines[0]
-    assert lines[1] == "voices: 3"
-    assert [line.split()[0] for line in lines[-6:-2]] == list(STAGES)  # the table
-    size = sum(entry.bytes for entry in Bundle.open(target).manifest.files.values())
-    assert re.fullmatch(rf"wrote {re.escape(str(target))}: {size / 1e6:.1f} MB, 3 voices, in \d+ s", lines[-2])
-    program, *arguments = shlex.split(lines[-1].removeprefix("try it: "))
-    assert program == "bark-onnx"
-    assert_silent(run(*arguments, "--max-seconds", "0.3", cwd=tmp_path))
-    assert Bundle.open(target).manifest.precision == "int8"
-    assert list(target.parent.iterdir()) == [target]
-
-
-def test_export_does_not_overwrite(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
-    before = (bundle / MANIFEST).read_bytes()
-    assert_fails(run("export", checkpoint, bundle), f"{bundle} exists already", "--force")
-    assert (bundle / MANIFEST).read_bytes() == before
-    (tmp_path / "letters").mkdir()
-    (tmp_path / "letters" / "love.txt").write_text("dear")
-    assert_fails(run("export", checkpoint, tmp_path / "letters", "--force"), "letters is not a bundle")
-    assert (tmp_path / "letters" / "love.txt").read_text() == "dear"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "fragment"),
-    [
-        (["nowhere", "out"], "nowhere is neither a directory nor a name on the hub"),
-        ([".", "out"], "neither a Hugging Face model (config.json"),
-    ],
-)
-def test_export_without_a_checkpoint_fails(tmp_path: Path, arguments: list[str], fragment: str) -> None:
-    assert_fails(run("export", *arguments, cwd=tmp_path), fragment)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_export_without_a_tokenizer_says_where_to_get_one(checkpoint: Path, tmp_path: Path) -> None:
-    shutil.copytree(checkpoint, tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer.json", "vocab.txt"))
-    assert_fails(run("export", tmp_path / "bare", tmp_path / "out"), "--tokenizer", "bert-base-multilingual-cased")
-    assert not (tmp_path / "out").exists()
-
-
-# What was exported, spoken and piped
-
-
-def test_say_takes_a_voice_of_the_bundles(exported: Path, presets: Path) -> None:
-    by_name = run(*SAY, "--bundle", exported, "-o", "-", "--voice", "v2/en_speaker_6")
-    by_path = run(*SAY, "--bundle", exported, "-o", "-", "--voice", presets / "v2/en_speaker_6.npz")
+def test_say_takes_a_voice_of_the_bundles(bundle_with_voice: Path) -> None:
+    name, path = "v2/en_speaker_6", bundle_with_voice / "voices" / "v2" / "en_speaker_6.npz"
+    by_name, by_path, without = (
+        run(*SAY, "--bundle", bundle_with_voice, "-o", "-", *voice)
+        for voice in (["--voice", name], ["--voice", path], [])
+    )
     assert (by_name.returncode, by_name.stderr) == (0, b"")
-    assert by_name.stdout == by_path.stdout
+    assert by_name.stdout == by_path.stdout != without.stdout
 
 
 @pytest.mark.parametrize(
     "arguments", [[*SAY, "-o", "-", "--bundle"], ["info"], ["voices"]], ids=["say", "info", "voices"]
 )
-def test_a_reader_that_goes_away_is_no_news(exported: Path, arguments: list[str]) -> None:
-    with subprocess.Popen([*COMMAND, *arguments, exported], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+def test_a_reader_that_goes_away_is_no_news(bundle: Path, arguments: list[str]) -> None:
+    with subprocess.Popen([*COMMAND, *arguments, bundle], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
@@ -207,9 +88,3 @@ def test_the_real_command_has_help_and_a_version() -> None:
     assert (result.returncode, result.stderr) == (0, b"")
     assert all(name in result.stdout.decode() for name in COMMANDS)
     assert run("--version").stdout.decode() == f"bark-onnx, version {__version__}\n"
-
-
-def test_bench_writes_its_figures(bundle: Path, tmp_path: Path) -> None:
-    result = run("bench", bundle, "--repeats", "1", "--json", "figures.json", "--device", "cpu", cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (0, b"")
-    assert json.loads((tmp_path / "figures.json").read_text())["bundle"]["precision"] == "fp32"

@@ -16,8 +16,7 @@ import soundfile
 
 from bark_onnx import VoicePreset
 from bark_onnx.long.journal import Journal
-from bark_onnx.model.bundle import Bundle
-from narrated import SAID
+from passages import SAID
 from run_command import COMMAND, assert_silent, run
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -64,8 +63,8 @@ def work(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_sigterm_at_any_moment_leaves_no_temporary_file(tiny_bundle: Path, work: Path, name: str) -> None:
-    command = [*RUNS[name], "--bundle", str(tiny_bundle)]
+def test_sigterm_at_any_moment_leaves_no_temporary_file(short_bundle: Path, work: Path, name: str) -> None:
+    command = [*RUNS[name], "--bundle", str(short_bundle)]
     begun = time.monotonic()
     assert run(*command, cwd=work).returncode == 0
     whole_run = time.monotonic() - begun
@@ -84,9 +83,9 @@ def test_sigterm_at_any_moment_leaves_no_temporary_file(tiny_bundle: Path, work:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("name", ["say --stream", "say --file", "say --subtitles"])
-def test_a_signal_while_the_audio_is_written(tiny_bundle: Path, work: Path, name: str, number: signal.Signals) -> None:
+def test_a_signal_while_the_audio_is_written(short_bundle: Path, work: Path, name: str, number: signal.Signals) -> None:
     (work / "out.wav").write_bytes(b"old")
-    with interrupted(tiny_bundle, work, name, number) as process:
+    with interrupted(short_bundle, work, name, number) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == -number
     assert [line for line in errors.splitlines() if not line.startswith(b"bark-onnx: warning")] == []
@@ -105,20 +104,20 @@ def interrupted(bundle: Path, work: Path, name: str, number: signal.Signals) -> 
 
 
 @pytest.mark.parametrize("name", ["say --stream", "say --file"])
-def test_the_next_run_deletes_what_sigkill_left(tiny_bundle: Path, work: Path, name: str) -> None:
-    with interrupted(tiny_bundle, work, name, signal.SIGKILL):
+def test_the_next_run_deletes_what_sigkill_left(short_bundle: Path, work: Path, name: str) -> None:
+    with interrupted(short_bundle, work, name, signal.SIGKILL):
         pass
     assert len(list(work.glob(".out-bark-onnx-*.wav"))) == 1
     (work / ".out-abcd1234.wav").write_bytes(b"mine")
-    assert run(*RUNS[name], "--bundle", tiny_bundle, cwd=work).returncode == 0
+    assert run(*RUNS[name], "--bundle", short_bundle, cwd=work).returncode == 0
     assert names(work) == {"out.wav", "text.txt", ".out-abcd1234.wav"}
     assert soundfile.info(work / "out.wav").duration > 0.1
 
 
-def test_a_run_beside_another_leaves_its_temporary_file_alone(tiny_bundle: Path, work: Path) -> None:
-    with interrupted(tiny_bundle, work, "say --stream", signal.SIGSTOP) as stopped:
+def test_a_run_beside_another_leaves_its_temporary_file_alone(short_bundle: Path, work: Path) -> None:
+    with interrupted(short_bundle, work, "say --stream", signal.SIGSTOP) as stopped:
         (temporary,) = work.glob(".out-bark-onnx-*.wav")
-        assert_silent(run(*RUNS["say --stream"], "--bundle", tiny_bundle, cwd=work))
+        assert_silent(run(*RUNS["say --stream"], "--bundle", short_bundle, cwd=work))
         assert temporary.exists()
         whole = (work / "out.wav").read_bytes()
         (work / "out.wav").unlink()
@@ -129,13 +128,13 @@ def test_a_run_beside_another_leaves_its_temporary_file_alone(tiny_bundle: Path,
     assert names(work) == {"out.wav", "text.txt"}
 
 
-def test_a_journal_survives_sigterm(tiny_bundle: Path, work: Path) -> None:
+def test_a_journal_survives_sigterm(short_bundle: Path, work: Path) -> None:
     """The run that continues makes the file that an uninterrupted run makes."""
-    command = [*RUNS["say --file"], "--bundle", str(tiny_bundle)]
+    command = [*RUNS["say --file"], "--bundle", str(short_bundle)]
     assert run(*command, cwd=work).returncode == 0
     whole = (work / "out.wav").read_bytes()
     (work / "out.wav").unlink()
-    with interrupted(tiny_bundle, work, "say --file", signal.SIGTERM):
+    with interrupted(short_bundle, work, "say --file", signal.SIGTERM):
         pass
     assert Journal.seed(work / JOURNAL) == 3
     assert list((work / JOURNAL).glob("0*.npz"))
@@ -143,34 +142,14 @@ def test_a_journal_survives_sigterm(tiny_bundle: Path, work: Path) -> None:
     assert (work / "out.wav").read_bytes() == whole
 
 
-def test_a_shell_sees_143(tiny_bundle: Path, work: Path) -> None:
+def test_a_shell_sees_143(short_bundle: Path, work: Path) -> None:
     """As it does for any program that SIGTERM ends."""
     script = (
         '"$@" & pid=$!; while ! ls .out-bark-onnx-* >/dev/null 2>&1; do sleep 0.01; done; kill $pid; wait $pid; echo $?'
     )
-    command = [*COMMAND, *RUNS["say --stream"], "--bundle", str(tiny_bundle)]
+    command = [*COMMAND, *RUNS["say --stream"], "--bundle", str(short_bundle)]
     result = run("-c", script, "sh", *command, cwd=work, command=["sh"])
     assert result.stdout == b"143\n"
-
-
-@pytest.mark.parametrize("moment", [0.45, 0.6, 0.75, 0.9])
-def test_sigterm_at_any_moment_of_an_export(
-    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, moment: float
-) -> None:
-    """What was there before is still there, or the new bundle is."""
-    target = tmp_path / "bundle"
-    command = ["export", str(checkpoint), str(target), "--no-verify", "--quiet"]
-    begun = time.monotonic()
-    assert_silent(run(*command))
-    whole_run = time.monotonic() - begun
-    with start([*command, "--force"], tmp_path) as process:
-        time.sleep(moment * whole_run)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode in (-signal.SIGTERM, 0), errors
-    assert errors == b""
-    assert list(tmp_path.iterdir()) == [target]
-    assert Bundle.open(target).manifest.precision == "fp32"
 
 
 @pytest.mark.parametrize("arguments", [["info"], ["voices"], ["verify"]])

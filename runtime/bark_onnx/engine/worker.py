@@ -190,13 +190,10 @@ class Worker:
                 self._engine.cancel(task.job, DeadlineExceeded("the utterance did not end within its time"))
 
     def _deliver(self) -> None:
-        tasks = self._undelivered()
-        for task in tasks:
-            task.deliver()
+        ended = [task for task in self._undelivered() if task.deliver()]
         with self._changed:
-            for task in tasks:
-                if task.job.ended:
-                    self._tasks.pop(task.job, None)
+            for task in ended:
+                self._tasks.pop(task.job, None)
             self._changed.notify_all()  # there may be a place in the queue
 
     def _undelivered(self) -> list[Task]:
