@@ -1,14 +1,17 @@
-"""What a worker does when callers meet it at an unlucky moment. All on nano."""
+"""Workers and streams when threads meet at an unlucky moment. All on nano."""
 
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from bark_onnx import Bark, GenerationOptions, JobCancelled, Request, StreamOptions, Worker
-from bark_onnx.engine.job import JobState
+from bark_onnx import Bark, BarkError, GenerationOptions, JobCancelled, Request, StreamOptions, Worker
+from bark_onnx.engine.engine import Engine
+from bark_onnx.engine.job import Job, JobState
 from bark_onnx.engine.task import Task
 
 SHORT = Request("Hello.", options=GenerationOptions(max_seconds=0.2), seed=1)
@@ -98,3 +101,80 @@ def test_a_cancelled_coroutine_leaves_a_thread_that_takes_chunks_of_the_same_tas
     asyncio.run(main())
     thread.join(30)
     assert [type(error) for error in raised] == [JobCancelled]
+
+
+def test_ctrl_c_while_a_request_is_submitted_leaves_the_worker_alive(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(job: Job) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker._engine, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            worker.submit(SHORT)
+    assert worker.submit(SHORT).result(30).seed == 1
+    assert worker.alive
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_process_that_is_forked_while_a_lock_is_held_does_not_wait_for_it(worker: Worker) -> None:
+    """Another thread holds the lock at that moment, and is not in the new process."""
+    held, forked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with worker._changed:
+            held.set()
+            forked.wait(30)
+
+    task = worker.submit(SHORT)
+    task.result(30)
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(30)
+    read, write = os.pipe()
+    if os.fork() == 0:
+        signal.alarm(20)  # rather than wait for ever
+        try:
+            worker.submit(SHORT)
+        except BarkError as error:
+            task.cancel()
+            os.write(write, f"{error}; closed: {worker.close()}".encode())
+        os._exit(0)
+    forked.set()
+    os.close(write)
+    with os.fdopen(read) as file:
+        message = file.read()
+    os.wait()
+    thread.join(30)
+    assert message.endswith("make a worker here; closed: False")
+
+
+# Streams in several threads
+
+
+def test_two_threads_take_chunks_of_one_stream(nano: Bark) -> None:
+    """Each chunk goes to one of them, and none is lost."""
+    request: dict[str, Any] = {
+        "options": GenerationOptions(max_seconds=0.3, allow_early_stop=False),
+        "streaming": StreamOptions(chunk_seconds=0.1),
+        "seed": 1,
+    }
+    expected = [chunk.start for chunk in nano.stream("Hello.", **request)]
+    for _ in range(3):
+        stream, taken = nano.stream("Hello.", **request), []
+        threads = [threading.Thread(target=lambda: taken.extend(list(stream))) for _ in range(4)]  # noqa: B023
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert sorted(chunk.start for chunk in taken) == expected
+
+
+def test_two_threads_begin_a_stream_when_one_engine_is_idle(nano: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    class JustTaken(list[Engine]):
+        def __len__(self) -> int:
+            return 1  # when this thread looked, there was one
+
+    monkeypatch.setattr(nano, "_idle_engines", JustTaken())
+    assert list(nano.stream("Hello.", options=SHORT.options, seed=1))
