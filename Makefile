@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT := out
 
-.PHONY: run test lint full-size nano gpu-report clean
+.PHONY: run test test-runtime lint full-size nano gpu-report clean
 
 run: $(VENV)/runtime
 	@mkdir -p $(OUT)
@@ -14,6 +14,13 @@ run: $(VENV)/runtime
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The tests of the runtime, where only the runtime is installed: without torch, and in an environment of its own.
+test-runtime:
+	test -x $(VENV)-runtime/bin/python || $(PYTHON) -m venv $(VENV)-runtime
+	$(VENV)-runtime/bin/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[cpu,test]'
+	$(VENV)-runtime/bin/python -m pytest -n 2 --dist loadfile \
+		--ignore=tests/export --ignore=tests/bench --ignore=tests/nano
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
@@ -43,7 +50,7 @@ gpu-report:
 	$(VENV)-gpu/bin/python -m bark_onnx_bench.gpu_report $(OUT)/gpu-report
 
 clean:
-	rm -rf $(VENV) $(VENV)-gpu $(OUT)
+	rm -rf $(VENV) $(VENV)-runtime $(VENV)-gpu $(OUT)
 
 # What speaks; and what exports, measures and tests besides.
 $(VENV)/runtime: pyproject.toml .ci/constraints.txt

@@ -81,3 +81,9 @@ def edit_json(path: Path, section: str | None, **values: object) -> None:
 
 def replace_tensor(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[State], object]:
     return lambda state: state.update({name: change(state[name])})
+
+
+def ensure(directory: Path) -> Path:
+    """Make a directory, and return it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, BarkError, BarkWarning, BundleError, GenerationOptions, VoiceError, VoicePreset, compat
-from conftest import VOICE as NAME
-from conftest import make_voice
+from tiny import SPACE
+from tiny import VOICE as NAME
+from voices import make_voice
 
 REQUIRED = inspect.Parameter.empty
 
@@ -142,7 +143,7 @@ def test_a_bundle_that_is_none_is_one_clear_error(monkeypatch: pytest.MonkeyPatc
 
 def test_the_stages_are_the_pipelines(loaded: Bark) -> None:
     """Every argument reaches the stage it belongs to."""
-    voice = make_voice()
+    voice = make_voice(SPACE)
     prompt = voice.to_prompt()
     semantic = compat.generate_text_semantic("Hello world", prompt, 0.9, 50, 0.8, True, 0.3, 0.5, False, True, seed=7)
     options = GenerationOptions(
@@ -164,7 +165,7 @@ def test_the_stages_are_the_pipelines(loaded: Bark) -> None:
 
 
 def test_fine_temperature_none_is_argmax(loaded: Bark) -> None:
-    coarse = np.random.default_rng(0).integers(0, 1024, (2, 20))
+    coarse = np.random.default_rng(0).integers(0, SPACE.codebook_size, (2, 20))
     best = loaded.fine(coarse, voice=None, options=GenerationOptions(fine_temperature=0), seed=0)
     np.testing.assert_array_equal(compat.generate_fine(coarse, temp=None), best)
 
@@ -175,13 +176,13 @@ def test_generate_audio_is_generate(loaded: Bark, temperature: float) -> None:
     semantic = loaded.semantic
 
     def short(text: str, voice: VoicePreset, options: GenerationOptions, seed: int) -> Any:
-        return semantic(text, voice, replace(options, max_seconds=0.5), seed)
+        return semantic(text, voice=voice, options=replace(options, max_seconds=0.5), seed=seed)
 
     options = GenerationOptions(text_temperature=0.8, coarse_temperature=temperature, max_seconds=0.5)
-    speech = loaded.generate("Hello world", voice=make_voice(), options=options, seed=7)
+    speech = loaded.generate("Hello world", voice=make_voice(SPACE), options=options, seed=7)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loaded, "semantic", short)
-        waveform = compat.generate_audio("Hello world", make_voice().to_prompt(), 0.8, temperature, True, seed=7)
+        waveform = compat.generate_audio("Hello world", make_voice(SPACE).to_prompt(), 0.8, temperature, True, seed=7)
     assert isinstance(waveform, np.ndarray)
     np.testing.assert_array_equal(waveform, speech.waveform)
 
@@ -201,7 +202,7 @@ def test_text_to_semantic_takes_its_temperature(loaded: Bark, monkeypatch: pytes
 
 def test_output_full_is_a_history_prompt(loaded: Bark, tmp_path: Path) -> None:
     """What comes out can be saved, and goes in again as a dictionary, as a file and as an open file."""
-    semantic = np.random.default_rng(0).integers(0, 10_000, 30)
+    semantic = np.random.default_rng(0).integers(0, SPACE.semantic_size, 30)
     full, waveform = compat.semantic_to_waveform(semantic, None, 0.7, True, True, seed=7)
     assert list(full) == ["semantic_prompt", "coarse_prompt", "fine_prompt"]
     assert full["coarse_prompt"].shape == (2, 45)
@@ -222,7 +223,7 @@ def test_output_full_is_a_history_prompt(loaded: Bark, tmp_path: Path) -> None:
 
 
 def test_generate_audio_with_output_full(loaded: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
-    semantic = np.random.default_rng(0).integers(0, 10_000, 20)
+    semantic = np.random.default_rng(0).integers(0, SPACE.semantic_size, 20)
     monkeypatch.setattr(loaded, "semantic", lambda *_, **__: semantic)
     full, waveform = compat.generate_audio("Hello", output_full=True, silent=True, seed=7)
     assert isinstance(full, dict)
@@ -232,8 +233,8 @@ def test_generate_audio_with_output_full(loaded: Bark, monkeypatch: pytest.Monke
 
 def test_voice_by_name(loaded: Bark) -> None:
     """A name of the bundle's is the same as its tokens."""
-    semantic = np.random.default_rng(0).integers(0, 10_000, 30)
-    np.testing.assert_array_equal(_say(semantic, NAME), _say(semantic, make_voice().to_prompt()))
+    semantic = np.random.default_rng(0).integers(0, SPACE.semantic_size, 30)
+    np.testing.assert_array_equal(_say(semantic, NAME), _say(semantic, make_voice(SPACE).to_prompt()))
 
 
 @pytest.mark.parametrize(
@@ -257,7 +258,7 @@ def test_wrong_history_prompts_are_one_clear_error(loaded: Bark, history: Any, p
 
 def test_prompts_are_saved_as_npz_only(tmp_path: Path) -> None:
     with pytest.raises(BarkError, match="npz"):
-        compat.save_as_prompt(str(tmp_path / "mine.wav"), make_voice().to_prompt())
+        compat.save_as_prompt(str(tmp_path / "mine.wav"), make_voice(SPACE).to_prompt())
     with pytest.raises(BarkError, match="missing"):
         compat.save_as_prompt(str(tmp_path / "mine.npz"), {"semantic_prompt": np.zeros(3, np.int64)})
     assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ def nano() -> Iterator[Bark]:
 def test_everything_after_the_text_is_given_by_name(nano: Bark, call: str) -> None:
     with pytest.raises(TypeError, match="positional argument"):
         getattr(nano, call)(TEXT, "en_male")
+    make: Any = Request
     with pytest.raises(TypeError, match="positional argument"):
-        Request(TEXT, voice="en_male")  # type: ignore[misc]
+        make(TEXT, "en_male")
 
 
 def test_numbers_of_numpy_are_numbers(nano: Bark, tmp_path: Path) -> None:
@@ -224,6 +226,29 @@ def test_everything_has_a_short_repr(nano: Bark) -> None:
     assert "0.40 s" in texts[1] or "0.41 s" in texts[1]
     assert "seed 7" in texts[1]
     assert "nano" in texts[0]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode on this system")
+@pytest.mark.parametrize("stem", [b"a\xff", b"a" * 50 + b"\xff"], ids=["short", "long"])
+def test_a_file_name_may_be_any_bytes(nano: Bark, tmp_path: Path, stem: bytes) -> None:
+    path = tmp_path / os.fsdecode(stem + b".wav")
+    nano.generate(TEXT, options=SHORT, seed=7).save(path)
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_speech_is_saved_at_a_path_only(nano: Bark) -> None:
+    """A number would be taken for an open file's, which is then written to and closed."""
+    read, write = os.pipe()
+    with pytest.raises(TypeError, match="not int"):
+        nano.generate(TEXT, options=SHORT, seed=7).save(write)  # type: ignore[arg-type]
+    os.close(write)  # it is still open
+    assert os.read(read, 1) == b""
+    os.close(read)
+
+
+def test_a_speech_without_samples_has_a_repr(nano: Bark) -> None:
+    speech = nano.generate(TEXT, options=SHORT, seed=7)
+    assert repr(replace(speech, waveform=speech.waveform[:0])) == "<Speech of 0.00 s, seed 7, RTF inf>"
 
 
 def test_a_notebook_plays_a_speech(nano: Bark) -> None:

@@ -126,6 +126,42 @@ def test_graph_inputs_and_outputs_are_named_in_the_file_of_their_network(owner: 
     assert owner in naming
 
 
+# The tests of the runtime
+
+TESTS = Path(__file__).parent
+OTHERS = {"bench", "bundles", "export", "nano"}  # folders of tests that may need torch
+FOREIGN_TO_TESTS = {
+    *FOREIGN, *OURS, "bark_onnx_nano", "huggingface_hub", "matplotlib", "pocketsphinx",
+}  # fmt: skip
+
+
+def test_the_tests_of_the_runtime_need_no_more_than_the_runtime() -> None:
+    """They and the modules of tests/ that they import, with imports inside functions."""
+    helpers = {path.stem: path for path in TESTS.glob("*.py")}
+    folders = [path for path in TESTS.iterdir() if path.is_dir() and path.name not in OTHERS]
+    to_read = [path for folder in folders for path in folder.rglob("*.py")]
+    to_read += [path for name, path in helpers.items() if name.startswith("test_") or name == "conftest"]
+    assert len(to_read) > 40
+    seen, problems = set(to_read), []
+    while to_read:
+        path = to_read.pop()
+        for name in {name.split(".")[0] for name in imports_of_a_test(path)}:
+            if name in FOREIGN_TO_TESTS:
+                problems.append(f"{path.relative_to(TESTS)} imports {name}")
+            if name in helpers and helpers[name] not in seen:
+                seen.add(helpers[name])
+                to_read.append(helpers[name])
+    assert problems == []
+
+
+def imports_of_a_test(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
 # Here, where everything is installed
 
 
@@ -368,8 +404,9 @@ class TestFreshEnvironment:
 
     @pytest.mark.parametrize("command", ["export", "verify"])
     def test_what_needs_torch_names_the_extra(
-        self, environment: Path, bundle: Path, checkpoint: Path, tmp_path: Path, command: str
+        self, environment: Path, bundle: Path, tmp_path: Path, command: str
     ) -> None:
+        checkpoint = ROOT / "export" / "bark_onnx_nano" / "bark-nano"
         arguments = [checkpoint, tmp_path / "out"] if command == "export" else [bundle, "--checkpoint", checkpoint]
         result = installed(environment, "bark-onnx", command, *arguments, cwd=tmp_path)
         assert (result.returncode, result.stdout) == (1, "")

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bark_onnx import AudioChunk, Bark, GenerationOptions, StreamOptions, Vocabulary, VoicePreset
+from bark_onnx import AudioChunk, Bark, GenerationOptions, StreamOptions
 from bark_onnx.engine.engine import Engine
 from bark_onnx.engine.job import Job, Request
 from bark_onnx.engine.speech import Speech
 from bark_onnx.graphs.session import Graph
+from voices import make_voice
 
 TOLERANCE = 1e-5
 TEXT = "the world is music"
@@ -24,13 +26,6 @@ def lasting(tokens: int, **options: Any) -> GenerationOptions:
     return GenerationOptions(max_seconds=(tokens - 0.5) / 49.9, allow_early_stop=False, **options)
 
 
-def make_voice(space: Vocabulary, length: int, seed: int = 1) -> VoicePreset | None:
-    """A voice of `length` semantic tokens; None for 0."""
-    rng = np.random.default_rng(seed)
-    codes = rng.integers(0, space.codebook_size, (8, round(length * 75 / 49.9)))
-    return VoicePreset(rng.integers(0, space.semantic_size, length), codes[:2], codes) if length else None
-
-
 def streamed(bark: Bark, text: str, **options: Any) -> tuple[list[AudioChunk], Speech]:
     stream = bark.stream(text, **options)
     chunks = list(stream)
@@ -40,6 +35,23 @@ def streamed(bark: Bark, text: str, **options: Any) -> tuple[list[AudioChunk], S
 
 def joined(chunks: list[AudioChunk]) -> Any:
     return np.concatenate([chunk.waveform for chunk in chunks])
+
+
+def assert_whole(bark: Bark, chunks: list[AudioChunk], speech: Speech) -> None:
+    """The chunks follow each other and are the speech, which is what its codes sound like."""
+    for chunk, following in pairwise(chunks):
+        assert following.start == pytest.approx(chunk.start + chunk.duration, abs=1e-9)
+    assert chunks[0].start == 0
+    assert all(len(chunk.waveform) and chunk.waveform.dtype == np.float32 for chunk in chunks)
+    np.testing.assert_array_equal(joined(chunks), speech.waveform)
+    np.testing.assert_allclose(speech.waveform, bark.decode(speech.tokens.fine), rtol=0, atol=TOLERANCE)
+
+
+def assert_same_speech(found: Speech, expected: Speech) -> None:
+    """Tokens and samples, exactly."""
+    for name in ("semantic", "coarse", "fine"):
+        assert np.array_equal(getattr(found.tokens, name), getattr(expected.tokens, name)), name
+    assert np.array_equal(found.waveform, expected.waveform)
 
 
 def counted_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:

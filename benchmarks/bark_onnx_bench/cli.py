@@ -38,8 +38,11 @@ from .roofline.limits import Limits, measure_limits
 @click.command()
 @bundle_argument
 @click.option("--voice", help="Measure with this voice too (a voice name of the bundle, or an .npz file).")
-@click.option("--repeats", type=click.IntRange(1, 100), default=5, show_default=True)
-@click.option("--streams", type=click.IntRange(0, 1000), default=10, show_default=True, help="Streams for the TTFA.")
+@click.option("--repeats", type=click.IntRange(1, 100), default=5, show_default=True, help="Runs of the workload.")
+@click.option(
+    "--streams", type=click.IntRange(0, 1000), default=10, show_default=True,
+    help="Streams for the time to first audio (TTFA).",
+)  # fmt: skip
 @click.option("--batch", type=click.IntRange(0, 64), default=0, help="Also measure this many utterances together.")
 @click.option("--starts", type=click.IntRange(1, 100), default=3, show_default=True, help="Fresh processes to start.")
 @click.option("--fast", is_flag=True, help="Also measure the fast profile, alternating with the reference profile.")
@@ -53,10 +56,13 @@ def bench(
     threads_sweep: bool, batch_sweep: bool, json_file: Path | None, plot_file: Path | None, device: str,
     threads: int | None, provider_options: dict[str, str],
 ) -> None:  # fmt: skip
-    """Measure BUNDLE on 256 semantic tokens (5.12 s of audio), and each stage against this machine's limits.
+    """Measure the speed of BUNDLE on this machine.
 
-    The floor of a stage is the least time that its work can take: the bytes it must read at the machine's bandwidth, or
-    its multiply-adds at the speed that ONNX Runtime reaches in a plain matrix product.
+    The workload is 256 semantic tokens (5.12 s of audio). Each stage is also compared with its floor, the least time
+    that its work can take: the bytes it must read at the machine's bandwidth, or its multiply-adds at the speed that
+    ONNX Runtime reaches in a plain matrix product.
+
+    Without BUNDLE, this measures nano, the small demonstration model that comes with bark-onnx.
     """
     if json_file is not None:
         check_writable(json_file, "--json", [".json"])

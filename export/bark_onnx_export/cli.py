@@ -33,7 +33,7 @@ def _checkpoint_options(command: Any) -> Any:
     return click.option(
         "--model-size",
         type=click.Choice(["small", "large"]),
-        help="Read Suno's files, and this one of the two models.",
+        help="Read Suno's own files (.pt), and this one of the two models.",
     )(command)
 
 
@@ -49,7 +49,10 @@ def _open_checkpoint(name: str, **options: Any) -> Any:
 @click.command()
 @click.argument("checkpoint")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True)
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True,
+    help="Number formats of the bundle. int8 and mixed are for CPUs, fp16 is for GPUs.",
+)  # fmt: skip
 @click.option(
     "--layout", type=click.Choice(KV_LAYOUTS), default="static", show_default=True,
     help="static: ONNX Runtime's attention. portable: standard operators only, for TensorRT and other runtimes.",
@@ -64,7 +67,10 @@ def export(
     checkpoint: str, out: Path, precision: str, layout: str, tokenizer: Path | None, voices: Path | None,
     revision: str | None, codec: str | None, model_size: str | None, no_verify: bool, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Turn CHECKPOINT (a directory, or on the hub ORG/NAME or ORG/NAME@REVISION) into the bundle OUT."""
+    """Convert CHECKPOINT to the bundle OUT.
+
+    CHECKPOINT is a directory, or a model on the Hugging Face hub: ORG/NAME or ORG/NAME@REVISION.
+    """
     start = time.monotonic()
     wanted = [name for name, given in (("tokenizer", tokenizer), ("voices", voices)) if given is None]
     opened = _open_checkpoint(
@@ -114,18 +120,21 @@ def _limit(context: click.Context, parameter: click.Parameter, values: tuple[str
 @_checkpoint_options
 @click.option("--against", type=click.Path(path_type=Path), help="Compare with this bundle, on the tokens of voices.")
 @click.option(
-    "--voice", "voices", multiple=True, help="--against: a voice of that bundle, or an .npz file; repeatable."
+    "--voice", "voices", multiple=True, help="With --against: a voice of that bundle, or an .npz file; repeatable."
 )
 @click.option(
-    "--tokens", type=click.IntRange(1), help=f"--against: semantic tokens of all voices together.  [default: {TOKENS}]"
-)
+    "--tokens", type=click.IntRange(1),
+    help=f"With --against: semantic tokens of all voices together.  [default: {TOKENS}]",
+)  # fmt: skip
 @click.option(
     "--limit", "limits", multiple=True, metavar="NAME=VALUE", callback=_limit,
-    help=f"--against: fail if a figure is worse; NAME is one of {', '.join(FIGURES)}; repeatable.",
+    help=f"With --against: fail if a figure is worse; NAME is one of {', '.join(FIGURES)}; repeatable.",
 )  # fmt: skip
-@click.option("--device", default="cpu", show_default=True, help="--against: the device of both bundles, as for `say`.")
 @click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), help="--against: write the figures to this file too."
+    "--device", default="cpu", show_default=True, help="With --against: the device of both bundles, as for `say`."
+)
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="With --against: write the figures to this file too."
 )
 def verify(
     bundle: Path, checkpoint: str | None, revision: str | None, codec: str | None, model_size: str | None,
@@ -133,11 +142,14 @@ def verify(
     voices: tuple[str, ...], tokens: int | None, limits: dict[str, float], device: str,
     json_file: Path | None,
 ) -> None:  # fmt: skip
-    """Check a bundle's files and run its graphs; measure its distance from a checkpoint or from another bundle.
+    """Check BUNDLE, or compare it with a checkpoint or a bundle.
 
-    With --checkpoint, every graph is compared with PyTorch on the same random inputs. With --against, both bundles
-    predict each next token of voices from the true tokens before it. The predictions are compared by negative
-    log-likelihood, KL divergence, and top-1 and top-5 agreement; the codecs are compared by their waveforms.
+    The hash of every file is checked. Without options, every graph then runs once. With --checkpoint, every graph is
+    compared with PyTorch on the same random inputs. With --against, both bundles predict each next token of voices from
+    the true tokens before it. The predictions are compared by negative log-likelihood, KL divergence, and top-1 and
+    top-5 agreement; the codecs are compared by their waveforms.
+
+    Without BUNDLE, this checks nano, the small demonstration model that comes with bark-onnx.
     """
     if checkpoint and against:
         raise click.UsageError("--checkpoint and --against exclude each other")

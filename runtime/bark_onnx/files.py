@@ -227,7 +227,7 @@ def _rename_directory(source: Path, target: Path) -> None:
 def _stem(target: Path, suffix: str) -> str:
     """What the names of a target's temporaries begin with: its own name, without the suffix that follows anyway."""
     name = target.name.removesuffix(suffix)
-    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 
 
 def _mode(path: Path) -> int | None:

@@ -2,7 +2,10 @@
 
     text -> ids -> semantic tokens [S] -> coarse codes [2, T] -> fine codes [8, T] -> waveform [320 T]
 
-Each arrow is a stage, and a stage is one call. Data flows down once.
+Each arrow is a stage, and a stage is one call. Data flows one way.
+
+`generate` calls the stages one after another. Streams, batches, long texts and workers give their requests to an
+`Engine`, which runs the same stages of many utterances step by step.
 """
 
 import hashlib
@@ -68,8 +71,8 @@ class Bark:
         self.vocabulary = bundle.manifest.vocabulary
         self.sample_rate = self.vocabulary.sample_rate
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
-        self._caches: dict[CausalStage, KVCache] = {}  # on GPUs
-        self._idle_engines: list[Engine] = []  # of one slot, for streams
+        self._caches: dict[CausalStage, KVCache] = {}  # of one row, kept on GPUs only: see `_cache`
+        self._idle_engines: list[Engine] = []  # of one slot, kept for the next stream
         if not low_memory:
             self._networks.load()
 
@@ -125,10 +128,11 @@ class Bark:
         """Speak a text.
 
         Args:
-            text: what to say; at most 256 tokens are read, and about 13 seconds are generated.
-            voice: a name of the bundle's, the path of an `.npz` file, or a VoicePreset; None: a random voice.
+            text: what to say; at most 256 tokens are read, and at most about 15 seconds are generated.
+            voice: the name of a voice in the bundle, the path of an `.npz` file, or a VoicePreset; None: the model
+                chooses one.
             options: how to sample; None takes the reference's defaults.
-            seed: generates the same tokens again; None draws one, which the result carries.
+            seed: the same seed gives the same tokens; None draws one, which is in the result.
         """
         options, seed = options or GenerationOptions(), checked_seed(seed)
         text_ids, preset = self._tokenizer.encode(text), self.preset(voice)
@@ -163,7 +167,10 @@ class Bark:
             streaming: how long the chunks are.
         """
         request = Request(text, voice=voice, options=options, seed=seed, streaming=streaming or StreamOptions())
-        engine = self._idle_engines.pop() if self._idle_engines else self.engine(slots=1)
+        try:
+            engine = self._idle_engines.pop()
+        except IndexError:  # no check before: another thread may take the last one
+            engine = self.engine(slots=1)
         try:
             job = engine.submit(request)
         except BarkError:
@@ -210,17 +217,17 @@ class Bark:
         journal: str | Path | None = None,
         worker: Worker | None = None,
     ) -> Iterator[SpokenPassage]:
-        """Speak a text of any length, passage by passage, in flat memory.
+        """Speak a text of any length, passage by passage. Memory use does not grow with its length.
 
         Args:
             text: paragraphs with blank lines between them; with a cast, a script of `SPEAKER: line`.
             voice: who speaks; None takes the voice that the first passage happens to get.
             options: how to sample.
-            seed: generates the same speech again.
+            seed: the same seed gives the same speech.
             history: what conditions a passage: the voice (`fixed`; passages are then spoken in batches), the passage
                 before (`rolling`), or both (`hybrid`).
             cast: the voice of each speaker of a script.
-            narration: lengths, pauses, guards.
+            narration: how long passages are, the pauses between them, and when one is spoken again.
             journal: a directory that keeps finished passages, so that the same call continues after an interruption,
                 with the same result. Remove it at the end with `Journal.remove`, or keep it.
             worker: speak on the engine of this worker, beside its other requests; None uses an engine of its own.
@@ -234,16 +241,16 @@ class Bark:
         model = hashlib.sha256(self.bundle.manifest.to_json().encode()).hexdigest()
         plan = Plan(parts, voices, history, seed, options or GenerationOptions(), narration, model)
         kept = None if path is None else Journal(path, plan.fingerprint(), seed)
-        runner = worker or self.engine(slots=len(plan.block(0, voiced=True)))
+        runner = worker or self.engine(slots=len(plan.block(0, voiced=True)))  # a slot for each passage of a block
         return self._narrated(narrate(plan, runner, self.vocabulary, kept), plan)
 
     def _fits(self, seconds: float) -> Callable[[str], bool]:
-        """Whether one utterance can say a text."""
+        """A function that tells whether one utterance of at most so many seconds can say a text."""
         window = self.vocabulary.text_window
         return lambda text: estimate_seconds(text) <= seconds and self._tokenizer.count(text) <= window
 
     def _narrated(self, spoken: Iterator[SpokenPassage], plan: Plan) -> Iterator[SpokenPassage]:
-        """The same passages, with their progress in seconds of speech, which are what the time depends on."""
+        """Yield the same passages, and report progress in estimated seconds of speech, since time depends on these."""
         done, expected = 0.0, [estimate_seconds(passage.text) for passage in plan.passages]
         with counted("speech", sum(expected), self.progress) as count:
             for seconds, passage in zip(expected, spoken, strict=True):
@@ -254,7 +261,7 @@ class Bark:
     # many callers
 
     def engine(self, *, slots: int = 8) -> Engine:
-        """An engine for one thread that submits requests at any time, takes results as they come, and cancels some."""
+        """An engine without a thread: it works while you call its `step`. Submit and cancel requests at any time."""
         self._networks.check_open()
         # With low memory the engine has networks of its own, which are dropped together with it.
         networks = Networks(self.bundle, self.device) if self._networks.low_memory else self._networks
@@ -269,7 +276,7 @@ class Bark:
         """
         return Worker(self.engine(slots=slots), max_waiting=max_waiting)
 
-    # the stages, one call each: they check what comes from outside, and call what `generate` calls
+    # the stages, one call each: each checks its arguments, then calls the same private method as `generate`
 
     def semantic(
         self,
@@ -373,7 +380,7 @@ class Bark:
             self._caches[stage] = self._loops.causal(stage).new_cache()
         return self._caches[stage]
 
-    # voices, and the end
+    # voices, closing
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -410,7 +417,7 @@ class Bark:
         raise TypeError("a Bark cannot be pickled: send the bundle's path, and call Bark.load in the other process")
 
     def _release(self, engine: Engine) -> None:
-        """Keep a stream's engine for the next stream; one is enough for streams one after another."""
+        """Keep the engine of an ended stream for the next one. One is enough for streams one after another."""
         if not self._idle_engines and not self._networks.closed and not self._networks.low_memory:
             self._idle_engines.append(engine)
 

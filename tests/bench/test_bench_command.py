@@ -12,7 +12,8 @@ from bark_onnx.command.cli import main
 from bark_onnx_bench import cli
 from bark_onnx_bench.measure.stages import STEP_CONTEXTS
 from bark_onnx_bench.roofline.limits import Limits
-from conftest import VOICE
+from run_command import run
+from tiny import VOICE
 
 LIMITS = Limits(10e9, {"fp32": 50e9, "int8": 200e9})
 
@@ -84,3 +85,9 @@ def test_a_plot_without_matplotlib_is_a_one_line_error(tmp_path: Path, monkeypat
 def test_matplotlib_is_imported_only_for_a_plot() -> None:
     code = "import sys, bark_onnx_bench.cli; sys.exit('matplotlib' in sys.modules or 'onnx' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
+
+
+def test_bench_writes_its_figures(bundle: Path, tmp_path: Path) -> None:
+    result = run("bench", bundle, "--repeats", "1", "--json", "figures.json", "--device", "cpu", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert json.loads((tmp_path / "figures.json").read_text())["bundle"]["precision"] == "fp32"

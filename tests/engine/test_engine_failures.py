@@ -62,9 +62,9 @@ class Recorded:
 @pytest.mark.parametrize("which", [4, 6, 8], ids=["whole", "exact", "streaming"])
 @pytest.mark.parametrize("stage", ["semantic", "coarse", "fine"])
 def test_bad_logits_end_one_job_alone(
-    small: Bark, alone: list[Alone], stage: str, which: int, monkeypatch: pytest.MonkeyPatch
+    bark: Bark, alone: list[Alone], stage: str, which: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = small.engine(slots=4)
+    engine = bark.engine(slots=4)
     others = [2, 3, 5, 1]
     jobs = [engine.submit(alone[other].request) for other in others]
     broken = engine.submit(alone[which].request)
@@ -78,8 +78,8 @@ def test_bad_logits_end_one_job_alone(
     assert is_empty(engine)
 
 
-def test_an_utterance_that_ends_at_once_fails_alone(small: Bark, alone: list[Alone]) -> None:
-    engine = small.engine(slots=1)
+def test_an_utterance_that_ends_at_once_fails_alone(bark: Bark, alone: list[Alone]) -> None:
+    engine = bark.engine(slots=1)
     silent = [engine.submit(Request(TEXT, voice=None, seed=seed, options=SAYS_NOTHING)) for seed in range(3)]
     job = engine.submit(alone[5].request)
     run(engine)
@@ -96,8 +96,8 @@ BAD_REQUESTS = {
 
 
 @pytest.mark.parametrize("complaint", BAD_REQUESTS)
-def test_errors_at_submit_change_nothing(small: Bark, alone: list[Alone], complaint: str) -> None:
-    engine = small.engine(slots=1)
+def test_errors_at_submit_change_nothing(bark: Bark, alone: list[Alone], complaint: str) -> None:
+    engine = bark.engine(slots=1)
     with pytest.raises(BarkError, match=complaint):
         engine.submit(BAD_REQUESTS[complaint])
     assert not engine.step()
@@ -114,10 +114,10 @@ def test_errors_at_submit_change_nothing(small: Bark, alone: list[Alone], compla
 # Batches
 
 
-def test_a_batch_is_in_the_order_of_its_requests(small: Bark, alone: list[Alone]) -> None:
+def test_a_batch_is_in_the_order_of_its_requests(bark: Bark, alone: list[Alone]) -> None:
     """Though the first takes longest, and the third streams."""
     order = [alone[n] for n in (7, 1, 5, 1, 0)]
-    speeches = small.generate_batch([expected.request for expected in order], slots=2)
+    speeches = bark.generate_batch([expected.request for expected in order], slots=2)
     assert len(speeches) == len(order)
     for speech, expected in zip(speeches, order, strict=True):
         assert speech.seed == expected.request.seed
@@ -125,22 +125,22 @@ def test_a_batch_is_in_the_order_of_its_requests(small: Bark, alone: list[Alone]
         np.testing.assert_allclose(speech.waveform, expected.speech.waveform, rtol=0, atol=TOLERANCE)
 
 
-def test_a_batch_of_nothing(small: Bark) -> None:
-    assert small.generate_batch([]) == []
+def test_a_batch_of_nothing(bark: Bark) -> None:
+    assert bark.generate_batch([]) == []
 
 
-def test_drawn_seeds_of_a_batch_are_told(small: Bark) -> None:
-    first, second = small.generate_batch([Request(TEXT, options=lasting(9))] * 2)
+def test_drawn_seeds_of_a_batch_are_told(bark: Bark) -> None:
+    first, second = bark.generate_batch([Request(TEXT, options=lasting(9))] * 2)
     assert first.seed != second.seed
     for speech in (first, second):
-        again = small.generate(TEXT, options=lasting(9), seed=speech.seed)
+        again = bark.generate(TEXT, options=lasting(9), seed=speech.seed)
         np.testing.assert_array_equal(again.tokens.semantic, speech.tokens.semantic)
 
 
-def test_a_batch_error_has_the_others_speeches(small: Bark, alone: list[Alone]) -> None:
+def test_a_batch_error_has_the_others_speeches(bark: Bark, alone: list[Alone]) -> None:
     silent = Request(TEXT, voice=None, seed=1, options=SAYS_NOTHING)
     with pytest.raises(BatchError, match=r"^2 of 4 utterances failed; request 1: the model ended") as raised:
-        small.generate_batch([alone[2].request, silent, alone[3].request, silent], slots=2)
+        bark.generate_batch([alone[2].request, silent, alone[3].request, silent], slots=2)
     assert raised.value.errors.keys() == {1, 3}
     assert raised.value.speeches[1::2] == [None, None]
     for speech, expected in zip(raised.value.speeches[::2], (alone[2], alone[3]), strict=True):
@@ -148,10 +148,10 @@ def test_a_batch_error_has_the_others_speeches(small: Bark, alone: list[Alone]) 
         np.testing.assert_array_equal(speech.tokens.fine, expected.speech.tokens.fine)
 
 
-def test_a_batch_with_a_bad_request_names_it_and_does_the_others(small: Bark, alone: list[Alone]) -> None:
+def test_a_batch_with_a_bad_request_names_it_and_does_the_others(bark: Bark, alone: list[Alone]) -> None:
     requests = [alone[1].request, Request(TEXT, voice="nobody"), Request(" "), alone[3].request]
     with pytest.raises(BatchError, match=r"^2 of 4 utterances failed; request 1: no voice 'nobody'") as raised:
-        small.generate_batch(requests)
+        bark.generate_batch(requests)
     assert raised.value.errors.keys() == {1, 2}
     assert "empty" in str(raised.value.errors[2])
     for speech, expected in zip(raised.value.speeches[::3], (alone[1], alone[3]), strict=True):

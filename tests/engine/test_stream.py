@@ -5,7 +5,6 @@ Tokens and codes exactly, waveforms within 1e-5.
 
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,26 +15,16 @@ from hypothesis import strategies as st
 from bark_onnx import AudioChunk, Bark, BarkError, GenerationOptions, StreamOptions, VoicePreset
 from bark_onnx.arrays import IntArray
 from bark_onnx.engine.job import Request
-from bark_onnx.engine.speech import Speech
 from bark_onnx.engine.stream import ChunkedAudio, buffering
 from bark_onnx.sampling.distribution import draw, random_stream
 from bark_onnx.stages.coarse import CoarseSequence
 from bark_onnx.stages.fine import FineSequence, fine_codes
 from bark_onnx.stages.semantic import SemanticSequence
-from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
-from utterances import FULL, GREEDY, SHORT, TEXT, TOLERANCE, joined, lasting, make_voice, streamed
+from tiny import SPACE
+from utterances import FULL, GREEDY, SHORT, TEXT, TOLERANCE, assert_whole, joined, lasting, streamed
+from voices import make_voice, voice_or_none
 
-TINY_WINDOWS = replace(SMALL_VOCABULARY, fine_window=64, fine_history=32)
-
-
-def assert_whole(bark: Bark, chunks: list[AudioChunk], speech: Speech) -> None:
-    """The chunks follow each other and are the speech, which is what its codes sound like."""
-    for chunk, following in pairwise(chunks):
-        assert following.start == pytest.approx(chunk.start + chunk.duration, abs=1e-9)
-    assert chunks[0].start == 0
-    assert all(len(chunk.waveform) and chunk.waveform.dtype == np.float32 for chunk in chunks)
-    np.testing.assert_array_equal(joined(chunks), speech.waveform)
-    np.testing.assert_allclose(speech.waveform, bark.decode(speech.tokens.fine), rtol=0, atol=TOLERANCE)
+TINY_WINDOWS = replace(SPACE, fine_window=64, fine_history=32)
 
 
 # The tokens of `generate`
@@ -61,37 +50,24 @@ CASES: dict[str, tuple[int, GenerationOptions]] = {
 
 @pytest.mark.parametrize("exact", [False, True], ids=["chunks", "exact"])
 @pytest.mark.parametrize("case", CASES)
-def test_tokens_are_those_of_generate(small: Bark, case: str, exact: bool) -> None:
+def test_tokens_are_those_of_generate(bark: Bark, case: str, exact: bool) -> None:
     voice_length, options = CASES[case]
-    voice = make_voice(small.vocabulary, voice_length)
-    expected = small.generate(TEXT, voice=voice, options=options, seed=7)
-    chunks, speech = streamed(small, TEXT, voice=voice, options=options, seed=7, streaming=StreamOptions(exact=exact))
+    voice = voice_or_none(bark.vocabulary, voice_length)
+    expected = bark.generate(TEXT, voice=voice, options=options, seed=7)
+    chunks, speech = streamed(bark, TEXT, voice=voice, options=options, seed=7, streaming=StreamOptions(exact=exact))
     np.testing.assert_array_equal(speech.tokens.semantic, expected.tokens.semantic)
     np.testing.assert_array_equal(speech.tokens.coarse, expected.tokens.coarse)
     np.testing.assert_array_equal(speech.tokens.fine[:2], expected.tokens.coarse)
     assert speech.seed == 7
-    assert_whole(small, chunks, speech)
+    assert_whole(bark, chunks, speech)
     if exact:
         np.testing.assert_array_equal(speech.tokens.fine, expected.tokens.fine)
         np.testing.assert_allclose(speech.waveform, expected.waveform, rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["v2/en_speaker_6", "v2/de_speaker_3"])
-def test_real_voices(bark: Bark, voices: Path, name: str) -> None:
-    voice, options = VoicePreset.load(voices / f"{name}.npz"), GenerationOptions(max_seconds=1.5)
-    expected = bark.generate(TEXT, voice=voice, options=options, seed=3)
-    for exact in (False, True):
-        chunks, speech = streamed(
-            bark, TEXT, voice=voice, options=options, seed=3, streaming=StreamOptions(exact=exact)
-        )
-        np.testing.assert_array_equal(speech.tokens.coarse, expected.tokens.coarse)
-        assert_whole(bark, chunks, speech)
-    np.testing.assert_array_equal(speech.tokens.fine, expected.tokens.fine)
-
-
 @pytest.mark.parametrize(("window", "history", "tokens"), [(208, 560, 139), (368, 400, 123), (368, 400, 245)])
 def test_an_end_right_behind_a_window(
-    small: Bark, monkeypatch: pytest.MonkeyPatch, window: int, history: int, tokens: int
+    bark: Bark, monkeypatch: pytest.MonkeyPatch, window: int, history: int, tokens: int
 ) -> None:
     """The end token comes when whole windows cover all that has been said: no window is left that could be the last."""
     take = SemanticSequence.take
@@ -104,21 +80,21 @@ def test_an_end_right_behind_a_window(
 
     monkeypatch.setattr(SemanticSequence, "take", ending)
     options = lasting(400, sliding_window=window, max_coarse_history=history)
-    voice = make_voice(small.vocabulary, FULL)
-    assert small.vocabulary.coarse_length(tokens) % window == 0
-    chunks, speech = streamed(small, TEXT, voice=voice, options=options, seed=7)
+    voice = make_voice(bark.vocabulary, FULL)
+    assert bark.vocabulary.coarse_length(tokens) % window == 0
+    chunks, speech = streamed(bark, TEXT, voice=voice, options=options, seed=7)
     np.testing.assert_array_equal(
-        speech.tokens.coarse, small.generate(TEXT, voice=voice, options=options, seed=7).tokens.coarse
+        speech.tokens.coarse, bark.generate(TEXT, voice=voice, options=options, seed=7).tokens.coarse
     )
-    assert_whole(small, chunks, speech)
+    assert_whole(bark, chunks, speech)
 
 
 # When a coarse window begins
 
 
-def spoken_along(small: Bark, voice: VoicePreset | None, options: GenerationOptions) -> list[tuple[int, int]]:
+def spoken_along(bark: Bark, voice: VoicePreset | None, options: GenerationOptions) -> list[tuple[int, int]]:
     """Of each window: the codes before it, and the semantic tokens that there were."""
-    engine, found = small.engine(slots=1), []
+    engine, found = bark.engine(slots=1), []
     job = engine.submit(Request(TEXT, voice=voice, seed=7, options=options, streaming=StreamOptions()))
     begin = job.coarse.begin_window
 
@@ -133,19 +109,19 @@ def spoken_along(small: Bark, voice: VoicePreset | None, options: GenerationOpti
 
 
 @pytest.mark.parametrize(("voice_length", "new"), [(0, 256), (SHORT, 197), (208, 48), (FULL, 47)])
-def test_a_window_begins_as_soon_as_it_sees_its_tokens(small: Bark, voice_length: int, new: int) -> None:
+def test_a_window_begins_as_soon_as_it_sees_its_tokens(bark: Bark, voice_length: int, new: int) -> None:
     """256 tokens without a voice; fewer by what is seen of one: 59 tokens of the short, 209 at most.
 
     Any earlier, and the window's prompt would be another. It holds for every window until the end is known.
     """
-    voice, options, tokens = make_voice(small.vocabulary, voice_length), lasting(320), 320
-    windows = spoken_along(small, voice, options)
+    voice, options, tokens = voice_or_none(bark.vocabulary, voice_length), lasting(320), 320
+    windows = spoken_along(bark, voice, options)
     assert windows[0] == (0, new)
-    semantic = small.semantic(TEXT, voice=voice, options=options, seed=7).tolist()
+    semantic = bark.semantic(TEXT, voice=voice, options=options, seed=7).tolist()
 
     def prompts(count: int) -> list[IntArray]:
         """Of all windows, with only so many tokens heard, whatever the sequence says of that."""
-        sequence = CoarseSequence(voice, options, small.vocabulary, 1024, random_stream(7, "coarse"))
+        sequence = CoarseSequence(voice, options, bark.vocabulary, 1024, random_stream(7, "coarse"))
         sequence.feed(semantic[:count], ended=False)
         made = []
         for _ in windows:
@@ -155,7 +131,7 @@ def test_a_window_begins_as_soon_as_it_sees_its_tokens(small: Bark, voice_length
         return made
 
     flat = np.zeros(128, np.float32)
-    codes = small.vocabulary.coarse_length(tokens)
+    codes = bark.vocabulary.coarse_length(tokens)
     assert [length for length, _ in windows] == list(range(0, codes, 60))
     expected = prompts(tokens)
     for index, (length, count) in enumerate(windows):
@@ -169,10 +145,10 @@ def test_a_window_begins_as_soon_as_it_sees_its_tokens(small: Bark, voice_length
 # Chunks
 
 
-def test_chunks_grow_to_their_longest(small: Bark) -> None:
+def test_chunks_grow_to_their_longest(bark: Bark) -> None:
     options = StreamOptions(first_seconds=0.2, growth=2, chunk_seconds=1.0)
     chunks, _ = streamed(
-        small, TEXT, voice=make_voice(small.vocabulary, FULL), options=lasting(300), seed=7, streaming=options
+        bark, TEXT, voice=make_voice(bark.vocabulary, FULL), options=lasting(300), seed=7, streaming=options
     )
     frames = [len(chunk.waveform) / 320 for chunk in chunks]
     assert frames[:-1] == [15, 30, 60, 75, 75, 75, 75]
@@ -192,18 +168,18 @@ def test_chunks_grow_to_their_longest(small: Bark) -> None:
         (StreamOptions(first_seconds=0.01, chunk_seconds=0.01, growth=10), 7, 1),  # frame by frame
     ],
 )
-def test_first_and_longest_chunk(small: Bark, options: StreamOptions, first: int, longest: int) -> None:
+def test_first_and_longest_chunk(bark: Bark, options: StreamOptions, first: int, longest: int) -> None:
     count = 300 if longest > 1 else 256
     chunks, speech = streamed(
-        small, TEXT, voice=make_voice(small.vocabulary, FULL), options=lasting(count), seed=7, streaming=options
+        bark, TEXT, voice=make_voice(bark.vocabulary, FULL), options=lasting(count), seed=7, streaming=options
     )
     frames = [len(chunk.waveform) // 320 for chunk in chunks]
     assert frames[0] == first
     assert max(frames[1:]) == longest
-    assert_whole(small, chunks, speech)
+    assert_whole(bark, chunks, speech)
 
 
-def test_the_fine_context_is_what_a_chunk_sees_of_the_past(small: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fine_context_is_what_a_chunk_sees_of_the_past(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []  # of each chunk: the frames before it and its own
     begin = FineSequence.begin_chunk
 
@@ -215,9 +191,9 @@ def test_the_fine_context_is_what_a_chunk_sees_of_the_past(small: Bark, monkeypa
     for context, voice_length, before in ((40, FULL, [40, 40, 40]), (40, 0, [0, 20, 40]), (0, FULL, [0, 0, 0])):
         options = StreamOptions(first_seconds=20 / 75, growth=1.5, fine_context=context)
         streamed(
-            small,
+            bark,
             TEXT,
-            voice=make_voice(small.vocabulary, voice_length),
+            voice=voice_or_none(bark.vocabulary, voice_length),
             options=lasting(60),
             seed=7,
             streaming=options,
@@ -226,10 +202,10 @@ def test_the_fine_context_is_what_a_chunk_sees_of_the_past(small: Bark, monkeypa
         seen.clear()
 
 
-def fed(small: Bark, options: StreamOptions, voice: VoicePreset | None, coarse: IntArray, cuts: list[int]) -> Any:
+def fed(bark: Bark, options: StreamOptions, voice: VoicePreset | None, coarse: IntArray, cuts: list[int]) -> Any:
     """Chunks and codes of coarse codes that come in these portions, with small fine windows."""
     fine = FineSequence(voice, GenerationOptions(), TINY_WINDOWS, random_stream(7, "fine"))
-    chunked, chunks = ChunkedAudio(small._loops.fine, small._networks.codec, fine, options, TINY_WINDOWS), []
+    chunked, chunks = ChunkedAudio(bark._loops.fine, bark._networks.codec, fine, options, TINY_WINDOWS), []
     for start, stop in pairwise([0, *cuts, coarse.shape[1]]):
         fine.feed(coarse[:, start:stop], ended=stop == coarse.shape[1])
         while chunked.can_advance:
@@ -249,17 +225,17 @@ VOICES = st.sampled_from([0, 5, 20, SHORT])  # under, about and over the small w
 @settings(max_examples=50, deadline=None)
 @given(PORTIONS, VOICES, st.sampled_from([0, 10, 40]))
 def test_chunks_do_not_depend_on_when_codes_come(
-    small: Bark, portions: tuple[int, list[int]], voice_length: int, context: int
+    bark: Bark, portions: tuple[int, list[int]], voice_length: int, context: int
 ) -> None:
     frames, cuts = portions
     coarse = np.random.default_rng(frames).integers(0, 64, (2, frames))
-    options, voice = StreamOptions(fine_context=context, chunk_seconds=0.4), make_voice(TINY_WINDOWS, voice_length)
-    at_once, expected = fed(small, options, voice, coarse, [])
-    chunks, codes = fed(small, options, voice, coarse, cuts)
+    options, voice = StreamOptions(fine_context=context, chunk_seconds=0.4), voice_or_none(TINY_WINDOWS, voice_length)
+    at_once, expected = fed(bark, options, voice, coarse, [])
+    chunks, codes = fed(bark, options, voice, coarse, cuts)
     assert [chunk.start for chunk in chunks] == [chunk.start for chunk in at_once]
     np.testing.assert_array_equal(codes, expected)
     np.testing.assert_array_equal(joined(chunks), joined(at_once))
-    np.testing.assert_allclose(joined(chunks), small.decode(codes), rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(joined(chunks), bark.decode(codes), rtol=0, atol=TOLERANCE)
 
 
 @settings(max_examples=80, deadline=None)
@@ -267,27 +243,27 @@ def test_chunks_do_not_depend_on_when_codes_come(
 @example((64, [32]), 0)
 @example((96, [64, 95]), 0)
 @example((160, list(range(160))), 20)
-def test_exact_codes_of_many_windows(small: Bark, portions: tuple[int, list[int]], voice_length: int) -> None:
+def test_exact_codes_of_many_windows(bark: Bark, portions: tuple[int, list[int]], voice_length: int) -> None:
     frames, cuts = portions
     coarse = np.random.default_rng(frames).integers(0, 64, (2, frames))
-    voice = make_voice(TINY_WINDOWS, voice_length)
+    voice = voice_or_none(TINY_WINDOWS, voice_length)
     whole = FineSequence(voice, GenerationOptions(), TINY_WINDOWS, random_stream(7, "fine"))
     whole.feed(coarse, ended=True)
-    *_, expected = fine_codes(small._loops.fine, whole)
-    chunks, codes = fed(small, StreamOptions(exact=True), voice, coarse, cuts)
+    *_, expected = fine_codes(bark._loops.fine, whole)
+    chunks, codes = fed(bark, StreamOptions(exact=True), voice, coarse, cuts)
     np.testing.assert_array_equal(codes, expected)
-    np.testing.assert_allclose(joined(chunks), small.decode(expected), rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(joined(chunks), bark.decode(expected), rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(("voice_frames", "frames"), [(0, 1600), (300, 1300), (512, 1100)])
-def test_exact_codes_of_published_windows(small: Bark, voice_frames: int, frames: int) -> None:
+def test_exact_codes_of_published_windows(bark: Bark, voice_frames: int, frames: int) -> None:
     """Sound comes before the last codes do: all but what windows still to come may change."""
-    space, rng = small.vocabulary, np.random.default_rng(frames)
+    space, rng = bark.vocabulary, np.random.default_rng(frames)
     codes = rng.integers(0, 64, (8, max(1, voice_frames)))
     voice = VoicePreset(np.zeros(200, np.int64), codes[:2], codes) if voice_frames else None
     coarse = rng.integers(0, 64, (2, frames))
     fine = FineSequence(voice, GenerationOptions(), space, random_stream(7, "fine"))
-    chunked = ChunkedAudio(small._loops.fine, small._networks.codec, fine, StreamOptions(exact=True), space)
+    chunked = ChunkedAudio(bark._loops.fine, bark._networks.codec, fine, StreamOptions(exact=True), space)
     chunks, start = [], 0
     while not chunked.ended:
         assert start < frames
@@ -298,9 +274,9 @@ def test_exact_codes_of_published_windows(small: Bark, voice_frames: int, frames
             chunked.advance()
             chunk = chunked.decode()
             chunks += [(chunk, start)] if chunk is not None else []
-    np.testing.assert_array_equal(fine.codes(), small.fine(coarse, voice=voice, seed=7))
+    np.testing.assert_array_equal(fine.codes(), bark.fine(coarse, voice=voice, seed=7))
     waveform = joined([chunk for chunk, _ in chunks])
-    np.testing.assert_allclose(waveform, small.decode(fine.codes()), rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(waveform, bark.decode(fine.codes()), rtol=0, atol=TOLERANCE)
     assert chunks[0][1] < frames
 
 

@@ -14,7 +14,8 @@ from bark_onnx import Bark, BarkError, BatchError, NothingSaid, Request, StreamO
 from bark_onnx.engine.engine import Engine
 from bark_onnx.engine.job import Job, JobState
 from bark_onnx.graphs.session import Graph
-from utterances import FULL, TEXT, Alone, assert_as_alone, is_empty, lasting, make_voice, run
+from utterances import FULL, TEXT, Alone, assert_as_alone, is_empty, lasting, run
+from voices import make_voice
 
 RAISED = [BarkError("raised"), RuntimeError("raised"), MemoryError(), KeyboardInterrupt()]
 
@@ -66,13 +67,13 @@ FAULTS = st.lists(st.tuples(st.integers(1, 600), st.sampled_from(RAISED)), max_s
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(plan=PLANS, slots=st.integers(1, 4), faults=FAULTS)
 def test_random_submits_cancels_and_errors(
-    small: Bark,
+    bark: Bark,
     alone: list[Alone],
     plan: list[tuple[int, int, int | None]],
     slots: int,
     faults: list[tuple[int, BaseException]],
 ) -> None:
-    engine = small.engine(slots=slots)
+    engine = bark.engine(slots=slots)
     hit: list[tuple[Job, BaseException]] = []
 
     def fault(error: BaseException) -> Callable[[], None]:
@@ -132,10 +133,10 @@ def first_run_of(graph: str) -> str:
 @pytest.mark.parametrize("stage", ["semantic", "coarse", "fine", "codec"])
 @pytest.mark.parametrize("which", [3, 4, 6, 7], ids=["short voice", "full voice", "streaming", "exact"])
 def test_a_network_that_raises_once(
-    small: Bark, alone: list[Alone], stage: str, which: int, error: BaseException, monkeypatch: pytest.MonkeyPatch
+    bark: Bark, alone: list[Alone], stage: str, which: int, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The job ends with the error, and the next one on the same engine is right."""
-    engine = small.engine(slots=1)
+    engine = bark.engine(slots=1)
 
     def strike() -> None:
         raise error
@@ -163,10 +164,10 @@ def test_a_network_that_raises_once(
 @pytest.mark.parametrize("which", [4, 6], ids=["whole", "streaming"])
 @pytest.mark.parametrize("in_a_thread", [False, True])
 def test_cancel_during_a_run(
-    small: Bark, alone: list[Alone], stage: str, which: int, in_a_thread: bool, monkeypatch: pytest.MonkeyPatch
+    bark: Bark, alone: list[Alone], stage: str, which: int, in_a_thread: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As another thread does it: the job does not come back, and others are as alone."""
-    engine = small.engine(slots=2)
+    engine = bark.engine(slots=2)
     job, other = engine.submit(alone[which].request), engine.submit(alone[1].request)
 
     def cancel() -> None:
@@ -186,9 +187,9 @@ def test_cancel_during_a_run(
     assert is_empty(engine)
 
 
-def test_an_interrupt_of_the_handling_of_an_interrupt(small: Bark, alone: list[Alone]) -> None:
+def test_an_interrupt_of_the_handling_of_an_interrupt(bark: Bark, alone: list[Alone]) -> None:
     """A second Ctrl-C can cut off what the first one began; the next step ends the jobs of that run."""
-    engine = small.engine(slots=1)
+    engine = bark.engine(slots=1)
     job = engine.submit(alone[4].request)
     for _ in range(20):
         engine.step()
@@ -203,28 +204,28 @@ def test_an_interrupt_of_the_handling_of_an_interrupt(small: Bark, alone: list[A
 
 @pytest.mark.parametrize("streaming", [None, StreamOptions(), StreamOptions(exact=True)])
 def test_tokens_for_less_than_a_frame(
-    small: Bark, streaming: StreamOptions | None, monkeypatch: pytest.MonkeyPatch
+    bark: Bark, streaming: StreamOptions | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are no speech: the job ends, and a batch has a place for it."""
     monkeypatch.setattr(Vocabulary, "coarse_length", lambda self, tokens: 2 * (tokens // 5))
     request = Request(TEXT, options=lasting(3), seed=1, streaming=streaming)
-    engine = small.engine(slots=1)
+    engine = bark.engine(slots=1)
     job = engine.submit(request)
     run(engine)
     assert isinstance(job.error, NothingSaid)
     assert is_empty(engine)
     with pytest.raises(BatchError) as raised:
-        small.generate_batch([request, Request(TEXT, options=lasting(9), seed=2)])
+        bark.generate_batch([request, Request(TEXT, options=lasting(9), seed=2)])
     assert isinstance(raised.value.errors[0], NothingSaid)
     assert raised.value.speeches[0] is None
     assert raised.value.speeches[1] is not None
     with pytest.raises(NothingSaid):
-        small.generate(TEXT, options=lasting(3), seed=1)
+        bark.generate(TEXT, options=lasting(3), seed=1)
 
 
-def test_a_single_stage_that_raises_leaves_a_usable_bark(small: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
-    voice = make_voice(small.vocabulary, FULL)
-    expected = small.generate(TEXT, voice=voice, options=lasting(40), seed=3)
+def test_a_single_stage_that_raises_leaves_a_usable_bark(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    voice = make_voice(bark.vocabulary, FULL)
+    expected = bark.generate(TEXT, voice=voice, options=lasting(40), seed=3)
 
     def strike() -> None:
         raise RuntimeError("raised")
@@ -233,6 +234,6 @@ def test_a_single_stage_that_raises_leaves_a_usable_bark(small: Bark, monkeypatc
         with monkeypatch.context() as patch:
             Runs(patch, {graph: strike})
             with pytest.raises(RuntimeError, match="raised"):
-                small.generate(TEXT, voice=voice, options=lasting(40), seed=3)
-        again = small.generate(TEXT, voice=voice, options=lasting(40), seed=3)
+                bark.generate(TEXT, voice=voice, options=lasting(40), seed=3)
+        again = bark.generate(TEXT, voice=voice, options=lasting(40), seed=3)
         np.testing.assert_array_equal(again.tokens.fine, expected.tokens.fine)

@@ -18,15 +18,16 @@ from bark_onnx.engine.job import JobState
 from bark_onnx.engine.task import Task
 from bark_onnx.errors import DeadlineExceeded
 from bark_onnx.long.plan import NarrationOptions
-from utterances import FULL, TEXT, TOLERANCE, Alone, is_empty, lasting, make_voice
+from utterances import FULL, TEXT, TOLERANCE, Alone, is_empty, lasting
+from voices import make_voice
 
 LONG = Request(TEXT, options=lasting(700), seed=1)
 STREAM = Request(TEXT, options=lasting(270), seed=8, streaming=StreamOptions(first_seconds=0.3, chunk_seconds=0.5))
 
 
 @pytest.fixture
-def worker(small: Bark) -> Iterator[Worker]:
-    with small.worker(slots=2, max_waiting=3) as worker:
+def worker(bark: Bark) -> Iterator[Worker]:
+    with bark.worker(slots=2, max_waiting=3) as worker:
         yield worker
         worker.close(finish=False)
     assert is_empty(worker._engine)
@@ -63,8 +64,8 @@ class Blocked:
 # Results
 
 
-def test_many_threads_get_what_they_get_alone(small: Bark, alone: list[Alone]) -> None:
-    with small.worker(slots=3, max_waiting=1) as worker:
+def test_many_threads_get_what_they_get_alone(bark: Bark, alone: list[Alone]) -> None:
+    with bark.worker(slots=3, max_waiting=1) as worker:
         failures: list[BaseException] = []
 
         def caller(order: list[int]) -> None:
@@ -216,8 +217,8 @@ def test_cancel(worker: Worker, alone: list[Alone], when: str) -> None:
 # The end
 
 
-def test_close_finishes_what_was_accepted(small: Bark, alone: list[Alone]) -> None:
-    worker = small.worker(slots=1)
+def test_close_finishes_what_was_accepted(bark: Bark, alone: list[Alone]) -> None:
+    worker = bark.worker(slots=1)
     tasks = [worker.submit(alone[n].request) for n in (1, 2, 3)]
     assert worker.close()
     for task, expected in zip(tasks, alone[1:4], strict=True):
@@ -229,8 +230,8 @@ def test_close_finishes_what_was_accepted(small: Bark, alone: list[Alone]) -> No
 
 
 @pytest.mark.parametrize("how", ["cancel", "timeout", "exception"])
-def test_close_cancels(small: Bark, how: str) -> None:
-    worker = small.worker(slots=1)
+def test_close_cancels(bark: Bark, how: str) -> None:
+    worker = bark.worker(slots=1)
     tasks = [worker.submit(LONG) for _ in range(3)]
     if how == "exception":
         with pytest.raises(ZeroDivisionError), worker:
@@ -246,9 +247,9 @@ def test_close_cancels(small: Bark, how: str) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), MemoryError(), SystemExit(3)])
 def test_the_death_of_the_thread_reaches_everybody(
-    small: Bark, error: BaseException, monkeypatch: pytest.MonkeyPatch
+    bark: Bark, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = small.worker(slots=1)
+    worker = bark.worker(slots=1)
     real, all_submitted = Engine._sweep, threading.Event()
 
     def sweep(engine: Engine) -> None:
@@ -304,20 +305,20 @@ def test_nothing_is_kept_of_what_has_ended(worker: Worker, alone: list[Alone]) -
 # Long texts, and other callers of the same Bark
 
 
-def test_a_long_text_beside_other_requests(small: Bark, alone: list[Alone]) -> None:
+def test_a_long_text_beside_other_requests(bark: Bark, alone: list[Alone]) -> None:
     """Its passages are those of a job of its own, and the others' tokens those that they get alone."""
     text, voice = (
         "Hello world. The dog is music! Of the world. Is the music laughing? Hello.",
-        make_voice(small.vocabulary, FULL),
+        make_voice(bark.vocabulary, FULL),
     )
     arguments: dict[str, Any] = {
         "voice": voice, "options": lasting(30), "seed": 4, "narration": NarrationOptions(passage_seconds=2)
     }  # fmt: skip
-    expected = list(small.generate_long(text, **arguments))
+    expected = list(bark.generate_long(text, **arguments))
     assert len(expected) > 2
-    with small.worker(slots=2, max_waiting=1) as worker:
+    with bark.worker(slots=2, max_waiting=1) as worker:
         others = [worker.submit(alone[n].request, block=True) for n in (6, 1)]
-        spoken = list(small.generate_long(text, worker=worker, **arguments))
+        spoken = list(bark.generate_long(text, worker=worker, **arguments))
         for other, own in zip(others, (alone[6], alone[1]), strict=True):
             assert_same(other, own)
     for one, own in zip(spoken, expected, strict=True):
@@ -325,30 +326,30 @@ def test_a_long_text_beside_other_requests(small: Bark, alone: list[Alone]) -> N
         np.testing.assert_allclose(one.waveform, own.waveform, rtol=0, atol=1e-4)
 
 
-def test_one_bark_in_several_threads(small: Bark, alone: list[Alone]) -> None:
+def test_one_bark_in_several_threads(bark: Bark, alone: list[Alone]) -> None:
     """Whole utterances, streams, stages and a worker at the same time: calls wait for each other."""
     failures: list[BaseException] = []
     expected = alone[2]
     options, voice, seed = expected.request.options, expected.request.voice, expected.request.seed
 
     def whole() -> None:
-        speech = small.generate(expected.request.text, voice=voice, options=options, seed=seed)
+        speech = bark.generate(expected.request.text, voice=voice, options=options, seed=seed)
         np.testing.assert_array_equal(speech.tokens.fine, expected.speech.tokens.fine)
 
     def stages() -> None:
-        semantic = small.semantic(expected.request.text, voice=voice, options=options, seed=seed)
-        coarse = small.coarse(semantic, voice=voice, options=options, seed=seed)
+        semantic = bark.semantic(expected.request.text, voice=voice, options=options, seed=seed)
+        coarse = bark.coarse(semantic, voice=voice, options=options, seed=seed)
         np.testing.assert_array_equal(coarse, expected.speech.tokens.coarse)
 
     def streaming() -> None:
-        stream = small.stream(TEXT, voice=voice, options=lasting(270), seed=8)
+        stream = bark.stream(TEXT, voice=voice, options=lasting(270), seed=8)
         chunks = list(stream)
         assert stream.speech is not None
         np.testing.assert_array_equal(np.concatenate([c.waveform for c in chunks]), stream.speech.waveform)
         assert len(stream.speech.tokens.semantic) == 270
 
     def batch() -> None:
-        speech, _ = small.generate_batch([expected.request, alone[1].request])
+        speech, _ = bark.generate_batch([expected.request, alone[1].request])
         np.testing.assert_array_equal(speech.tokens.fine, expected.speech.tokens.fine)
 
     def guarded(call: Callable[[], None]) -> Callable[[], None]:
@@ -360,7 +361,7 @@ def test_one_bark_in_several_threads(small: Bark, alone: list[Alone]) -> None:
 
         return run
 
-    with small.worker(slots=2) as worker:
+    with bark.worker(slots=2) as worker:
         task = worker.submit(expected.request)
         threads = [threading.Thread(target=guarded(call)) for call in (whole, stages, streaming, batch) * 2]
         for thread in threads:
@@ -371,10 +372,10 @@ def test_one_bark_in_several_threads(small: Bark, alone: list[Alone]) -> None:
     assert failures == []
 
 
-def test_a_batch_error_can_be_pickled(small: Bark) -> None:
+def test_a_batch_error_can_be_pickled(bark: Bark) -> None:
     """With the results that it holds."""
     with pytest.raises(BatchError) as raised:
-        small.generate_batch([Request(TEXT, voice="nobody"), Request(TEXT, options=lasting(9), seed=1)])
+        bark.generate_batch([Request(TEXT, voice="nobody"), Request(TEXT, options=lasting(9), seed=1)])
     copy = pickle.loads(pickle.dumps(raised.value))
     assert "request 0: no voice 'nobody'" in str(copy)
     assert str(copy) == str(raised.value)

@@ -23,7 +23,7 @@ from bark_onnx_bench.checkpoints import save_suno
 from bark_onnx_bench.checkpoints import write_tokenizer as write_test_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from voice_directories import make_voice, write_triple
+from voices import PUBLISHED, make_voice, write_triple
 
 SHORT = GenerationOptions(max_seconds=0.3)
 
@@ -42,8 +42,8 @@ class Export:
 def presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A voice as .npz and one as .npy triple."""
     directory = tmp_path_factory.mktemp("presets")
-    make_voice(1).save(directory / "announcer.npz")
-    write_triple(directory, "v2/en_speaker_6", make_voice(2))
+    make_voice(PUBLISHED, 100, 1).save(directory / "announcer.npz")
+    write_triple(directory, "v2/en_speaker_6", make_voice(PUBLISHED, 100, 2))
     return directory
 
 
@@ -119,8 +119,8 @@ def test_voices_come_from_npz_files_and_npy_triples(exported: Export) -> None:
     voices = Bundle.open(exported.directory).voices
     assert list(voices) == ["announcer", "v2/en_speaker_6"]
     for name, seed in (("announcer", 1), ("v2/en_speaker_6", 2)):
-        assert VoicePreset.load(voices[name]).to_prompt().keys() == make_voice(seed).to_prompt().keys()
-        assert np.array_equal(VoicePreset.load(voices[name]).fine, make_voice(seed).fine)
+        assert VoicePreset.load(voices[name]).to_prompt().keys() == make_voice(PUBLISHED, 100, seed).to_prompt().keys()
+        assert np.array_equal(VoicePreset.load(voices[name]).fine, make_voice(PUBLISHED, 100, seed).fine)
 
 
 def test_a_graph_has_no_traces_of_the_machine_that_exported_it(exported: Export) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bark_onnx import Bark
 from bark_onnx.graphs.cache import SPANS, KVCache, Recent
 from bark_onnx.graphs.decoder import CausalDecoder
-from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
+from tiny import SPACE
 
 TOLERANCE = 1e-4
 ROWS = 4
@@ -22,12 +22,12 @@ Ids = NDArray[np.int64]
 
 
 @pytest.fixture
-def decoder(small: Bark) -> CausalDecoder:
-    return small._networks.coarse
+def decoder(bark: Bark) -> CausalDecoder:
+    return bark._networks.coarse
 
 
 def some_ids(length: int, seed: int = 0) -> Ids:
-    return np.random.default_rng(seed).integers(0, SMALL_VOCABULARY.coarse_semantic_pad, length)
+    return np.random.default_rng(seed).integers(0, SPACE.coarse_semantic_pad, length)
 
 
 def held(cache: KVCache, row: int) -> NDArray[np.float32]:
@@ -61,9 +61,9 @@ OPERATIONS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(operations=OPERATIONS, seed=st.integers(0, 2**32))
-def test_any_operations_in_any_order(small: Bark, operations: list[tuple[str, int]], seed: int) -> None:
+def test_any_operations_in_any_order(bark: Bark, operations: list[tuple[str, int]], seed: int) -> None:
     """Prefills, clears and decode steps of any subset of rows."""
-    decoder, rng = small._networks.coarse, np.random.default_rng(seed)
+    decoder, rng = bark._networks.coarse, np.random.default_rng(seed)
     cache, alone = decoder.new_cache(ROWS), Alone(decoder)
     for kind, subset in [("prefill", 0b1010), *operations]:
         rows = [row for row in range(ROWS) if subset >> row & 1]
@@ -81,7 +81,7 @@ def test_any_operations_in_any_order(small: Bark, operations: list[tuple[str, in
 
 def test_greedy_tokens_of_ragged_rows(decoder: CausalDecoder) -> None:
     """Prompts of different lengths, a row without a prompt, and rows that stop one after another."""
-    first, lengths = SMALL_VOCABULARY.semantic_size, {0: 5, 1: 300, 3: 129}
+    first, lengths = SPACE.semantic_size, {0: 5, 1: 300, 3: 129}
     cache, alone = decoder.new_cache(ROWS), Alone(decoder)
     together: dict[int, list[int]] = {}
     by_itself: dict[int, list[int]] = {}
@@ -175,9 +175,9 @@ def test_clear_forgets_one_row(decoder: CausalDecoder) -> None:
     assert np.abs(decoder.prefill(cache, prompt, row=0) - expected).max() > 0.01
 
 
-def test_history_ids_of_a_row(small: Bark) -> None:
+def test_history_ids_of_a_row(bark: Bark) -> None:
     """They are added in a prompt and absent in decode steps, whatever the other rows have."""
-    decoder, rng = small._networks.semantic, np.random.default_rng(3)
+    decoder, rng = bark._networks.semantic, np.random.default_rng(3)
     cache, ids, history = decoder.new_cache(2), rng.integers(0, 100, (2, 40)), rng.integers(0, 100, (2, 40))
     for row in range(2):
         alone = decoder.prefill(decoder.new_cache(), ids[row], history[row])

@@ -5,7 +5,6 @@ import weakref
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import pytest
 
@@ -19,7 +18,8 @@ from bark_onnx.graphs.tensorrt import ROWS, EngineProfile, causal_profile, engin
 from bark_onnx.graphs.tensorrt_decoder import TensorRTDecoder
 from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.sizes import TransformerSize
-from conftest import export
+from onnx_files import BFLOAT16 as BFLOAT16_IN_ONNX
+from onnx_files import FLOAT, model, node, value_info
 from run_command import SAY, assert_fails, run
 
 CUDA = ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -239,12 +239,9 @@ def test_a_provider_that_copies_is_bound_for_every_step(bark: Bark, monkeypatch:
 
 def test_bfloat16_is_bound_as_bfloat16(tmp_path: Path) -> None:
     """A CPU can convert it, which shows that the bits are taken as bfloat16."""
-    info, kinds = onnx.helper.make_tensor_value_info, onnx.TensorProto
-    node = onnx.helper.make_node("Cast", ["narrow"], ["wide"], to=kinds.FLOAT)
-    values = [info("narrow", kinds.BFLOAT16, ["n"])], [info("wide", kinds.FLOAT, ["n"])]
-    opset = [onnx.helper.make_opsetid("", 20)]
-    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", *values), opset_imports=opset, ir_version=9),
-              tmp_path / "cast.onnx")  # fmt: skip
+    cast = node("Cast", ["narrow"], "wide", to=FLOAT)
+    given, made = value_info("narrow", BFLOAT16_IN_ONNX, "n"), value_info("wide", FLOAT, "n")
+    (tmp_path / "cast.onnx").write_bytes(model(cast, [given], [made], []))
     inputs, outputs = {"narrow": (BFLOAT16, (None,))}, {"wide": (np.float32, (None,))}
     graph = Graph(tmp_path / "cast.onnx", Device("cpu"), inputs, outputs)
     exact = np.array([1.0, -2.5, 3.0e38], np.float32).view(np.uint32) >> 16 << 16
@@ -255,10 +252,9 @@ def test_bfloat16_is_bound_as_bfloat16(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:Specified provider")  # ONNX Runtime's own
 @pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU")
-def test_a_bundle_for_gpus_is_taken_by_auto(checkpoint: Path, tmp_path: Path, gpus: None) -> None:
-    bundle = export(checkpoint, tmp_path / "w4a16", "w4a16")
+def test_a_bundle_for_gpus_is_taken_by_auto(gpu_bundle: Path, gpus: None) -> None:
     with pytest.raises(DeviceError, match="did not start"):  # CUDA was tried, without a warning
-        Bark.load(bundle)
+        Bark.load(gpu_bundle)
 
 
 def test_tensorrt_has_an_engine_for_each_verb(
@@ -274,7 +270,7 @@ def test_tensorrt_has_an_engine_for_each_verb(
 
     monkeypatch.setattr(Device, "providers", providers)
     monkeypatch.setattr(Device, "memory", "cpu")
-    decoder = Networks(Bundle.open(bundle), Device("tensorrt", 2)).coarse
+    decoder = Networks(Bundle.open(bundle), Device("tensorrt", 1)).coarse
     assert isinstance(decoder, TensorRTDecoder)
     assert [profile.shapes["input_ids"] for profile in profiles] == [
         ((1, 1), (1, 1023), (ROWS, 1024)),

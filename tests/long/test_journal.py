@@ -16,11 +16,12 @@ from bark_onnx.long.guards import Guards
 from bark_onnx.long.journal import PLAN, Record
 from bark_onnx.long.narration import SpokenPassage
 from bark_onnx.long.plan import HISTORIES, History, NarrationOptions
-from narrated import SAID, SPACE, make_voice, names, same_tokens
+from passages import SAID, SPACE, names
+from voices import make_voice, same_tokens
 
 TEXT = "\n\n".join([*SAID, "Is it music?"])
 OPTIONS = NarrationOptions(guards=Guards(retries=1), block=2)
-VOICE = make_voice(3)
+VOICE = make_voice(SPACE, seed=3)
 SEED = 3
 
 
@@ -49,10 +50,10 @@ def contents(directory: Path) -> dict[str, bytes | None]:
 
 
 @pytest.fixture(scope="module")
-def finished(tiny: Bark, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[SpokenPassage]]:
+def finished(short: Bark, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[SpokenPassage]]:
     """The journal of a job without interruptions, and its passages."""
     directory = tmp_path_factory.mktemp("finished") / "journal"
-    spoken = narrate(tiny, directory)
+    spoken = narrate(short, directory)
     assert any(passage.rejected for passage in spoken)  # so that the journal has rejected problems
     return directory, spoken
 
@@ -67,39 +68,39 @@ def journal(finished: tuple[Path, list[SpokenPassage]], tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("history", HISTORIES)
-def test_an_interrupted_job_has_the_same_result(tiny: Bark, tmp_path: Path, history: History) -> None:
-    whole = narrate(tiny, tmp_path / "whole", history=history)
+def test_an_interrupted_job_has_the_same_result(short: Bark, tmp_path: Path, history: History) -> None:
+    whole = narrate(short, tmp_path / "whole", history=history)
     for passages in (1, 4):
         directory = tmp_path / str(passages)
-        assert_same(narrate(tiny, directory, passages, history=history), whole[:passages])
+        assert_same(narrate(short, directory, passages, history=history), whole[:passages])
         kept = written(directory)
         assert passages < len(kept) <= passages + 2  # the plan, and the other passage of the block
-        assert_same(narrate(tiny, directory, history=history), whole)
+        assert_same(narrate(short, directory, history=history), whole)
         assert written(directory).items() >= kept.items()
 
 
-def test_a_job_without_a_seed_continues_with_the_one_it_drew(tiny: Bark, tmp_path: Path) -> None:
-    first = narrate(tiny, tmp_path / "journal", 2, seed=None)
-    rest = narrate(tiny, tmp_path / "journal", seed=None)
+def test_a_job_without_a_seed_continues_with_the_one_it_drew(short: Bark, tmp_path: Path) -> None:
+    first = narrate(short, tmp_path / "journal", 2, seed=None)
+    rest = narrate(short, tmp_path / "journal", seed=None)
     assert_same(rest[:2], first)
     seed = Journal.seed(tmp_path / "journal")
     assert seed == json.loads((tmp_path / "journal" / PLAN).read_text())["seed"]
-    assert_same(narrate(tiny, tmp_path / "again", seed=seed), rest)
+    assert_same(narrate(short, tmp_path / "again", seed=seed), rest)
 
 
 @pytest.mark.parametrize("seed", [np.int64(SEED), np.uint8(SEED), float(SEED)], ids=repr)
 def test_seeds_and_options_may_be_numpy_scalars(
-    tiny: Bark, finished: tuple[Path, list[SpokenPassage]], tmp_path: Path, seed: Any
+    short: Bark, finished: tuple[Path, list[SpokenPassage]], tmp_path: Path, seed: Any
 ) -> None:
     """They are the same job as plain numbers, and JSON can write them."""
     options = NarrationOptions(guards=Guards(retries=np.int64(1), longest=np.float32(2.5)), block=np.int8(2))
     sampling = GenerationOptions(top_k=np.int64(10_000), text_temperature=np.float16(1))
     changes = {"narration": options, "options": sampling}
-    first = narrate(tiny, tmp_path / "journal", 2, seed=seed, **changes)
+    first = narrate(short, tmp_path / "journal", 2, seed=seed, **changes)
     plain = {"narration": OPTIONS, "options": GenerationOptions(top_k=10_000, text_temperature=1.0)}
-    assert_same(narrate(tiny, tmp_path / "journal", 2, **plain), first)
+    assert_same(narrate(short, tmp_path / "journal", 2, **plain), first)
     assert Journal.seed(tmp_path / "journal") == SEED
-    assert_same(narrate(tiny, shutil.copytree(finished[0], tmp_path / "copy"), seed=seed), finished[1])
+    assert_same(narrate(short, shutil.copytree(finished[0], tmp_path / "copy"), seed=seed), finished[1])
 
 
 @pytest.mark.parametrize("seed", [1.5, "3", None, -1, 2**64, True], ids=repr)
@@ -110,20 +111,20 @@ def test_a_journal_refuses_what_is_not_a_seed(tmp_path: Path, seed: Any) -> None
 
 
 def test_a_finished_job_is_not_spoken_again(
-    tiny: Bark, finished: tuple[Path, list[SpokenPassage]], journal: Path
+    short: Bark, finished: tuple[Path, list[SpokenPassage]], journal: Path
 ) -> None:
     before = written(journal)
-    assert_same(narrate(tiny, journal), finished[1])
+    assert_same(narrate(short, journal), finished[1])
     assert written(journal) == before
 
 
 def test_a_block_with_a_missing_passage_is_spoken_again(
-    tiny: Bark, finished: tuple[Path, list[SpokenPassage]], journal: Path
+    short: Bark, finished: tuple[Path, list[SpokenPassage]], journal: Path
 ) -> None:
     """The other blocks are not."""
     before = written(journal)
     (journal / "00003.npz").unlink()
-    assert_same(narrate(tiny, journal), finished[1])
+    assert_same(narrate(short, journal), finished[1])
     changed = {name for name, file in written(journal).items() if before[name] != file}
     assert changed == {"00002.npz", "00003.npz"}
 
@@ -132,7 +133,7 @@ def test_a_block_with_a_missing_passage_is_spoken_again(
     "changes",
     [
         {"text": TEXT + "!"},
-        {"voice": make_voice(4)},
+        {"voice": make_voice(SPACE, seed=4)},
         {"voice": None},
         {"seed": SEED + 1},
         {"history": "rolling"},
@@ -142,15 +143,15 @@ def test_a_block_with_a_missing_passage_is_spoken_again(
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_another_job_is_refused_and_changes_nothing(tiny: Bark, journal: Path, changes: dict[str, Any]) -> None:
+def test_another_job_is_refused_and_changes_nothing(short: Bark, journal: Path, changes: dict[str, Any]) -> None:
     before = contents(journal)
     with pytest.raises(BarkError, match=r"journal of another job .*delete the journal to start again"):
-        narrate(tiny, journal, **changes)
+        narrate(short, journal, **changes)
     assert contents(journal) == before
 
 
-def test_another_bundle_is_another_job(tiny_bundle: Path, journal: Path, tmp_path: Path) -> None:
-    bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+def test_another_bundle_is_another_job(short_bundle: Path, journal: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(short_bundle, tmp_path / "bundle")
     manifest = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").write_text(json.dumps(manifest | {"model": "another"}))
     with pytest.raises(BarkError, match="journal of another job"):
@@ -174,7 +175,7 @@ def test_a_passage_is_read_as_it_was_written(finished: tuple[Path, list[SpokenPa
 
 
 def test_a_damaged_journal_makes_the_same_speech(
-    tiny: Bark, finished: tuple[Path, list[SpokenPassage]], journal: Path, tmp_path: Path
+    short: Bark, finished: tuple[Path, list[SpokenPassage]], journal: Path, tmp_path: Path
 ) -> None:
     """Only plain files are read, and the target of a link is not written."""
     (journal / "00000.npz").write_bytes((journal / "00000.npz").read_bytes()[:-99])
@@ -183,8 +184,8 @@ def test_a_damaged_journal_makes_the_same_speech(
     (tmp_path / "letter").write_text("dear")
     (journal / "00004.npz").unlink()
     (journal / "00004.npz").symlink_to(tmp_path / "letter")
-    assert_same(narrate(tiny, journal), finished[1])
-    assert_same(narrate(tiny, journal), finished[1])
+    assert_same(narrate(short, journal), finished[1])
+    assert_same(narrate(short, journal), finished[1])
     assert (tmp_path / "letter").read_text() == "dear"
     assert all(path.is_file() and not path.is_symlink() for path in journal.iterdir())
 
@@ -192,19 +193,19 @@ def test_a_damaged_journal_makes_the_same_speech(
 # Directories that are not journals
 
 
-def test_a_directory_with_other_files_is_not_changed(tiny: Bark, tmp_path: Path) -> None:
+def test_a_directory_with_other_files_is_not_changed(short: Bark, tmp_path: Path) -> None:
     (tmp_path / "00000.npz").write_bytes(b"mine")
-    for action in (lambda: narrate(tiny, tmp_path), lambda: Journal.remove(tmp_path)):
+    for action in (lambda: narrate(short, tmp_path), lambda: Journal.remove(tmp_path)):
         with pytest.raises(BarkError, match="is not a journal"):
             action()
     assert contents(tmp_path) == {"00000.npz": b"mine"}
 
 
-def test_an_error_names_the_directory_that_cannot_be_a_journal(tiny: Bark, tmp_path: Path) -> None:
+def test_an_error_names_the_directory_that_cannot_be_a_journal(short: Bark, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "nowhere" / "journal", tmp_path / "file", tmp_path / "file" / "journal"):
         with pytest.raises(BarkError) as caught:
-            narrate(tiny, path)
+            narrate(short, path)
         assert str(path) in str(caught.value)
     assert contents(tmp_path) == {"file": b"mine"}
 
@@ -238,11 +239,11 @@ def test_remove_keeps_other_files(journal: Path) -> None:
 
 
 def test_a_job_begins_if_it_was_killed_while_it_wrote_its_plan(
-    tiny: Bark, finished: tuple[Path, list[SpokenPassage]], tmp_path: Path
+    short: Bark, finished: tuple[Path, list[SpokenPassage]], tmp_path: Path
 ) -> None:
     directory = tmp_path / "journal"
     directory.mkdir()
     (directory / ".plan-bark-onnx-0123456789abcdef.json").write_text('{"form')
-    assert_same(narrate(tiny, directory), finished[1])
+    assert_same(narrate(short, directory), finished[1])
     Journal.remove(directory)
     assert not directory.exists()

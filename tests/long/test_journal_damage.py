@@ -19,7 +19,8 @@ import pytest
 from bark_onnx import BarkError, Journal
 from bark_onnx.long.guards import Problem
 from bark_onnx.long.journal import PLAN, Record
-from narrated import SPACE, make_voice
+from passages import SPACE
+from voices import make_voice
 
 JOB = {"fingerprint": "0123", "seed": 11}
 SHORT = Problem("short", "0.1 s of speech where about 1.0 s are expected")
@@ -30,7 +31,7 @@ def journal(tmp_path: Path) -> Journal:
     """A journal with one passage."""
     journal = Journal(tmp_path / "journal", **JOB)
     waveform = np.random.default_rng(0).standard_normal(500).astype(np.float32)
-    journal.save(0, Record(waveform, make_voice(1), 5, 2, (SHORT,), (SHORT,)))
+    journal.save(0, Record(waveform, make_voice(SPACE, seed=1), 5, 2, (SHORT,), (SHORT,)))
     return journal
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bark_onnx import Bark, BarkError, GenerationOptions, Vocabulary, VoicePreset
+from bark_onnx import Bark, BarkError, GenerationOptions, NothingSaid, Vocabulary, VoicePreset
 from bark_onnx.long.guards import Guards, Problem, problems, trim
 from bark_onnx.long.joining import Joiner
 from bark_onnx.long.narration import SpokenPassage
@@ -19,8 +19,8 @@ from bark_onnx.long.plan import HISTORIES, History, NarrationOptions, Plan, pass
 from bark_onnx.long.splitting import Passage, estimate_seconds
 from bark_onnx.model.voice import succession
 from bark_onnx.stages.coarse import coarse_history
-from bark_onnx.stages.semantic import NOTHING_SAID
-from narrated import SAID, SCRIPT, SPACE, TEXT, make_voice, names, same_tokens
+from passages import SAID, SCRIPT, SPACE, TEXT, names
+from voices import make_voice, same_tokens
 
 ONCE = NarrationOptions(passage_seconds=2, guards=Guards(retries=0))
 ENDLESS = GenerationOptions(max_seconds=0.2, allow_early_stop=False)
@@ -30,10 +30,10 @@ SPEECHLESS = GenerationOptions(min_eos_p=1e-9)  # the end always is probable eno
 # What a passage hears
 
 
-@pytest.mark.parametrize("voice", [make_voice(3), None], ids=["voice", "no voice"])
+@pytest.mark.parametrize("voice", [make_voice(SPACE, seed=3), None], ids=["voice", "no voice"])
 @pytest.mark.parametrize("history", HISTORIES)
-def test_what_a_passage_hears_before_it(tiny: Bark, history: History, voice: VoicePreset | None) -> None:
-    spoken = list(tiny.generate_long(TEXT, voice=voice, seed=5, history=history, narration=ONCE))
+def test_what_a_passage_hears_before_it(short: Bark, history: History, voice: VoicePreset | None) -> None:
+    spoken = list(short.generate_long(TEXT, voice=voice, seed=5, history=history, narration=ONCE))
     assert [passage.text for passage in spoken] == SAID
     before: VoicePreset | None = None
     for index, passage in enumerate(spoken):
@@ -41,32 +41,32 @@ def test_what_a_passage_hears_before_it(tiny: Bark, history: History, voice: Voi
         if before is not None and history != "fixed":
             assert heard is not None
             heard = before if history == "rolling" else succession(heard, before, SPACE)
-        alone = tiny.generate(passage.text, voice=heard, seed=passage_seed(5, index, 0))
+        alone = short.generate(passage.text, voice=heard, seed=passage_seed(5, index, 0))
         assert (passage.seed, passage.attempts) == (alone.seed, 1)
         assert same_tokens(passage.tokens, alone.tokens)
         before = passage.tokens
     if voice is not None:
-        assert not same_tokens(tiny.generate(SAID[0], voice=None, seed=spoken[0].seed).tokens, spoken[0].tokens)
+        assert not same_tokens(short.generate(SAID[0], voice=None, seed=spoken[0].seed).tokens, spoken[0].tokens)
 
 
 @pytest.mark.filterwarnings("ignore:the voice has")  # of one that is so short that a frame is much of it
 @pytest.mark.parametrize("history", ["fixed", "rolling"])
-def test_a_cast_gives_each_speaker_a_voice(tiny: Bark, history: History) -> None:
-    voices = {"HOST": make_voice(1), "GUEST": make_voice(2)}
-    spoken = list(tiny.generate_long(SCRIPT, seed=6, history=history, cast=voices, narration=ONCE))
+def test_a_cast_gives_each_speaker_a_voice(short: Bark, history: History) -> None:
+    voices = {"HOST": make_voice(SPACE, seed=1), "GUEST": make_voice(SPACE, seed=2)}
+    spoken = list(short.generate_long(SCRIPT, seed=6, history=history, cast=voices, narration=ONCE))
     assert [passage.speaker for passage in spoken] == ["HOST", "GUEST", "HOST", "GUEST", "HOST"]
     heard = dict(voices)
     for index, passage in enumerate(spoken):
         assert passage.speaker is not None
-        alone = tiny.generate(passage.text, voice=heard[passage.speaker], seed=passage_seed(6, index, 0))
+        alone = short.generate(passage.text, voice=heard[passage.speaker], seed=passage_seed(6, index, 0))
         assert same_tokens(passage.tokens, alone.tokens)
         if history == "rolling" and passage.tokens is not None:
             heard[passage.speaker] = passage.tokens
 
 
-def test_a_block_is_spoken_as_its_passages_would_be_alone(tiny: Bark) -> None:
+def test_a_block_is_spoken_as_its_passages_would_be_alone(short: Bark) -> None:
     ones, threes = (
-        list(tiny.generate_long(TEXT, voice=make_voice(3), seed=7, narration=replace(ONCE, block=block)))
+        list(short.generate_long(TEXT, voice=make_voice(SPACE, seed=3), seed=7, narration=replace(ONCE, block=block)))
         for block in (1, 3)
     )
     for one, three in zip(ones, threes, strict=True):
@@ -77,9 +77,9 @@ def test_a_block_is_spoken_as_its_passages_would_be_alone(tiny: Bark) -> None:
 @pytest.mark.parametrize(
     ("history", "voice", "expected"),
     [
-        ("fixed", make_voice(0), [range(3), range(3, 6), range(6, 7)]),
+        ("fixed", make_voice(SPACE, seed=0), [range(3), range(3, 6), range(6, 7)]),
         ("fixed", None, [range(1), range(1, 4), range(4, 7)]),  # the first finds the voice of the others
-        ("rolling", make_voice(0), [range(n, n + 1) for n in range(7)]),
+        ("rolling", make_voice(SPACE, seed=0), [range(n, n + 1) for n in range(7)]),
         ("hybrid", None, [range(n, n + 1) for n in range(7)]),
     ],
 )
@@ -124,15 +124,17 @@ def test_a_succession_keeps_tokens_and_codes_aligned(voice: int, before: int) ->
 # When it is heard
 
 
-def test_passages_follow_each_other_without_a_gap(tiny: Bark) -> None:
+def test_passages_follow_each_other_without_a_gap(short: Bark) -> None:
     """Each is the attempt, trimmed and joined; the times are those of the samples."""
     spoken = list(
-        tiny.generate_long(TEXT, voice=make_voice(3), seed=5, narration=replace(ONCE, sentence_pause=0.123456))
+        short.generate_long(
+            TEXT, voice=make_voice(SPACE, seed=3), seed=5, narration=replace(ONCE, sentence_pause=0.123456)
+        )
     )
     joiner, samples, rate = Joiner(SPACE.sample_rate), 0, SPACE.sample_rate
     for passage, pause in zip(spoken, (0, 0.7, 0.08, 0.123456), strict=True):
         assert passage.tokens is not None
-        waveform = tiny.decode(passage.tokens.fine)
+        waveform = short.decode(passage.tokens.fine)
         waveform = waveform[trim(waveform, rate, expected_seconds=estimate_seconds(passage.text))]
         silence = round(pause * rate)
         assert np.abs(passage.waveform - joiner.add(waveform, pause)).max() < 1e-4
@@ -151,15 +153,15 @@ def test_passages_follow_each_other_without_a_gap(tiny: Bark) -> None:
         ("“Is it music?” The dog is laughter", None, [0, 2]),
         ("世界は音楽です、犬は笑いです。世界は音楽です", None, [0, 1, 2]),
         ("यह नाच रही है यह गा रही है यह हँस रही है", None, [0, 1]),  # the last character is a vowel sign
-        (SCRIPT, {"HOST": make_voice(1), "GUEST": make_voice(2)}, [0, 4, 4, 3, 4]),
+        (SCRIPT, {"HOST": make_voice(SPACE, seed=1), "GUEST": make_voice(SPACE, seed=2)}, [0, 4, 4, 3, 4]),
     ],
 )
 def test_the_pause_tells_what_lies_between(
-    tiny: Bark, text: str, cast: Mapping[str, VoicePreset] | None, expected: list[float]
+    short: Bark, text: str, cast: Mapping[str, VoicePreset] | None, expected: list[float]
 ) -> None:
     pauses = {"clause_pause": 1, "sentence_pause": 2, "paragraph_pause": 3, "speaker_pause": 4}
     narration = NarrationOptions(passage_seconds=2.2, guards=Guards(retries=0), **pauses)
-    spoken = list(tiny.generate_long(text, seed=1, options=ENDLESS, cast=cast, narration=narration))
+    spoken = list(short.generate_long(text, seed=1, options=ENDLESS, cast=cast, narration=narration))
     ends = [0, *(passage.end for passage in spoken)]
     assert [round(passage.start - end, 9) for passage, end in zip(spoken, ends, strict=False)] == expected
 
@@ -174,7 +176,7 @@ def best_attempt(bark: Bark, text: str, voice: VoicePreset, seed: int, index: in
         if kept and not kept[-1][1]:
             break
         if not len(bark.semantic(text, voice=voice, seed=own)):
-            kept.append((own, (Problem("silent", NOTHING_SAID),), None))
+            kept.append((own, (Problem("silent", str(NothingSaid())),), None))
             continue
         speech = bark.generate(text, voice=voice, seed=own)
         counts = {"semantic_tokens": len(speech.tokens.semantic), "token_limit": SPACE.max_semantic_tokens}
@@ -186,11 +188,11 @@ def best_attempt(bark: Bark, text: str, voice: VoicePreset, seed: int, index: in
     return {"seed": best[0], "attempts": len(kept), "problems": best[1], "rejected": rejected, "tokens": best[2]}
 
 
-def test_a_passage_gone_wrong_is_spoken_again_and_the_best_is_kept(tiny: Bark) -> None:
-    voice, narration = make_voice(3), NarrationOptions(guards=Guards(retries=2))
-    spoken = list(tiny.generate_long("\n\n".join([*SAID, *SAID]), voice=voice, seed=3, narration=narration))
+def test_a_passage_gone_wrong_is_spoken_again_and_the_best_is_kept(short: Bark) -> None:
+    voice, narration = make_voice(SPACE, seed=3), NarrationOptions(guards=Guards(retries=2))
+    spoken = list(short.generate_long("\n\n".join([*SAID, *SAID]), voice=voice, seed=3, narration=narration))
     for index, passage in enumerate(spoken):
-        expected = best_attempt(tiny, passage.text, voice, 3, index, retries=2)
+        expected = best_attempt(short, passage.text, voice, 3, index, retries=2)
         told = {name: getattr(passage, name) for name in ("seed", "attempts", "problems")}
         assert told == {name: expected[name] for name in told}
         assert sorted(map(str, passage.rejected)) == expected["rejected"]
@@ -200,22 +202,24 @@ def test_a_passage_gone_wrong_is_spoken_again_and_the_best_is_kept(tiny: Bark) -
     assert any(passage.problems for passage in spoken)
 
 
-def test_anything_is_better_than_silence(tiny: Bark) -> None:
-    text, voice = "The dog is the laughter of the world, " * 4, make_voice(3)
+def test_anything_is_better_than_silence(short: Bark) -> None:
+    text, voice = "The dog is the laughter of the world, " * 4, make_voice(SPACE, seed=3)
 
     def length(seed: int, attempt: int) -> int:
-        return len(tiny.semantic(text, voice=voice, seed=passage_seed(seed, 0, attempt)))
+        return len(short.semantic(text, voice=voice, seed=passage_seed(seed, 0, attempt)))
 
     seed = next(seed for seed in range(100) if length(seed, 0) <= 2 and 15 <= length(seed, 1) < 100)
-    (passage,) = tiny.generate_long(text, voice=voice, seed=seed, narration=NarrationOptions(guards=Guards(retries=1)))
+    (passage,) = short.generate_long(text, voice=voice, seed=seed, narration=NarrationOptions(guards=Guards(retries=1)))
     assert (names(passage.problems), names(passage.rejected)) == (["short"], ["silent"])
     assert passage.seed == passage_seed(seed, 0, 1)
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_what_never_ends_is_a_runaway(tiny: Bark, retries: int) -> None:
+def test_what_never_ends_is_a_runaway(short: Bark, retries: int) -> None:
     narration = NarrationOptions(guards=Guards(retries=retries))
-    (passage,) = tiny.generate_long("Hi", voice=make_voice(3), options=ENDLESS, seed=4, narration=narration)
+    (passage,) = short.generate_long(
+        "Hi", voice=make_voice(SPACE, seed=3), options=ENDLESS, seed=4, narration=narration
+    )
     assert (names(passage.problems), names(passage.rejected)) == (["runaway"], ["runaway"] * retries)
     assert (passage.attempts, passage.seed) == (retries + 1, passage_seed(4, 0, 0))
     assert passage.tokens is not None
@@ -223,9 +227,9 @@ def test_what_never_ends_is_a_runaway(tiny: Bark, retries: int) -> None:
 
 
 @pytest.mark.parametrize("history", HISTORIES)
-@pytest.mark.parametrize("voice", [make_voice(3), None], ids=["voice", "no voice"])
-def test_a_passage_that_says_nothing_is_silence(tiny: Bark, history: History, voice: VoicePreset | None) -> None:
-    spoken = list(tiny.generate_long(TEXT, voice=voice, options=SPEECHLESS, seed=4, history=history, narration=ONCE))
+@pytest.mark.parametrize("voice", [make_voice(SPACE, seed=3), None], ids=["voice", "no voice"])
+def test_a_passage_that_says_nothing_is_silence(short: Bark, history: History, voice: VoicePreset | None) -> None:
+    spoken = list(short.generate_long(TEXT, voice=voice, options=SPEECHLESS, seed=4, history=history, narration=ONCE))
     assert [(names(passage.problems), passage.tokens) for passage in spoken] == [(["silent"], None)] * 4
     assert [len(passage.waveform) for passage in spoken] == [0, 16_800, 1_920, 6_000]
     assert [passage.end - passage.start for passage in spoken] == [0, 0, 0, 0]
@@ -240,9 +244,9 @@ def test_a_passage_that_says_nothing_is_silence(tiny: Bark, history: History, vo
     [
         ({"text": ""}, "the text is empty"),
         ({"text": " \n\n\t\u2029 "}, "the text is empty"),
-        ({"text": "", "cast": {"HOST": make_voice(1)}}, "the script says nothing"),
+        ({"text": "", "cast": {"HOST": make_voice(SPACE, seed=1)}}, "the script says nothing"),
         ({"text": "HOST: Hi", "cast": {}}, "HOST"),
-        ({"text": "Hi", "cast": {"HOST": make_voice(1)}}, "line 1"),
+        ({"text": "Hi", "cast": {"HOST": make_voice(SPACE, seed=1)}}, "line 1"),
         ({"voice": "nobody"}, "no voice 'nobody'"),
         ({"voice": "nobody.npz"}, "no such voice file"),
         ({"voice": VoicePreset(*(np.full(shape, 100) for shape in (9, (2, 9), (8, 9))))}, "does not fit this model"),
@@ -254,10 +258,10 @@ def test_a_passage_that_says_nothing_is_silence(tiny: Bark, history: History, vo
     ],
 )
 def test_a_call_that_cannot_be_done_is_refused_at_once(
-    tiny: Bark, tmp_path: Path, arguments: dict[str, Any], fragment: str
+    short: Bark, tmp_path: Path, arguments: dict[str, Any], fragment: str
 ) -> None:
     with pytest.raises(BarkError) as caught:
-        tiny.generate_long(**({"text": "Hi"} | arguments), journal=tmp_path / "journal")
+        short.generate_long(**({"text": "Hi"} | arguments), journal=tmp_path / "journal")
     assert fragment in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -271,9 +275,11 @@ def test_narration_options_have_limits(options: dict[str, Any]) -> None:
         NarrationOptions(**options)
 
 
-def test_who_stops_listening_can_ask_for_something_else(tiny: Bark) -> None:
-    passages = tiny.generate_long(TEXT, voice=make_voice(3), seed=5, narration=ONCE)
+def test_who_stops_listening_can_ask_for_something_else(short: Bark) -> None:
+    passages = short.generate_long(TEXT, voice=make_voice(SPACE, seed=3), seed=5, narration=ONCE)
     first: SpokenPassage = next(passages)
     close: Callable[[], None] = passages.close  # type: ignore[attr-defined]
     close()
-    assert same_tokens(next(tiny.generate_long(TEXT, voice=make_voice(3), seed=5, narration=ONCE)).tokens, first.tokens)
+    assert same_tokens(
+        next(short.generate_long(TEXT, voice=make_voice(SPACE, seed=3), seed=5, narration=ONCE)).tokens, first.tokens
+    )

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import DTypeLike
 
 from bark_onnx import Bark, BarkWarning, GenerationOptions, Vocabulary, VoiceError, VoicePreset
-from preset import Arrays, arrays, refused, write
+from voices import Arrays, arrays, refused, write_npz
 
 KEYS = ("semantic_prompt", "coarse_prompt", "fine_prompt")
 SHORT = GenerationOptions(max_seconds=0.5)
@@ -41,7 +41,7 @@ def test_the_real_presets_are_read(voices: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint16, ">i2"])
 def test_any_width_of_integers_is_read_as_int64(tmp_path: Path, dtype: DTypeLike) -> None:
-    voice = VoicePreset.load(write(tmp_path / "voice.npz", arrays(dtype)))
+    voice = VoicePreset.load(write_npz(tmp_path / "voice.npz", arrays(dtype)))
     for key, array in voice.to_prompt().items():
         assert array.dtype == np.int64
         assert np.array_equal(array, arrays()[key])
@@ -114,7 +114,7 @@ def test_a_voice_is_saved_as_npz_only(tmp_path: Path) -> None:
 def test_a_voice_may_be_a_dictionary_of_arrays(bark: Bark, tmp_path: Path) -> None:
     """suno-ai/bark's `history_prompt` is such a dictionary, or what np.load returns for the file."""
     expected = bark.generate("hello", voice=VoicePreset.from_prompt(arrays()), options=SHORT, seed=2).waveform
-    path = write(tmp_path / "voice.npz")
+    path = write_npz(tmp_path / "voice.npz")
     with np.load(path) as file:
         given: list[Any] = [arrays(), arrays(np.uint16) | {"more": 1}, file, path, str(path)]
         for voice in given:
@@ -166,7 +166,7 @@ def test_a_dictionary_without_the_arrays_is_refused(bark: Bark) -> None:
 )
 def test_wrong_arrays_are_named_in_the_error(tmp_path: Path, changes: Arrays, fragments: list[str]) -> None:
     with refused("voice.npz", *fragments):
-        VoicePreset.load(write(tmp_path / "voice.npz", changes))
+        VoicePreset.load(write_npz(tmp_path / "voice.npz", changes))
 
 
 @pytest.mark.parametrize("value", [None, 5, "abc", [[1], [1, 2]], [2**70], [1.5], {}, [None]], ids=repr)
@@ -188,7 +188,7 @@ def test_values_that_are_not_arrays_are_refused(value: Any) -> None:
 )
 def test_tokens_of_another_model_are_refused(bark: Bark, tmp_path: Path, changes: Arrays, fragments: list[str]) -> None:
     with refused("does not fit", *fragments):
-        bark.generate("hello", voice=write(tmp_path / "voice.npz", changes), options=SHORT)
+        bark.generate("hello", voice=write_npz(tmp_path / "voice.npz", changes), options=SHORT)
 
 
 def test_lengths_that_do_not_fit_together_give_a_warning(bark: Bark) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bark_onnx import VoiceError, VoicePreset
-from preset import arrays, refused, write
+from voices import arrays, refused, write_npz
 
 
 def write_members(path: Path, changes: dict[str, bytes]) -> Path:
@@ -56,7 +56,7 @@ class Bomb:
 def test_a_pickle_is_not_executed(tmp_path: Path, place: str) -> None:
     mark, path = tmp_path / "executed", tmp_path / "voice.npz"
     if place == "object array":
-        write(path, {"semantic_prompt": np.array([Bomb(mark)], object)})
+        write_npz(path, {"semantic_prompt": np.array([Bomb(mark)], object)})
     elif place == "member":
         write_members(path, {"semantic_prompt": pickle.dumps(Bomb(mark))})
     else:
@@ -99,7 +99,7 @@ def test_a_zip_bomb_is_refused_before_it_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["missing", "directory", "empty", "text", "npy", "truncated"])
 def test_an_error_names_the_file_that_is_not_a_voice(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "voice.npz"
-    content = {"empty": b"", "text": b"RIFF", "npy": npy(np.arange(9)), "truncated": write(path).read_bytes()[:-30]}
+    content = {"empty": b"", "text": b"RIFF", "npy": npy(np.arange(9)), "truncated": write_npz(path).read_bytes()[:-30]}
     path.unlink()
     if kind in content:
         path.write_bytes(content[kind])

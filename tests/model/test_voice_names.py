@@ -6,7 +6,7 @@ import pytest
 
 from bark_onnx import Bark
 from bark_onnx.model.voice import find_voice
-from preset import refused
+from voices import refused
 
 NAMES = {name: Path(f"/bundle/voices/{name}.npz") for name in ("announcer", "v2/en_speaker_6", "v2/de_speaker_3")}
 

@@ -1,6 +1,5 @@
 """Loops that sample on the device, run on the CPU: they give the host's tokens, alone and together."""
 
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,31 +8,26 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, BarkError, GenerationOptions, Request
-from bark_onnx.checks.compare import check_graphs
 from bark_onnx.engine import engine as engine_module
 from bark_onnx.graphs.cache import SPANS, KVCache
 from bark_onnx.graphs.device import CUDA, TENSORRT, Device
 from bark_onnx.graphs.networks import Networks
 from bark_onnx.graphs.session import Graph
-from bark_onnx.model.bundle import MANIFEST, TOP_K_TOP_P, Bundle, list_files
 from bark_onnx.sampling.device import BLOCK, DeviceFine, DeviceLoop
 from bark_onnx.sampling.distribution import random_stream
 from bark_onnx.sampling.host import HostFine, HostLoop
 from bark_onnx.sampling.loops import Loops
 from bark_onnx.sampling.sequence import FineWindow, Rule
-from bark_onnx_export.graphs.networks import sampler_graph
-from conftest import export
-from utterances import Alone, assert_as_alone, make_voice, speak_alone
+from utterances import Alone, assert_as_alone, assert_same_speech, speak_alone
+from voices import voice_or_none
 
 GREEDY = GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temperature=0, max_seconds=0.7)
 
 
 @pytest.fixture(scope="module")
-def host(small: Bark, tmp_path_factory: pytest.TempPathFactory) -> Bark:
-    """The small model as a bundle that has sampler graphs, sampled on the host."""
-    checkpoint = small.bundle.directory.parent / "checkpoint"
-    directory = export(checkpoint, tmp_path_factory.mktemp("portable") / "bundle", "fp32", "portable")
-    return Bark.load(directory, device="cpu", threads=1)
+def host(gpu_bundle: Path) -> Bark:
+    """A bundle that has sampler graphs, sampled on the host."""
+    return Bark.load(gpu_bundle, device="cpu", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +39,6 @@ def on_device(host: Bark) -> Bark:
 @pytest.fixture(scope="module")
 def alone(host: Bark) -> list[Alone]:
     return speak_alone(host)
-
-
-def assert_same(found: Any, expected: Any) -> None:
-    for name in ("semantic", "coarse", "fine"):
-        assert np.array_equal(getattr(found.tokens, name), getattr(expected.tokens, name)), name
-    assert np.array_equal(found.waveform, expected.waveform)
 
 
 @pytest.mark.parametrize("voice_length", [0, 60, 500])
@@ -67,19 +55,19 @@ def assert_same(found: Any, expected: Any) -> None:
 def test_an_utterance_is_the_same_as_on_the_host(
     host: Bark, on_device: Bark, voice_length: int, options: GenerationOptions
 ) -> None:
-    voice = make_voice(host.vocabulary, voice_length)
+    voice = voice_or_none(host.vocabulary, voice_length)
     expected, found = (
         bark.generate("the world is music", voice=voice, options=options, seed=3) for bark in (host, on_device)
     )
-    assert_same(found, expected)
+    assert_same_speech(found, expected)
 
 
-def test_the_device_samples_only_with_a_bundle_that_has_the_graphs(small: Bark, on_device: Bark) -> None:
+def test_the_device_samples_only_with_a_bundle_that_has_the_graphs(bark: Bark, on_device: Bark) -> None:
     loops = Loops(on_device._networks)
     assert isinstance(loops.semantic, DeviceLoop)
     assert isinstance(loops.coarse, DeviceLoop)
     assert isinstance(loops.fine, DeviceFine)
-    without = Networks(small.bundle, replace(small.device, samples=True))  # a CPU bundle
+    without = Networks(bark.bundle, replace(bark.device, samples=True))  # a CPU bundle
     assert not without.device.samples
     assert isinstance(Loops(without).coarse, HostLoop)
     assert isinstance(Loops(without).fine, HostFine)
@@ -97,7 +85,7 @@ def test_an_engine_s_utterances_are_those_alone_on_the_host(on_device: Bark, alo
 
 def test_windows_together(host: Bark, on_device: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(engine_module.FINE_ROWS, "cpu", 8)
-    voices = [make_voice(host.vocabulary, length) for length in (0, 300, 0, 500)]
+    voices = [voice_or_none(host.vocabulary, length) for length in (0, 300, 0, 500)]
     requests = [Request("hello", voice=voice, seed=seed, options=GREEDY) for seed, voice in enumerate(voices)]
     for request, speech in zip(requests, on_device.generate_batch(requests), strict=True):
         expected = host.generate(request.text, voice=request.voice, options=GREEDY, seed=request.seed)
@@ -107,25 +95,10 @@ def test_windows_together(host: Bark, on_device: Bark, monkeypatch: pytest.Monke
 def test_low_memory(host: Bark) -> None:
     bark = Bark(host.bundle, replace(host.device, samples=True), low_memory=True)
     options = GenerationOptions(max_seconds=0.4)
-    assert_same(
+    assert_same_speech(
         bark.generate("hello", voice=None, options=options, seed=5),
         host.generate("hello", voice=None, options=options, seed=5),
     )
-
-
-@pytest.mark.parametrize(
-    ("precision", "layout"), [("fp16", "static"), ("fp16", "portable"), ("w8a16", "static"), ("w4a16", "static")]
-)
-def test_in_half_precision(checkpoint: Path, tmp_path: Path, precision: str, layout: str) -> None:
-    """The precisions for GPUs."""
-    bundle = Bundle.open(export(checkpoint, tmp_path / "bundle", precision, layout))
-    device = Device("cpu", 2)
-    options = GenerationOptions(max_seconds=0.3)
-    expected, found = (
-        Bark(bundle, replace(device, samples=on)).generate("hello", voice=None, options=options, seed=2)
-        for on in (False, True)
-    )
-    assert_same(found, expected)
 
 
 def test_the_cache_knows_the_ids_of_a_block(host: Bark, on_device: Bark) -> None:
@@ -253,7 +226,7 @@ def test_only_steps_that_repeat_are_recorded(host: Bark, monkeypatch: pytest.Mon
     monkeypatch.setattr(Graph, "_run_options", kept)
     bark = Bark(host.bundle, replace(host.device, samples=True))
     options = GenerationOptions(max_seconds=0.6)
-    assert_same(
+    assert_same_speech(
         bark.generate("hello", voice=None, options=options, seed=1),
         host.generate("hello", voice=None, options=options, seed=1),
     )
@@ -285,16 +258,3 @@ def test_gpus_sample_and_cpus_do_not(provider: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("bark_onnx.graphs.device._gpu_answers", lambda *_: True)
     assert Device.choose({CUDA: "cuda", TENSORRT: "tensorrt"}[provider]).samples
     assert not Device.choose("cpu").samples
-
-
-def test_verify_finds_a_sampling_graph_that_is_wrong(host: Bark, tmp_path: Path) -> None:
-    """Its hash and its inputs are right, its tokens are wrong."""
-    directory = shutil.copytree(host.bundle.directory, tmp_path / "bundle")
-    opened = Bundle.open(directory)
-    check_graphs(opened)
-    wrong = sampler_graph(host.vocabulary.semantic_choices, 1, top_k_top_p=True)  # ids that begin with 1 instead of 0
-    opened.graph("semantic", TOP_K_TOP_P).write_bytes(wrong)
-    manifest = replace(host.bundle.manifest, files=list_files(directory))
-    (directory / MANIFEST).write_text(manifest.to_json())
-    with pytest.raises(BarkError, match="the graphs that sample the semantic stage choose wrong tokens"):
-        check_graphs(Bundle.open(directory))

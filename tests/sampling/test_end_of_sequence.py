@@ -13,10 +13,10 @@ from bark_onnx import GenerationOptions, Vocabulary
 from bark_onnx.graphs.decoder import CausalDecoder
 from bark_onnx.sampling.host import HostLoop
 from bark_onnx.stages.semantic import SemanticSequence, semantic_tokens, token_limit
-from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
+from tiny import SPACE
 
 PUBLISHED = Vocabulary()
-END = SMALL_VOCABULARY.semantic_size
+END = SPACE.semantic_size
 
 
 class Scripted(CausalDecoder):
@@ -42,7 +42,7 @@ def spoken(logits: dict[int, float], *, uniform: float = 0.0, limit: int = 3, **
     stream: Any = SimpleNamespace(random=lambda: uniform)
     chosen = GenerationOptions(**{"text_temperature": 1.0, "max_seconds": (limit - 0.5) / 49.9} | options)
     ids = np.zeros(256, np.int64)
-    sequence = SemanticSequence(ids, None, chosen, SMALL_VOCABULARY, decoder.size.no_history_id, stream)
+    sequence = SemanticSequence(ids, None, chosen, SPACE, decoder.size.no_history_id, stream)
     return list(semantic_tokens(HostLoop(decoder), cache, sequence))
 
 

@@ -13,7 +13,7 @@ from bark_onnx.sampling.distribution import random_stream
 from bark_onnx.stages.coarse import CoarseSequence
 from bark_onnx.stages.fine import FineSequence, fine_windows
 from run_command import SAY, assert_silent, run
-from utterances import make_voice
+from voices import make_voice
 
 FAST = GenerationOptions.fast()
 GREEDY_FAST = GenerationOptions.fast(text_temperature=0, coarse_temperature=0, fine_temperature=0, max_seconds=2)
@@ -48,8 +48,8 @@ def test_fine_codes_are_those_of_the_model_without_padding(bark: Bark) -> None:
     """They equal those of a plain loop over codebooks, without windows."""
     voice = make_voice(bark.vocabulary, 60)
     assert voice is not None
-    coarse = np.random.default_rng(0).integers(0, 1024, (2, 50))
-    codes = np.full((8, voice.fine.shape[1] + 50), 1024)
+    coarse = np.random.default_rng(0).integers(0, bark.vocabulary.codebook_size, (2, 50))
+    codes = np.full((8, voice.fine.shape[1] + 50), bark.vocabulary.codebook_size)  # pads
     codes[:, :-50] = voice.fine
     codes[:2, -50:] = coarse
     assert bark._networks is not None
@@ -71,7 +71,7 @@ def test_the_history_is_limited(bark: Bark, limit: int, seen: int) -> None:
 
 
 def test_half_the_prefills(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
-    voice, semantic = make_voice(bark.vocabulary, 500), np.arange(256)
+    voice, semantic = make_voice(bark.vocabulary, 500), np.arange(256) % 100
     prefills: list[int] = []
     assert bark._networks is not None
     decoder = bark._networks.coarse

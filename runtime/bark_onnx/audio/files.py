@@ -4,7 +4,9 @@ Where samples have 16 bits (WAV, FLAC, PCM) they are the same everywhere: full s
 """
 
 import io
+import os
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -95,9 +97,11 @@ class AudioWriter:
         import soundfile  # not at the top: whoever only wants the samples need not load libsndfile
 
         held = np.empty(0, np.float32)
+        # soundfile cannot encode a str with surrogates, which stand for bytes that are not UTF-8. Windows has none.
+        name = os.fsencode(file) if isinstance(file, Path) and sys.platform != "win32" else file
         with (
             _system_errors(file),
-            soundfile.SoundFile(file, "w", self._sample_rate, channels=1, format=self._format) as opened,
+            soundfile.SoundFile(name, "w", self._sample_rate, channels=1, format=self._format) as opened,
         ):
 
             def write(waveform: Waveform) -> None:

@@ -106,7 +106,7 @@ class Sampling:
 
     OPTIONS: ClassVar[list[Any]] = [
         click.option("--voice", help="Name of a voice (see `bark-onnx voices`), or the path of an .npz file."),
-        click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="A number; the same one gives the same speech."),
+        click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="The same number gives the same speech."),
         click.option("--text-temperature", type=_TEMPERATURE, default=0.7, show_default=True,
                      help="Randomness of what is said and how; 0 always takes the most probable token."),
         click.option("--coarse-temperature", type=_TEMPERATURE, default=0.7, show_default=True,
@@ -117,7 +117,7 @@ class Sampling:
         click.option("--top-p", type=click.FloatRange(0, 1, min_open=True),
                      help="Sample from the most probable tokens that have this probability together."),
         click.option("--min-eos-p", type=click.FloatRange(0, 1), default=0.2, show_default=True,
-                     help="Stop when the end has this probability; 0: only when it is sampled."),
+                     help="Stop when the end token has this probability; 0: only when it is sampled."),
         click.option("--profile", type=click.Choice(list(PROFILES)), default="reference", show_default=True,
                      help="reference: as suno-ai/bark; fast: fewer and shorter windows, which gives other tokens."),
         click.option("--max-seconds", type=click.FloatRange(0, min_open=True),
@@ -151,9 +151,9 @@ class Streaming:
     OPTIONS: ClassVar[list[Any]] = [
         click.option("--stream", is_flag=True, help="Play or write the audio while it is made."),
         click.option("--chunk-seconds", type=click.FloatRange(0, 5, min_open=True),
-                     help="With --stream: length of a chunk.  [default: 1]"),
+                     help="With --stream: the longest chunk.  [default: 1]"),
         click.option("--fine-context", type=click.IntRange(0),
-                     help="With --stream: frames (1/75 s) before a chunk that its fine codes depend on.  "
+                     help="With --stream: earlier frames (1/75 s each) that the fine model reads with a chunk.  "
                      "[default: 128]"),
         click.option("--exact", is_flag=True, help="With --stream: the same audio as without it, in later chunks."),
         click.option("--buffer", type=click.FloatRange(0), default=0.0,

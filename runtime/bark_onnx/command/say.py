@@ -25,8 +25,9 @@ MAX_TEXT_BYTES = 64 << 20
 @click.command()
 @click.argument("text", required=False)
 @click.option(
-    "-f", "--file", "text_file", type=click.Path(path_type=Path), help="Read a text of any length from this file."
-)
+    "-f", "--file", "text_file", type=click.Path(path_type=Path),
+    help="Read a text of any length from this file, or from standard input if it is -.",
+)  # fmt: skip
 @click.option("--save-voice", type=click.Path(path_type=Path), help="Save the speech as a voice, for --voice (.npz).")
 @with_options(output=Output, sampling=Sampling, streaming=Streaming, long_text=LongText, loading=Loading)
 def say(
@@ -41,8 +42,8 @@ def say(
 ) -> None:
     """Speak TEXT into an audio file. If TEXT is -, read it from standard input.
 
-    A single utterance is about 13 seconds. A longer text (--file, --history, --cast or --subtitles) is split into
-    passages. If that is interrupted, run the same command again to continue.
+    TEXT is one utterance of at most about 15 seconds. A longer text (--file, --history, --cast or --subtitles) is split
+    into passages. If that is interrupted, run the same command again to continue.
     """
     is_long = text_file is not None or long_text.is_asked_for
     path = output.output or (None if streaming.stream else "out.wav")

@@ -335,12 +335,14 @@ class Engine:
         jobs = [job for job in self._after_coarse if job.chunked is None and not job.ended][:most]
         if not jobs:
             return False
-        with self._working("fine", jobs):
-            for job in jobs:
-                job.fine.begin_window()
-            errors = fill(self._loops.fine, [job.fine for job in jobs])
-            for place, error in errors.items():
-                jobs[place].end(JobState.FAILED, error=error)
+        filling = [job for job in jobs if job.fine.can_begin]  # not all, if an interrupt came before the codec's run
+        if filling:
+            with self._working("fine", filling):
+                for job in filling:
+                    job.fine.begin_window()
+                errors = fill(self._loops.fine, [job.fine for job in filling])
+                for place, error in errors.items():
+                    filling[place].end(JobState.FAILED, error=error)
         complete = [job for job in jobs if not job.ended and not job.fine.can_begin]
         if complete:
             with self._working("codec", complete):
@@ -354,15 +356,16 @@ class Engine:
         ready = [
             (job.chunked.seconds, place, job.chunked, job)
             for place, job in enumerate([*self._coarse.active.values(), *self._after_coarse])
-            if job.chunked is not None and not job.ended and job.chunked.can_advance
+            if job.chunked is not None and not job.ended and (job.chunked.can_advance or job.chunked.can_decode)
         ]
         if not ready:
             return False
         *_, chunked, job = min(ready, key=lambda entry: entry[:2])
-        with self._working("fine", [job]):
-            chunked.advance()
-        if job.ended:
-            return True
+        if not chunked.can_decode:  # else an interrupt came before the codec's run
+            with self._working("fine", [job]):
+                chunked.advance()
+            if job.ended:
+                return True
         with self._working("codec", [job]):
             chunk = chunked.decode()
             if chunk is not None:

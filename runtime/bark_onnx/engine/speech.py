@@ -1,6 +1,7 @@
 """The result of a generation."""
 
 import base64
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,14 +37,14 @@ class Speech:
     @property
     def real_time_factor(self) -> float:
         """Compute seconds for one second of audio; lower is better."""
-        return sum(self.timings.values()) / self.duration
+        return sum(self.timings.values()) / self.duration if self.duration else math.inf
 
     def save(self, path: str | Path) -> None:
         """Write an audio file, whole or not at all, in the format of its suffix (wav, flac, ogg, mp3).
 
         Raises BarkError.
         """
-        with AudioWriter(path, self.sample_rate) as writer:
+        with AudioWriter(Path(path), self.sample_rate) as writer:
             writer.write(self.waveform)
 
     def __repr__(self) -> str:

@@ -1,6 +1,8 @@
 """An utterance that is generated while its chunks are taken."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from threading import Lock
 
 from .engine import Engine
 from .job import Job
@@ -20,6 +22,7 @@ class SpeechStream(Iterator[AudioChunk]):
         self._engine: Engine | None = engine
         self._job = job
         self._release = release
+        self._lock = Lock()  # threads that take chunks of one stream wait for each other
 
     @property
     def seed(self) -> int:
@@ -32,13 +35,16 @@ class SpeechStream(Iterator[AudioChunk]):
         return self._job.speech
 
     def __next__(self) -> AudioChunk:
-        while not self._job.chunks:
-            if self._engine is None or not self._engine.step():
-                self.close()
-                if self._job.error is not None:
-                    self._job.result()  # raises the error
-                raise StopIteration
-        return self._job.chunks.popleft()
+        with self._lock:
+            while True:
+                with suppress(IndexError):  # there is none, or another thread has just closed the stream
+                    return self._job.chunks.popleft()
+                engine = self._engine
+                if engine is None or not engine.step():
+                    self.close()
+                    if self._job.error is not None:
+                        self._job.result()  # raises the error
+                    raise StopIteration
 
     def close(self) -> None:
         """Stop the work. The chunks that have not been taken are dropped."""

@@ -127,6 +127,11 @@ class ChunkedAudio:
         return left >= self._next_frames or (self._fine.input_ended and left > 0)
 
     @property
+    def can_decode(self) -> bool:
+        """Whether frames are final that have not been decoded."""
+        return self._fine.final > self._decoded
+
+    @property
     def _next_frames(self) -> int:
         shortest = 1 if self._chunks else self._first_frames  # the codec makes no samples from fewer
         longest = self._vocabulary.fine_window - self._context

@@ -1,13 +1,12 @@
 """A task: the handle of an utterance that another thread generates, for threads and for asyncio."""
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
-from ..errors import JobCancelled
 from .job import Job, JobState
 from .speech import Speech
 from .stream import AudioChunk
@@ -30,7 +29,6 @@ class Task:
         self._cancel = cancel
         self.deadline = deadline  # of time.monotonic()
         self._result: Future[Speech] = Future()
-        self._result.add_done_callback(self._cancel_job)
         self._news: Future[None] = Future()  # done when chunks have come or the job has ended, and then replaced
         self._lock = threading.Lock()
 
@@ -63,14 +61,11 @@ class Task:
         Raises the error of a failed utterance: BarkError, JobCancelled, DeadlineExceeded, WorkerError. Raises
         TimeoutError after `timeout` seconds; the work goes on then.
         """
-        try:
-            return self._result.result(timeout)
-        except CancelledError:  # who awaited it was cancelled
-            raise JobCancelled("the utterance was cancelled") from None
+        return self._result.result(timeout)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the utterance has ended, however it did; False after `timeout` seconds."""
-        with contextlib.suppress(TimeoutError, CancelledError):
+        with suppress(TimeoutError):
             self._result.exception(timeout)
         return self.done()
 
@@ -94,13 +89,21 @@ class Task:
                 if isinstance(chunk, AudioChunk):
                     yield chunk
                 else:
-                    await asyncio.wrap_future(chunk)
+                    await _done(chunk)
         except asyncio.CancelledError:
             self.cancel()
             raise
 
     def __await__(self) -> Generator[Any, None, Speech]:
-        return asyncio.wrap_future(self._result).__await__()
+        return self._speech().__await__()
+
+    async def _speech(self) -> Speech:
+        try:
+            await _done(self._result)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        return self.result()
 
     def __repr__(self) -> str:
         return f"<Task {self._job!r}>"
@@ -115,22 +118,36 @@ class Task:
         self.result()
         return None
 
-    def deliver(self) -> None:
-        """Tell everybody who waits what is there. The worker's thread calls this after each step."""
+    def deliver(self) -> bool:
+        """Tell everybody who waits what is there. The worker's thread calls this after each step.
+
+        Returns whether the end of the job has been told. `Job.ended` may be newer: another thread may cancel the job.
+        """
         ended = self._job.ended
         if not ended and not self._job.chunks:
-            return
+            return False
         with self._lock:
             news, self._news = self._news, Future()
-            # A coroutine that was cancelled while it awaited one of these futures has cancelled the future.
-            if ended and self._result.set_running_or_notify_cancel():
+            if ended and not self._result.done():
                 try:
                     self._result.set_result(self._job.result())
                 except Exception as error:
                     self._result.set_exception(error)
-            if news.set_running_or_notify_cancel():
-                news.set_result(None)
+            news.set_result(None)
+        return ended
 
-    def _cancel_job(self, result: Future[Speech]) -> None:
-        if result.cancelled():
-            self.cancel()
+
+async def _done(future: Future[Any]) -> None:
+    """Wait until a future is done.
+
+    A coroutine that is cancelled here does not cancel the future, as `asyncio.wrap_future` would: others may wait for
+    it too.
+    """
+    own: Future[None] = Future()
+
+    def wake(_: Future[Any]) -> None:
+        if own.set_running_or_notify_cancel():
+            own.set_result(None)
+
+    future.add_done_callback(wake)
+    await asyncio.wrap_future(own)

@@ -58,6 +58,7 @@ class Worker:
         """
         if timeout is not None and not timeout > 0:
             raise BarkError(f"timeout must be over 0 seconds, not {timeout}")
+        self._check_process()
         job = self._engine.prepare(request)  # in the caller's thread: the engine's goes on meanwhile
         with self._changed:
             self._check()
@@ -67,9 +68,13 @@ class Worker:
                 self._changed.wait()
                 self._check()
             task = Task(job, self._cancel, None if timeout is None else monotonic() + timeout)
-            self._tasks[job] = task
-            self._engine.add(job)
-            self._changed.notify_all()
+            try:
+                self._tasks[job] = task
+                self._engine.add(job)
+                self._changed.notify_all()
+            except BaseException:  # Ctrl-C: the caller has no task, and the worker must not wait for this job
+                job.end(JobState.CANCELLED)
+                raise
         return task
 
     def run(self, requests: Sequence[Request]) -> list[Job]:
@@ -98,6 +103,8 @@ class Worker:
 
         Returns whether everything that was accepted has been completed.
         """
+        if os.getpid() != self._process:
+            return False  # the thread, and perhaps who holds the lock, are in the process that this one was forked from
         with self._changed:
             self._closed = True
             tasks = [*self._tasks.values()]
@@ -141,11 +148,14 @@ class Worker:
 
     def _check(self) -> None:
         """Raise WorkerError if no request can be accepted."""
-        if os.getpid() != self._process:
-            raise WorkerError("the worker's thread is in the process that this one was forked from: make a worker here")
         self._check_alive()
         if self._closed:
             raise WorkerError("the worker is closed: make another one")
+
+    def _check_process(self) -> None:
+        """Raise WorkerError in a forked process. Checked without the lock, which may be held for ever there."""
+        if os.getpid() != self._process:
+            raise WorkerError("the worker's thread is in the process that this one was forked from: make a worker here")
 
     def _check_alive(self) -> None:
         if self._error is not None:
@@ -153,6 +163,8 @@ class Worker:
 
     def _cancel(self, job: Job) -> None:
         """End a job: its row is free after the run that is in progress, if one is."""
+        if os.getpid() != self._process:
+            return  # as in `close`
         self._engine.cancel(job)
         with self._changed:
             self._changed.notify_all()
@@ -190,13 +202,10 @@ class Worker:
                 self._engine.cancel(task.job, DeadlineExceeded("the utterance did not end within its time"))
 
     def _deliver(self) -> None:
-        tasks = self._undelivered()
-        for task in tasks:
-            task.deliver()
+        ended = [task for task in self._undelivered() if task.deliver()]
         with self._changed:
-            for task in tasks:
-                if task.job.ended:
-                    self._tasks.pop(task.job, None)
+            for task in ended:
+                self._tasks.pop(task.job, None)
             self._changed.notify_all()  # there may be a place in the queue
 
     def _undelivered(self) -> list[Task]:

@@ -27,9 +27,9 @@ class NarrationOptions:
     """How a long text is spoken.
 
     Args:
-        passage_seconds: the most speech in one passage, estimated; a model's utterance ends after about 14 s.
+        passage_seconds: the most speech in one passage, estimated; an utterance ends after about 15 s.
         sentence_pause, clause_pause, speaker_pause, paragraph_pause: seconds of silence between two passages, by
-            what ends between them.
+            what ends there. Inside a passage the model makes the pauses.
         guards: which passages are spoken again.
         block: passages spoken together; each takes memory for its KV caches.
     """

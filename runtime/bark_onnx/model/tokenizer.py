@@ -48,7 +48,8 @@ class Tokenizer:
             lost = len(ids) - window
             warn(
                 f"the text has {len(ids)} tokens and the model reads {window}: "
-                f"the last {lost} ({100 * lost / len(ids):.1f} %) are cut off"
+                f"the last {lost} ({100 * lost / len(ids):.1f} %) are cut off; "
+                "for all of it, use generate_long or say --file"
             )
         padded = np.full(window, self._vocabulary.text_pad, np.int64)
         kept = ids[:window]

@@ -206,7 +206,8 @@ def find_voice(name: str | PathLike[str], voices: Mapping[str, Path]) -> Path:
     if near:
         advice = f"did you mean {' or '.join(near)}?"
     elif voices:
-        advice = f"the bundle has {len(voices)}: {', '.join(list(voices)[:3])}{' ...' if len(voices) > 3 else ''}"
+        names = f"{', '.join(list(voices)[:3])}{' ...' if len(voices) > 3 else ''}"
+        advice = f"the bundle has {len(voices)}: {names}; a voice file ends in .npz"
     else:
         advice = "the bundle has no voices; give the path of an .npz file"
     raise VoiceError(f"no voice {name!r}: {advice}")

@@ -17,24 +17,24 @@ from bark_onnx_export.bundle.voice_files import read_voices
 from bark_onnx_export.bundle.voices import write_voices
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from checkpoint_files import LFS_POINTER
-from voice_directories import ensure, make_voice, write_triple
+from checkpoint_files import LFS_POINTER, ensure
+from voices import PUBLISHED, make_voice, write_triple
 
 
 def test_a_voice_is_named_by_its_path(tmp_path: Path) -> None:
-    make_voice(1).save(ensure(tmp_path / "a" / "b") / "c.npz")
-    write_triple(tmp_path, "d.e", make_voice(2))
-    write_triple(tmp_path, "of_semantic_prompts", make_voice(3))
+    make_voice(PUBLISHED, 100, 1).save(ensure(tmp_path / "a" / "b") / "c.npz")
+    write_triple(tmp_path, "d.e", make_voice(PUBLISHED, 100, 2))
+    write_triple(tmp_path, "of_semantic_prompts", make_voice(PUBLISHED, 100, 3))
     (tmp_path / "README.md").write_text("not a voice")
     found = read_voices(tmp_path, Vocabulary())
     assert (list(found.presets), found.problems()) == (["a/b/c", "d.e", "of_semantic_prompts"], [])
-    assert np.array_equal(found.presets["d.e"].semantic, make_voice(2).semantic)
+    assert np.array_equal(found.presets["d.e"].semantic, make_voice(PUBLISHED, 100, 2).semantic)
 
 
 def test_suffixes_may_be_in_upper_case(tmp_path: Path) -> None:
-    make_voice(1).save(tmp_path / "a.npz")
+    make_voice(PUBLISHED, 100, 1).save(tmp_path / "a.npz")
     (tmp_path / "a.npz").rename(tmp_path / "a.NPZ")
-    write_triple(tmp_path, "b", make_voice(2))
+    write_triple(tmp_path, "b", make_voice(PUBLISHED, 100, 2))
     (tmp_path / "b_fine_prompt.npy").rename(tmp_path / "b_fine_prompt.NPY")
     assert list(read_voices(tmp_path, Vocabulary()).presets) == ["a", "b"]
 
@@ -80,7 +80,7 @@ FAULTS = [
 
 def damage_voice(directory: Path, how: str) -> None:
     """Write a triple called `good`, and damage it or put something else beside it."""
-    write_triple(directory, "good", make_voice())
+    write_triple(directory, "good", make_voice(PUBLISHED, 100))
     semantic, coarse, fine = (directory / f"good_{part}_prompt.npy" for part in ("semantic", "coarse", "fine"))
     match how:
         case "semantic alone" | "fine alone" | "no semantic" | "no fine":
@@ -95,7 +95,7 @@ def damage_voice(directory: Path, how: str) -> None:
         case "text":
             semantic.write_text("hello")
         case "npz in npy":
-            make_voice().save(directory.parent / "voice.npz")
+            make_voice(PUBLISHED, 100).save(directory.parent / "voice.npz")
             (directory.parent / "voice.npz").rename(semantic)
         case "huge":
             header = b"{'descr': '<i8', 'fortran_order': False, 'shape': (1099511627776,), }".ljust(117) + b"\n"
@@ -105,7 +105,7 @@ def damage_voice(directory: Path, how: str) -> None:
         case "float":
             np.save(semantic, np.zeros(9))
         case "twice":
-            make_voice(3).save(directory / "good.npz")
+            make_voice(PUBLISHED, 100, 3).save(directory / "good.npz")
         case "odd name":
             np.save(directory / "my_voice.npy", np.zeros(9, np.int64))
         case "upper-case name":
@@ -151,7 +151,7 @@ def test_a_voice_of_a_checkpoint_that_cannot_be_used_is_left_out_with_a_warning(
 ) -> None:
     directory = ensure(tmp_path / "checkpoint" / "speaker_embeddings")
     damage_voice(directory, how)
-    write_triple(directory, "v2/other", make_voice(1))
+    write_triple(directory, "v2/other", make_voice(PUBLISHED, 100, 1))
     with pytest.warns(BarkWarning) as caught:
         voices = write_voices(directory, tmp_path / "voices", Vocabulary(), checkpoint=directory.parent)
     (message,) = (str(warning.message) for warning in caught)
@@ -160,7 +160,8 @@ def test_a_voice_of_a_checkpoint_that_cannot_be_used_is_left_out_with_a_warning(
     good_is_kept = {"twice", "odd name", "upper-case name", "linked directory", "linked directory that is gone"}
     assert list(voices) == ["good", "v2/other"] if how in good_is_kept else ["v2/other"]
     assert (
-        VoicePreset.load(tmp_path / "voices" / "v2" / "other.npz").to_prompt().keys() == make_voice().to_prompt().keys()
+        VoicePreset.load(tmp_path / "voices" / "v2" / "other.npz").to_prompt().keys()
+        == make_voice(PUBLISHED, 100).to_prompt().keys()
     )
 
 
@@ -178,7 +179,7 @@ def test_names_that_differ_only_in_case_are_refused(tmp_path: Path, names: list[
         pytest.skip("this disk ignores case")
     directory = tmp_path / "checkpoint" / "presets"
     for name in names:
-        make_voice().save(ensure((directory / name).parent) / f"{Path(name).name}.npz")
+        make_voice(PUBLISHED, 100).save(ensure((directory / name).parent) / f"{Path(name).name}.npz")
     with pytest.raises(VoiceError) as caught:
         write_voices(directory, tmp_path / "voices", Vocabulary())
     assert message in str(caught.value)
@@ -191,15 +192,15 @@ def test_names_that_differ_only_in_case_are_refused(tmp_path: Path, names: list[
 
 def test_a_voice_and_a_directory_may_differ_only_in_case(tmp_path: Path) -> None:
     """In a bundle they are anna.npz and Anna."""
-    make_voice().save(tmp_path / "anna.npz")
-    make_voice().save(ensure(tmp_path / "Anna") / "bert.npz")
+    make_voice(PUBLISHED, 100).save(tmp_path / "anna.npz")
+    make_voice(PUBLISHED, 100).save(ensure(tmp_path / "Anna") / "bert.npz")
     found = read_voices(tmp_path, Vocabulary())
     assert (list(found.presets), found.problems()) == (["Anna/bert", "anna"], [])
 
 
 def test_a_triple_and_an_npz_file_may_not_differ_only_in_case(tmp_path: Path) -> None:
-    make_voice().save(tmp_path / "Anna.npz")
-    write_triple(tmp_path, "anna", make_voice(1))
+    make_voice(PUBLISHED, 100).save(tmp_path / "Anna.npz")
+    write_triple(tmp_path, "anna", make_voice(PUBLISHED, 100, 1))
     found = read_voices(tmp_path, Vocabulary())
     assert list(found.presets) == ["Anna"]
     assert found.problems() == [
@@ -218,7 +219,7 @@ def test_a_directory_without_voices_is_an_error_or_a_warning(tmp_path: Path) -> 
 
 
 def test_a_directory_that_cannot_be_entered_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_triple(tmp_path, "good", make_voice())
+    write_triple(tmp_path, "good", make_voice(PUBLISHED, 100))
     closed = ensure(tmp_path / "closed")
 
     def scandir(path: str, enter: Callable[[str], Any] = os.scandir) -> Any:
@@ -259,7 +260,7 @@ def test_an_export_goes_on_without_a_checkpoint_s_voices(checkpoint: Path, tmp_p
 def test_a_name_that_a_bundle_cannot_have_is_an_error_before_any_export(
     checkpoint: Path, tmp_path: Path, name: str
 ) -> None:
-    make_voice().save(ensure(tmp_path / "presets") / f"{name}.npz")
+    make_voice(PUBLISHED, 100).save(ensure(tmp_path / "presets") / f"{name}.npz")
     report: list[str] = []
     options = ExportOptions(voices=tmp_path / "presets", verify=False)
     with pytest.raises(BarkError):

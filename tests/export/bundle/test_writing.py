@@ -16,7 +16,8 @@ from bark_onnx.model.bundle import MANIFEST, Bundle, list_files
 from bark_onnx_export.bundle.write import new_directory
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from voice_directories import ensure, make_voice
+from checkpoint_files import ensure
+from voices import PUBLISHED, make_voice
 
 # Limits the size of files. To write more is an error, as on a full disk.
 LIMITED = """
@@ -45,7 +46,7 @@ def test_a_failed_verification_writes_no_bundle(
 def test_a_failed_export_leaves_an_older_bundle_unchanged(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
     target = shutil.copytree(bundle, tmp_path / "bundle")
     presets = tmp_path / "presets"
-    make_voice().save(ensure(presets) / "good.npz")
+    make_voice(PUBLISHED, 100).save(ensure(presets) / "good.npz")
     (presets / "damaged.npz").write_text("RIFF")
     with pytest.raises(VoiceError, match=r"damaged\.npz"):
         export_bundle(open_checkpoint(str(checkpoint)), target, ExportOptions(voices=presets, force=True))

@@ -15,7 +15,8 @@ from checkpoint_files import small_model as small_model
 from hub_client import open_in_process
 from hub_server import Files, HubServer, read_tree
 from run_command import COMMAND, assert_fails, assert_silent
-from voice_directories import make_small_voice, write_triple
+from tiny import SPACE
+from voices import make_voice, write_triple
 
 VOICES = ["en_speaker_1", "v2/en_speaker_6"]
 WEIGHTS = "model.safetensors"
@@ -55,7 +56,7 @@ def bark_small(small_model: BarkModel, tmp_path_factory: pytest.TempPathFactory)
     directory = save_huggingface(small_model, tmp_path_factory.mktemp("hub") / "bark-small")
     write_tokenizer(directory)
     for seed, name in enumerate(VOICES):
-        write_triple(directory / "speaker_embeddings", name, make_small_voice(seed))
+        write_triple(directory / "speaker_embeddings", name, make_voice(SPACE, 100, seed))
     (directory / "speaker_embeddings_path.json").write_text("{}")
     (directory / "README.md").write_text("a card")
     return read_tree(directory)

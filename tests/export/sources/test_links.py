@@ -11,10 +11,11 @@ from bark_onnx.errors import BarkWarning
 from bark_onnx_bench.checkpoints import save_huggingface, write_tokenizer
 from bark_onnx_export.bundle.voice_files import read_voices
 from bark_onnx_export.checkpoint import open_checkpoint
-from checkpoint_files import LFS_POINTER, error_of
+from checkpoint_files import LFS_POINTER, ensure, error_of
 from checkpoint_files import small_model as small_model
 from checkpoint_files import suno as suno
-from voice_directories import ensure, make_small_voice, write_triple
+from tiny import SPACE
+from voices import make_voice, write_triple
 
 COMMIT = "70a8a7d34168586dc5d028fa9666aceade177992"
 
@@ -25,7 +26,7 @@ def snapshot(small_model: BarkModel, tmp_path: Path) -> Path:
     cache = tmp_path / "hub" / "models--suno--bark-small"
     directory = save_huggingface(small_model, cache / "snapshots" / COMMIT)
     write_tokenizer(directory)
-    write_triple(directory / "speaker_embeddings", "v2/en_speaker_6", make_small_voice())
+    write_triple(directory / "speaker_embeddings", "v2/en_speaker_6", make_voice(SPACE, 100))
     for number, path in enumerate(sorted(path for path in directory.rglob("*") if path.is_file())):
         blob = ensure(cache / "blobs") / f"{number:040x}"
         path.rename(blob)
@@ -183,7 +184,7 @@ def test_a_directory_of_voices_that_cannot_be_read_is_a_warning(
 def test_a_link_inside_the_checkpoint_is_followed(small_model: BarkModel, tmp_path: Path, name: str) -> None:
     directory = save_huggingface(small_model, tmp_path / "bark")
     write_tokenizer(directory)
-    write_triple(directory / "speaker_embeddings", "v2/en_speaker_6", make_small_voice())
+    write_triple(directory / "speaker_embeddings", "v2/en_speaker_6", make_voice(SPACE, 100))
     link_inside(directory / name)
     assert_readable(directory)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bark_onnx import Bark, GenerationOptions, StreamOptions
 from bark_onnx.audio.files import pcm, wav_header
 from bark_onnx.command.output import PLAYERS, held_back
-from narrated import SAID
+from passages import SAID
 from run_command import COMMAND, Argument, Result, assert_fails, assert_silent, run
 
 TEXT = "Hello world, the dog is music"
@@ -30,23 +30,23 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs pipes and prog
 
 
 @pytest.fixture(scope="module")
-def seed(tiny: Bark) -> int:
+def seed(short: Bark) -> int:
     """One that speaks for more than two seconds: several windows of the fine stage, more than a pipe holds."""
-    return next(seed for seed in range(200) if len(tiny.semantic(TEXT, voice=None, options=OPTIONS, seed=seed)) > 120)
+    return next(seed for seed in range(200) if len(short.semantic(TEXT, voice=None, options=OPTIONS, seed=seed)) > 120)
 
 
 @pytest.fixture(scope="module")
-def streamed(tiny: Bark, seed: int) -> bytes:
+def streamed(short: Bark, seed: int) -> bytes:
     """The samples, as they should come."""
-    with tiny.stream(TEXT, voice=None, options=OPTIONS, seed=seed) as stream:
+    with short.stream(TEXT, voice=None, options=OPTIONS, seed=seed) as stream:
         samples = b"".join(pcm(chunk.waveform) for chunk in stream)
     assert len(samples) > 80_000
     return samples
 
 
 @pytest.fixture
-def say(tiny_bundle: Path, seed: int) -> list[str]:
-    return ["say", TEXT, "--stream", "--bundle", str(tiny_bundle), "--seed", str(seed), *RAMBLING]
+def say(short_bundle: Path, seed: int) -> list[str]:
+    return ["say", TEXT, "--stream", "--bundle", str(short_bundle), "--seed", str(seed), *RAMBLING]
 
 
 def samples(data: bytes) -> NDArray[np.int16]:
@@ -87,10 +87,10 @@ def test_exact_is_what_is_said_without_streaming(say: list[str], streamed: bytes
     assert np.abs(samples(streamed).astype(int) - whole).max() > 1
 
 
-def test_chunk_seconds(tiny: Bark, say: list[str], streamed: bytes, seed: int) -> None:
+def test_chunk_seconds(short: Bark, say: list[str], streamed: bytes, seed: int) -> None:
     options = StreamOptions(chunk_seconds=0.1, fine_context=20)
     expected = b"".join(
-        pcm(chunk.waveform) for chunk in tiny.stream(TEXT, voice=None, options=OPTIONS, seed=seed, streaming=options)
+        pcm(chunk.waveform) for chunk in short.stream(TEXT, voice=None, options=OPTIONS, seed=seed, streaming=options)
     )
     assert expected != streamed
     assert run(*say, "-o", "-", "--raw", "--chunk-seconds", "0.1", "--fine-context", "20").stdout == expected
@@ -138,8 +138,8 @@ def test_a_buffer_holds_back_what_came_first() -> None:
     assert heard == [1, 2, 3, 4]
 
 
-def test_what_cannot_be_streamed_is_a_line(tiny_bundle: Path, tmp_path: Path) -> None:
-    nothing = ["say", TEXT, "--stream", "--bundle", tiny_bundle, "--min-eos-p", "1e-9"]
+def test_what_cannot_be_streamed_is_a_line(short_bundle: Path, tmp_path: Path) -> None:
+    nothing = ["say", TEXT, "--stream", "--bundle", short_bundle, "--min-eos-p", "1e-9"]
     assert_fails(run(*nothing, "-o", tmp_path / "x.wav"), "ended the utterance before it began")
     assert_fails(with_players(tmp_path, {"aplay": "cat"}, *nothing), "ended the utterance before it began")
     assert [path.name for path in tmp_path.iterdir()] == ["aplay"]
@@ -165,11 +165,11 @@ def test_a_player_hears_it(say: list[str], streamed: bytes, tmp_path: Path) -> N
     assert (tmp_path / "aplay.arguments").read_text() == "-q -\n"
 
 
-def test_the_best_player_hears_a_long_text(tiny: Bark, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_the_best_player_hears_a_long_text(short: Bark, short_bundle: Path, tmp_path: Path) -> None:
     text = "\n\n".join(SAID)
-    arguments = ["say", text, "--history", "fixed", "--stream", "--bundle", tiny_bundle, "--seed", "3", *RAMBLING]
+    arguments = ["say", text, "--history", "fixed", "--stream", "--bundle", short_bundle, "--seed", "3", *RAMBLING]
     assert_silent_but_for_warnings(with_players(tmp_path, dict.fromkeys(PLAYERS, KEEP), *arguments))
-    spoken = [pcm(passage.waveform) for passage in tiny.generate_long(text, options=OPTIONS, seed=3)]
+    spoken = [pcm(passage.waveform) for passage in short.generate_long(text, options=OPTIONS, seed=3)]
     assert (tmp_path / "ffplay.heard").read_bytes() == HEADER + b"".join(spoken)
     assert not (tmp_path / "aplay.heard").exists()
 

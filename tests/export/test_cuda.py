@@ -10,8 +10,8 @@ import pytest
 from bark_onnx import Bark, GenerationOptions, Request
 from bark_onnx.graphs import device as device_module
 from bark_onnx.graphs.decoder import CAUSAL_INPUTS, cache_names
-from conftest import export
-from utterances import make_voice
+from generated import export
+from voices import voice_or_none
 
 pytestmark = pytest.mark.skipif(
     "CUDAExecutionProvider" not in device_module.ort.get_available_providers() or not device_module._gpu_answers(),
@@ -30,7 +30,7 @@ def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.mark.parametrize("length", [0, 300])
 def test_fp32_has_the_tokens_of_the_cpu(bark: Bark, bundles: dict[str, Path], length: int) -> None:
-    gpu, voice = Bark.load(bundles["fp32"], device="cuda"), make_voice(bark.vocabulary, length)
+    gpu, voice = Bark.load(bundles["fp32"], device="cuda"), voice_or_none(bark.vocabulary, length)
     assert gpu.device.name == "cuda"
     speech, expected = (
         model.generate("the world is music", voice=voice, options=GREEDY, seed=0) for model in (gpu, bark)
@@ -61,7 +61,7 @@ def test_precisions_are_close(bark: Bark, bundles: dict[str, Path], name: str, l
 
 def test_rows_together_have_the_tokens_of_each_alone(bundles: dict[str, Path]) -> None:
     gpu = Bark.load(bundles["fp32"], device="cuda")
-    voices = [make_voice(gpu.vocabulary, length) for length in (0, 200, 400)]
+    voices = [voice_or_none(gpu.vocabulary, length) for length in (0, 200, 400)]
     requests = [Request("hello", voice=voice, seed=seed, options=GREEDY) for seed, voice in enumerate(voices)]
     for request, speech in zip(requests, gpu.generate_batch(requests), strict=True):
         alone = gpu.generate(request.text, voice=request.voice, options=GREEDY, seed=request.seed)

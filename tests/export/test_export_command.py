@@ -1,34 +1,31 @@
-"""The command line over a bundle: exported, described, verified, measured, spoken with its voices; and the help."""
+"""The commands around an export: `export` itself, and what info, voices, verify and say do with its bundle."""
 
-import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from bark_onnx import VoicePreset, __version__
-from bark_onnx.command.cli import main
 from bark_onnx.model.bundle import MANIFEST, STAGES, Bundle
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from run_command import COMMAND, COMMANDS, SAY, Result, assert_fails, assert_silent, run
+from run_command import COMMAND, SAY, Result, assert_fails, assert_silent, run
+from voices import PUBLISHED, make_voice
 
 
 @pytest.fixture(scope="module")
 def presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of made-up voices."""
     directory = tmp_path_factory.mktemp("presets")
-    rng = np.random.default_rng(0)
-    for name in ("announcer", "v2/en_speaker_10", "v2/en_speaker_6"):
-        fine = rng.integers(1024, size=(8, 150))
+    for seed, name in enumerate(("announcer", "v2/en_speaker_10", "v2/en_speaker_6")):
         (directory / name).parent.mkdir(exist_ok=True)
-        VoicePreset(rng.integers(10_000, size=100), fine[:2], fine).save(directory / f"{name}.npz")
+        make_voice(PUBLISHED, 100, seed).save(directory / f"{name}.npz")
     return directory
 
 
@@ -177,39 +174,24 @@ def test_say_takes_a_voice_of_the_bundles(exported: Path, presets: Path) -> None
     assert by_name.stdout == by_path.stdout
 
 
-@pytest.mark.parametrize(
-    "arguments", [[*SAY, "-o", "-", "--bundle"], ["info"], ["voices"]], ids=["say", "info", "voices"]
-)
-def test_a_reader_that_goes_away_is_no_news(exported: Path, arguments: list[str]) -> None:
-    with subprocess.Popen([*COMMAND, *arguments, exported], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == b""
+# Ended by a signal
 
 
-# Help
-
-
-def test_every_command_has_help() -> None:
-    listed = CliRunner().invoke(main, ["--help"])
-    assert listed.exit_code == 0
-    for name in COMMANDS:
-        assert f"\n  {name}" in listed.stdout
-        for option in ("--help", "-h"):
-            result = CliRunner().invoke(main, [name, option])
-            assert result.exit_code == 0
-            assert "Usage: " in result.stdout
-
-
-def test_the_real_command_has_help_and_a_version() -> None:
-    result = run("--help")
-    assert (result.returncode, result.stderr) == (0, b"")
-    assert all(name in result.stdout.decode() for name in COMMANDS)
-    assert run("--version").stdout.decode() == f"bark-onnx, version {__version__}\n"
-
-
-def test_bench_writes_its_figures(bundle: Path, tmp_path: Path) -> None:
-    result = run("bench", bundle, "--repeats", "1", "--json", "figures.json", "--device", "cpu", cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (0, b"")
-    assert json.loads((tmp_path / "figures.json").read_text())["bundle"]["precision"] == "fp32"
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("moment", [0.45, 0.6, 0.75, 0.9])
+def test_sigterm_at_any_moment_of_an_export(checkpoint: Path, tmp_path: Path, moment: float) -> None:
+    """What was there before is still there, or the new bundle is."""
+    target = tmp_path / "bundle"
+    command = ["export", str(checkpoint), str(target), "--no-verify", "--quiet"]
+    begun = time.monotonic()
+    assert_silent(run(*command))
+    whole_run = time.monotonic() - begun
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*COMMAND, *command, "--force"], cwd=tmp_path, **pipes) as process:
+        time.sleep(moment * whole_run)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGTERM, 0), errors
+    assert errors == b""
+    assert list(tmp_path.iterdir()) == [target]
+    assert Bundle.open(target).manifest.precision == "fp32"

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from test_sampling import near_a_border
 
 from bark_onnx.sampling.distribution import draw
 from bark_onnx.sampling.sequence import Rule
 from bark_onnx_export.graphs.networks import fine_sampler_graph, sampler_graph
+from rounding import near_a_border
 
 CHOICES, FIRST_ID = 24, 100
 ROWS = 3

@@ -3,7 +3,6 @@
 The whole one is compared with transformers' in test_parity; here other sizes are too, dilated convolutions among them.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from bark_onnx.graphs.codec import CodecDecoder
 from bark_onnx.graphs.device import Device
 from bark_onnx.graphs.networks import Networks
 from bark_onnx.model.bundle import Bundle
-from bark_onnx.model.sizes import CodecSize, codec_state, misfits
+from bark_onnx.model.sizes import CodecSize, codec_state
 from bark_onnx.stages.codec import WaveformStream, waveforms
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
 from bark_onnx_export.graphs.networks import codec_graph
@@ -194,26 +193,3 @@ def test_an_exported_bundle_streams(bundle: Path) -> None:
     stream = WaveformStream(decoder)
     parts = [stream.push(chunk) for chunk in cut(codes, [15, 15, 0, 1, 38])]
     assert_close(np.concatenate([*parts, stream.finish()]), decoder.decode(codes))
-
-
-def test_state_of_the_published_codec() -> None:
-    state = codec_state(CodecSize())
-    assert CodecSize().first_frames == 7
-    assert list(state)[:4] == ["stem", "lstm.0.h", "lstm.0.c", "lstm.1.h"]
-    assert state["stages.0.upsample"] == (512, 1)
-    assert state["stages.3.residuals.0.conv_1"] == (32, 2)
-    assert state["last"] == (32, 6)
-
-
-def test_an_impossible_codec_is_refused_before_its_state_is_computed() -> None:
-    """Codecs that can be exported are accepted. A dilation cannot grow without bounds."""
-    for possible in (CodecSize(), CodecSize(shortcut=False), CodecSize(residual_layers=3, dilation_growth=5)):
-        assert misfits("codec", possible, Vocabulary()) == []
-    for change in (
-        {"ratios": ()},
-        {"ratios": (-8, -5, 4, 2)},
-        {"kernel": 0},
-        {"lstm_layers": 10**9},
-        {"residual_layers": 40},
-    ):
-        assert misfits("codec", replace(CodecSize(), **change), Vocabulary()) == ["impossible"]

@@ -14,9 +14,9 @@ from bark_onnx.graphs.session import Binding, Graph
 from bark_onnx.model.bundle import MANIFEST, Bundle
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from conftest import export
+from generated import export
 from run_command import run
-from utterances import make_voice
+from voices import make_voice
 
 STAGES = ("semantic", "coarse")
 OPTIONS = GenerationOptions(max_seconds=0.6)

@@ -15,9 +15,9 @@ from bark_onnx.model.bundle import STAGES, Bundle
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from bark_onnx_export.graphs.onnx_files import check_portable
-from conftest import export
+from generated import export
 from run_command import assert_fails, run
-from utterances import make_voice
+from voices import make_voice
 
 OPSET = 20
 PRECISIONS = ("fp32", "fp16", "int8")

@@ -22,7 +22,7 @@ from transformers.models.bark.generation_configuration_bark import (
 
 from bark_onnx import Bark, BarkWarning, GenerationOptions, Vocabulary, VoicePreset
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
-from conftest import export
+from generated import export
 from transformers_reference import GREEDY, PUBLISHED, Ids, causal_logits, flat_ids
 from transformers_reference import one_torch_thread as one_torch_thread
 

@@ -25,8 +25,9 @@ from bark_onnx.long.journal import PLAN, Journal
 from bark_onnx.long.narration import SpokenPassage
 from bark_onnx.long.plan import NarrationOptions
 from bark_onnx.long.subtitles import to_srt
-from narrated import SAID, SCRIPT, make_voice
+from passages import SAID, SCRIPT, SPACE
 from run_command import COMMAND, assert_fails, run
+from voices import make_voice
 
 TEXT = "\n\n".join(SAID * 3)
 LONG = f"Hello. {'It is the laughter of the dogs, and the music. ' * 6}\n\nThe dog."
@@ -37,7 +38,7 @@ JOURNAL = "out.wav.partial"
 LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
 from bark_onnx.command.cli import main
 main(sys.argv[1:], prog_name="bark-onnx")
 """
@@ -56,13 +57,15 @@ finally:
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     (tmp_path / "text.txt").write_text(TEXT)
-    make_voice(3).save(tmp_path / "voice.npz")
+    make_voice(SPACE, seed=3).save(tmp_path / "voice.npz")
     return tmp_path
 
 
 def passages(bark: Bark, text: str = TEXT, retries: int = 0, **arguments: Any) -> list[SpokenPassage]:
     narration = NarrationOptions(guards=Guards(retries=retries))
-    return list(bark.generate_long(text, **({"voice": make_voice(3), "seed": 3} | arguments), narration=narration))
+    return list(
+        bark.generate_long(text, **({"voice": make_voice(SPACE, seed=3), "seed": 3} | arguments), narration=narration)
+    )
 
 
 def wav(spoken: Sequence[SpokenPassage]) -> bytes:
@@ -113,9 +116,9 @@ def say(bundle: Path, *arguments: str) -> list[str]:
 
 @pytest.mark.parametrize(("history", "stops"), [("fixed", [0, 3, 7]), ("rolling", [4]), ("hybrid", [8])])
 def test_a_killed_job_goes_on_to_the_same_file(
-    tiny: Bark, tiny_bundle: Path, work: Path, history: str, stops: list[int]
+    short: Bark, short_bundle: Path, work: Path, history: str, stops: list[int]
 ) -> None:
-    command = say(tiny_bundle, "--seed", "3", "--voice", "voice.npz", "--history", history)
+    command = say(short_bundle, "--seed", "3", "--voice", "voice.npz", "--history", history)
     finished: dict[Path, int] = {}
     for kept in stops:
         assert stop(command, work, kept, signal.SIGKILL) == (-signal.SIGKILL, b"")
@@ -126,32 +129,32 @@ def test_a_killed_job_goes_on_to_the_same_file(
         finished = {path: path.stat().st_ino for path in sorted((work / JOURNAL).glob("0*.npz"))[:whole_blocks]}
     result = subprocess.run(command, cwd=work, capture_output=True, timeout=120, check=True)
     assert result.stdout == b""
-    assert (work / "out.wav").read_bytes() == wav(passages(tiny, history=history))
+    assert (work / "out.wav").read_bytes() == wav(passages(short, history=history))
     assert not (work / JOURNAL).exists()
 
 
-def test_an_interrupted_job_leaves_its_journal_and_its_seed(tiny: Bark, tiny_bundle: Path, work: Path) -> None:
+def test_an_interrupted_job_leaves_its_journal_and_its_seed(short: Bark, short_bundle: Path, work: Path) -> None:
     text = "\n\n".join(SAID * 8)  # not over before the signal comes, however slowly that comes
     (work / "text.txt").write_text(text)
     before = {path.name for path in work.iterdir()}
-    status, errors = stop(say(tiny_bundle, "--voice", "voice.npz"), work, 1, signal.SIGINT)
+    status, errors = stop(say(short_bundle, "--voice", "voice.npz"), work, 1, signal.SIGINT)
     assert (status, errors.strip()) == (1, b"Aborted!")
     assert {path.name for path in work.iterdir()} == before | {JOURNAL}
     seed = Journal.seed(work / JOURNAL)
     arguments = ["-f", work / "text.txt", "-o", work / "out.wav", "--voice", work / "voice.npz"]
     kept = {path.name: path.read_bytes() for path in (work / JOURNAL).iterdir()}
     for changes in (["--seed", 2**64 - 1], ["--history", "hybrid"], ["--voice", work / "other.npz"], ["--top-k", 5]):
-        make_voice(4).save(work / "other.npz")
-        assert_one_line(invoke(tiny_bundle, *arguments, *changes), "journal of another job", JOURNAL)
+        make_voice(SPACE, seed=4).save(work / "other.npz")
+        assert_one_line(invoke(short_bundle, *arguments, *changes), "journal of another job", JOURNAL)
     assert {path.name: path.read_bytes() for path in (work / JOURNAL).iterdir()} == kept
-    assert invoke(tiny_bundle, *arguments).exit_code == 0
-    assert (work / "out.wav").read_bytes() == wav(passages(tiny, text, seed=seed))
+    assert invoke(short_bundle, *arguments).exit_code == 0
+    assert (work / "out.wav").read_bytes() == wav(passages(short, text, seed=seed))
     assert not (work / JOURNAL).exists()
 
 
-def test_a_full_disk_costs_nothing_that_was_spoken(tiny: Bark, tiny_bundle: Path, work: Path) -> None:
+def test_a_full_disk_costs_nothing_that_was_spoken(short: Bark, short_bundle: Path, work: Path) -> None:
     """It is not there for the file, but was for the journal."""
-    command = say(tiny_bundle, "--seed", "3", "--voice", "voice.npz")
+    command = say(short_bundle, "--seed", "3", "--voice", "voice.npz")
     (work / "out.wav").write_bytes(b"old")
     result = run(*command[len(COMMAND) :], cwd=work, command=[sys.executable, "-c", LIMITED])
     result.stderr = without_warnings(result.stderr)
@@ -160,20 +163,20 @@ def test_a_full_disk_costs_nothing_that_was_spoken(tiny: Bark, tiny_bundle: Path
     assert len(list((work / JOURNAL).glob("0*.npz"))) >= 4
     assert not list(work.glob(".out*"))
     run(*command[len(COMMAND) :], cwd=work)
-    assert (work / "out.wav").read_bytes() == wav(passages(tiny))
+    assert (work / "out.wav").read_bytes() == wav(passages(short))
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc, where not even root can write")
-def test_a_journal_that_cannot_be_written_is_told(tiny_bundle: Path) -> None:
-    result = invoke(tiny_bundle, "Hello.", "--history", "fixed", "-o", "/proc/out.wav")
+def test_a_journal_that_cannot_be_written_is_told(short_bundle: Path) -> None:
+    result = invoke(short_bundle, "Hello.", "--history", "fixed", "-o", "/proc/out.wav")
     if result.exit_code != 2:  # os.access says so to some
         assert_one_line(result, "cannot write the journal /proc/out.wav.partial")
 
 
-def test_a_directory_that_is_no_journal_is_left_alone(tiny_bundle: Path, work: Path) -> None:
+def test_a_directory_that_is_no_journal_is_left_alone(short_bundle: Path, work: Path) -> None:
     (work / JOURNAL).mkdir()
     (work / JOURNAL / "00000.npz").write_bytes(b"mine")
-    assert_one_line(invoke(tiny_bundle, "-f", work / "text.txt", "-o", work / "out.wav"), "not a journal", JOURNAL)
+    assert_one_line(invoke(short_bundle, "-f", work / "text.txt", "-o", work / "out.wav"), "not a journal", JOURNAL)
     assert [(path.name, path.read_bytes()) for path in (work / JOURNAL).iterdir()] == [("00000.npz", b"mine")]
     assert not (work / "out.wav").exists()
 
@@ -181,23 +184,23 @@ def test_a_directory_that_is_no_journal_is_left_alone(tiny_bundle: Path, work: P
 # The text
 
 
-def test_a_text_may_come_from_anywhere(tiny: Bark, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_text_may_come_from_anywhere(short: Bark, short_bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes(b"\xef\xbb\xbfHello w\xc3\xb6rld.\r\n\r\nThe dog.")
     marked, piped = (
-        invoke(tiny_bundle, "-f", source, "-o", "-", "--seed", 3, stdin=path.read_bytes()) for source in (path, "-")
+        invoke(short_bundle, "-f", source, "-o", "-", "--seed", 3, stdin=path.read_bytes()) for source in (path, "-")
     )
     assert marked.exit_code == piped.exit_code == 0
     assert marked.stdout_bytes == piped.stdout_bytes
-    assert marked.stdout_bytes[44:] == wav(passages(tiny, "Hello wörld.\n\nThe dog.", voice=None))[44:]
+    assert marked.stdout_bytes[44:] == wav(passages(short, "Hello wörld.\n\nThe dog.", voice=None))[44:]
 
 
-def test_a_file_that_is_a_dash_is_no_pipe(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_a_dash_is_no_pipe(short_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "dash.txt").write_text("-")
-    assert_one_line(invoke(tiny_bundle, "-f", tmp_path / "dash.txt", "-o", "-", stdin=b"Hello."), "the text is empty")
+    assert_one_line(invoke(short_bundle, "-f", tmp_path / "dash.txt", "-o", "-", stdin=b"Hello."), "the text is empty")
 
 
-def test_a_text_that_cannot_be_read_is_told(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_text_that_cannot_be_read_is_told(short_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"caf\xe9")
     (tmp_path / "empty").write_bytes(b" \n\n")
     with (tmp_path / "huge").open("wb") as file:
@@ -209,8 +212,8 @@ def test_a_text_that_cannot_be_read_is_told(tiny_bundle: Path, tmp_path: Path) -
         "missing": "missing: No such file",
         ".": "Is a directory",
     }.items():
-        assert_one_line(invoke(tiny_bundle, "-f", tmp_path / name, "-o", tmp_path / "out.wav"), fragment)
-    assert_one_line(invoke(tiny_bundle, "-f", "-", "-o", "-", stdin=b"caf\xe9"), "standard input is not UTF-8")
+        assert_one_line(invoke(short_bundle, "-f", tmp_path / name, "-o", tmp_path / "out.wav"), fragment)
+    assert_one_line(invoke(short_bundle, "-f", "-", "-o", "-", stdin=b"caf\xe9"), "standard input is not UTF-8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "huge", "latin"]
 
 
@@ -231,11 +234,11 @@ def test_a_text_that_cannot_be_read_is_told(tiny_bundle: Path, tmp_path: Path) -
     ],
 )
 def test_bad_usage_is_status_2(
-    tiny_bundle: Path, work: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], fragment: str
+    short_bundle: Path, work: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], fragment: str
 ) -> None:
     monkeypatch.chdir(work)
     before = sorted(work.iterdir())
-    result = invoke(tiny_bundle, *arguments)
+    result = invoke(short_bundle, *arguments)
     assert result.exit_code == 2, (result.stderr, result.exception)
     assert fragment in result.stderr.splitlines()[-1]
     assert sorted(work.iterdir()) == before
@@ -244,12 +247,12 @@ def test_bad_usage_is_status_2(
 # What is told
 
 
-def test_subtitles_are_the_passages(tiny: Bark, tiny_bundle: Path, work: Path) -> None:
+def test_subtitles_are_the_passages(short: Bark, short_bundle: Path, work: Path) -> None:
     (work / "text.txt").write_text(LONG)
-    spoken = passages(tiny, LONG)
+    spoken = passages(short, LONG)
     for name in ("cues.json", "cues.srt"):
         arguments = ["-f", work / "text.txt", "-o", "-", "--seed", 3, "--voice", work / "voice.npz"]
-        assert invoke(tiny_bundle, *arguments, "--subtitles", work / name).exit_code == 0
+        assert invoke(short_bundle, *arguments, "--subtitles", work / name).exit_code == 0
     assert json.loads((work / "cues.json").read_text()) == [
         {"start": round(passage.start, 3), "end": round(passage.end, 3), "speaker": None, "text": passage.text}
         for passage in spoken
@@ -257,26 +260,26 @@ def test_subtitles_are_the_passages(tiny: Bark, tiny_bundle: Path, work: Path) -
     assert (work / "cues.srt").read_text() == to_srt(passage.cue for passage in spoken)
 
 
-def test_a_script_has_a_cast(tiny: Bark, tiny_bundle: Path, tmp_path: Path) -> None:
-    voices = {"HOST": make_voice(1), "GUEST": make_voice(2)}
+def test_a_script_has_a_cast(short: Bark, short_bundle: Path, tmp_path: Path) -> None:
+    voices = {"HOST": make_voice(SPACE, seed=1), "GUEST": make_voice(SPACE, seed=2)}
     for name, voice in voices.items():
         voice.save(tmp_path / f"{name}.npz")
     cast = [argument for name in voices for argument in ("--cast", f"{name}={tmp_path / name}.npz")]
     cues = tmp_path / "cues.json"
     arguments = ["-", "-o", tmp_path / "out.flac", "--seed", 3, "--subtitles", cues]
-    assert invoke(tiny_bundle, *arguments, *cast, stdin=SCRIPT.encode()).exit_code == 0
-    spoken = passages(tiny, SCRIPT, cast=voices)
+    assert invoke(short_bundle, *arguments, *cast, stdin=SCRIPT.encode()).exit_code == 0
+    spoken = passages(short, SCRIPT, cast=voices)
     assert [cue["speaker"] for cue in json.loads(cues.read_text())] == [passage.speaker for passage in spoken]
     samples, _ = soundfile.read(tmp_path / "out.flac", dtype="float32")
     assert np.abs(samples - np.concatenate([passage.waveform for passage in spoken])).max() < 1 / 32768
-    assert_one_line(invoke(tiny_bundle, *arguments, *cast[:2], stdin=SCRIPT.encode()), "--cast GUEST=VOICE")
+    assert_one_line(invoke(short_bundle, *arguments, *cast[:2], stdin=SCRIPT.encode()), "--cast GUEST=VOICE")
 
 
-def test_each_problem_is_a_line(tiny: Bark, tiny_bundle: Path, work: Path) -> None:
+def test_each_problem_is_a_line(short: Bark, short_bundle: Path, work: Path) -> None:
     (work / "text.txt").write_text("\n\n".join(SAID * 2))
-    spoken = passages(tiny, "\n\n".join(SAID * 2), retries=2)
+    spoken = passages(short, "\n\n".join(SAID * 2), retries=2)
     arguments = ["-f", work / "text.txt", "-o", "-", "--seed", 3, "--voice", work / "voice.npz", "--retries", 2]
-    result = invoke(tiny_bundle, *arguments)
+    result = invoke(short_bundle, *arguments)
     told = [passage for passage in spoken if passage.problems or passage.rejected]
     assert {bool(passage.problems) for passage in told} == {True, False}
     for line, passage in zip(result.stderr.splitlines(), told, strict=True):
@@ -285,9 +288,9 @@ def test_each_problem_is_a_line(tiny: Bark, tiny_bundle: Path, work: Path) -> No
         assert ("best of 3 attempts" if passage.problems else f"was spoken {passage.attempts} times") in line
 
 
-def test_who_says_nothing_is_silent(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_who_says_nothing_is_silent(short_bundle: Path, tmp_path: Path) -> None:
     arguments = ["He\x1b[31mllo.", "--history", "fixed", "-o", tmp_path / "out.wav", "--min-eos-p", 1e-9]
-    result = invoke(tiny_bundle, *arguments)
+    result = invoke(short_bundle, *arguments)
     assert (result.exit_code, result.exception) == (0, None)
     assert soundfile.info(tmp_path / "out.wav").frames == 0
     (line,) = result.stderr.splitlines()
@@ -308,6 +311,6 @@ def peak(bundle: Path, work: Path, count: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-def test_memory_stays_flat(tiny_bundle: Path, work: Path) -> None:
+def test_memory_stays_flat(short_bundle: Path, work: Path) -> None:
     """The waveforms of these 180 more passages, with their pauses, have 13 MB."""
-    assert peak(tiny_bundle, work, 200) - peak(tiny_bundle, work, 20) < 6 << 20
+    assert peak(short_bundle, work, 200) - peak(short_bundle, work, 20) < 6 << 20

@@ -5,7 +5,6 @@ Every run is a real process and every signal a real one, at moments all over the
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +17,7 @@ import soundfile
 
 from bark_onnx import VoicePreset
 from bark_onnx.long.journal import Journal
-from bark_onnx.model.bundle import Bundle
-from narrated import SAID
+from passages import SAID
 from run_command import COMMAND, assert_silent, run
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -82,8 +80,8 @@ def work(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_sigterm_at_any_moment_leaves_no_temporary_file(tiny_bundle: Path, work: Path, name: str) -> None:
-    command = [*RUNS[name], "--bundle", str(tiny_bundle)]
+def test_sigterm_at_any_moment_leaves_no_temporary_file(short_bundle: Path, work: Path, name: str) -> None:
+    command = [*RUNS[name], "--bundle", str(short_bundle)]
     begun = time.monotonic()
     assert run(*command, cwd=work).returncode == 0
     whole_run = time.monotonic() - begun
@@ -102,9 +100,9 @@ def test_sigterm_at_any_moment_leaves_no_temporary_file(tiny_bundle: Path, work:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("name", ["say --stream", "say --file"])
-def test_a_signal_while_the_audio_is_written(tiny_bundle: Path, work: Path, name: str, number: signal.Signals) -> None:
+def test_a_signal_while_the_audio_is_written(short_bundle: Path, work: Path, name: str, number: signal.Signals) -> None:
     (work / "out.wav").write_bytes(b"old")
-    with interrupted(tiny_bundle, work, name, number) as process:
+    with interrupted(short_bundle, work, name, number) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == -number
     assert [line for line in errors.splitlines() if not line.startswith(b"bark-onnx: warning")] == []
@@ -123,20 +121,20 @@ def interrupted(bundle: Path, work: Path, name: str, number: signal.Signals) -> 
 
 
 @pytest.mark.parametrize("name", ["say --stream", "say --file"])
-def test_the_next_run_deletes_what_sigkill_left(tiny_bundle: Path, work: Path, name: str) -> None:
-    with interrupted(tiny_bundle, work, name, signal.SIGKILL):
+def test_the_next_run_deletes_what_sigkill_left(short_bundle: Path, work: Path, name: str) -> None:
+    with interrupted(short_bundle, work, name, signal.SIGKILL):
         pass
     assert len(list(work.glob(".out-bark-onnx-*.wav"))) == 1
     (work / ".out-abcd1234.wav").write_bytes(b"mine")
-    assert run(*RUNS[name], "--bundle", tiny_bundle, cwd=work).returncode == 0
+    assert run(*RUNS[name], "--bundle", short_bundle, cwd=work).returncode == 0
     assert names(work) == {"out.wav", "text.txt", ".out-abcd1234.wav"}
     assert soundfile.info(work / "out.wav").duration > 0.1
 
 
-def test_a_run_beside_another_leaves_its_temporary_file_alone(tiny_bundle: Path, work: Path) -> None:
-    with interrupted(tiny_bundle, work, "say --stream", signal.SIGSTOP) as stopped:
+def test_a_run_beside_another_leaves_its_temporary_file_alone(short_bundle: Path, work: Path) -> None:
+    with interrupted(short_bundle, work, "say --stream", signal.SIGSTOP) as stopped:
         (temporary,) = work.glob(".out-bark-onnx-*.wav")
-        assert_silent(run(*RUNS["say --stream"], "--bundle", tiny_bundle, cwd=work))
+        assert_silent(run(*RUNS["say --stream"], "--bundle", short_bundle, cwd=work))
         assert temporary.exists()
         whole = (work / "out.wav").read_bytes()
         (work / "out.wav").unlink()
@@ -147,44 +145,27 @@ def test_a_run_beside_another_leaves_its_temporary_file_alone(tiny_bundle: Path,
     assert names(work) == {"out.wav", "text.txt"}
 
 
-def test_a_journal_survives_sigterm(tiny_bundle: Path, work: Path) -> None:
+def test_a_journal_survives_sigterm(short_bundle: Path, work: Path) -> None:
     """The run that continues makes the file that an uninterrupted run makes."""
-    command = [*RUNS["say --file"], "--bundle", str(tiny_bundle)]
+    command = [*RUNS["say --file"], "--bundle", str(short_bundle)]
     assert run(*command, cwd=work).returncode == 0
     whole = (work / "out.wav").read_bytes()
     (work / "out.wav").unlink()
-    with interrupted(tiny_bundle, work, "say --file", signal.SIGTERM):
+    with interrupted(short_bundle, work, "say --file", signal.SIGTERM):
         pass
     assert Journal.seed(work / JOURNAL) == 3
     assert run(*command, cwd=work).returncode == 0
     assert (work / "out.wav").read_bytes() == whole
 
 
-def test_a_shell_sees_143(tiny_bundle: Path, work: Path) -> None:
+def test_a_shell_sees_143(short_bundle: Path, work: Path) -> None:
     """As it does for any program that SIGTERM ends."""
     script = (
         '"$@" & pid=$!; while ! ls .out-bark-onnx-* >/dev/null 2>&1; do sleep 0.01; done; kill $pid; wait $pid; echo $?'
     )
-    command = [sys.executable, "-c", SLOW, *RUNS["say --stream"], "--bundle", str(tiny_bundle)]
+    command = [sys.executable, "-c", SLOW, *RUNS["say --stream"], "--bundle", str(short_bundle)]
     result = run("-c", script, "sh", *command, cwd=work, command=["sh"])
     assert result.stdout == b"143\n"
-
-
-@pytest.mark.parametrize("written", ["tokenizer.json", "semantic.onnx"])
-def test_sigterm_during_an_export_keeps_the_bundle_that_was_there(
-    checkpoint: Path, bundle: Path, tmp_path: Path, written: str
-) -> None:
-    """At the beginning, when only this file of the new bundle is written, and later."""
-    target = shutil.copytree(bundle, tmp_path / "bundle")
-    with start(["export", str(checkpoint), str(target), "--force", "--quiet"], tmp_path) as process:
-        while not list(tmp_path.glob(f".bundle-bark-onnx-*.partial/{written}")):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.005)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (-signal.SIGTERM, b"")
-    assert list(tmp_path.iterdir()) == [target]
-    assert Bundle.open(target).manifest.precision == "fp32"
 
 
 @pytest.mark.parametrize("arguments", [["info"], ["voices"], ["verify"]])

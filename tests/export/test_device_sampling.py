@@ -1,0 +1,46 @@
+"""The sampler graphs of exported bundles give the host's tokens, and `verify` finds one that does not."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bark_onnx import Bark, BarkError, GenerationOptions
+from bark_onnx.checks.compare import check_graphs
+from bark_onnx.graphs.device import Device
+from bark_onnx.model.bundle import TOP_K_TOP_P, Bundle
+from bark_onnx_export.graphs.networks import sampler_graph
+from generated import export
+from tiny import sign
+from utterances import assert_same_speech
+
+
+@pytest.mark.parametrize(
+    ("precision", "layout"),
+    [("fp32", "portable"), ("fp16", "static"), ("fp16", "portable"), ("w8a16", "static"), ("w4a16", "static")],
+)
+def test_sampling_on_the_device_changes_nothing(checkpoint: Path, tmp_path: Path, precision: str, layout: str) -> None:
+    """In every kind of bundle for GPUs, run on the CPU."""
+    bundle = Bundle.open(export(checkpoint, tmp_path / "bundle", precision, layout))
+    device = Device("cpu", 2)
+    options = GenerationOptions(max_seconds=0.3)
+    expected, found = (
+        Bark(bundle, replace(device, samples=on)).generate("hello", voice=None, options=options, seed=2)
+        for on in (False, True)
+    )
+    assert_same_speech(found, expected)
+
+
+def test_verify_finds_a_sampling_graph_that_is_wrong(gpu_bundle: Path, tmp_path: Path) -> None:
+    """Its hash and its inputs are right, its tokens are wrong."""
+    directory = shutil.copytree(gpu_bundle, tmp_path / "bundle")
+    opened = Bundle.open(directory)
+    check_graphs(opened)
+    wrong = sampler_graph(
+        opened.manifest.vocabulary.semantic_choices, 1, top_k_top_p=True
+    )  # ids that begin with 1 instead of 0
+    opened.graph("semantic", TOP_K_TOP_P).write_bytes(wrong)
+    sign(directory)
+    with pytest.raises(BarkError, match="the graphs that sample the semantic stage choose wrong tokens"):
+        check_graphs(Bundle.open(directory))

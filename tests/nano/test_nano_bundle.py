@@ -1,0 +1,47 @@
+"""The bundle that comes with the package: it is the export of nano's checkpoint, and a recogniser finds the words."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bark_onnx import Bark, GenerationOptions
+from bark_onnx.model.bundle import Bundle
+from bark_onnx_export.checkpoint import open_checkpoint
+from bark_onnx_export.convert import ExportOptions, export_bundle
+from bark_onnx_nano.judging.recognise import recognise, word_errors
+from bark_onnx_nano.text.sentences import held_out
+from bark_onnx_nano.units import voice_of
+
+CHECKPOINT = Path(__file__).parents[2] / "export" / "bark_onnx_nano" / "bark-nano"
+GREEDY = GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temperature=0)
+UNITS_OF = {"en_female": "slt", "en_male": "rms"}
+WORD_ERRORS = {"en_female": 0.6, "en_male": 0.25}
+
+
+@pytest.fixture(scope="module")
+def nano() -> Bark:
+    return Bark.load(device="cpu", threads=1)
+
+
+def test_the_bundle_is_what_export_makes_of_the_checkpoint(nano: Bark, tmp_path: Path) -> None:
+    export_bundle(open_checkpoint(str(CHECKPOINT)), tmp_path / "nano", ExportOptions("int8"))
+    again, shipped = Bundle.open(tmp_path / "nano").manifest, nano.bundle.manifest
+    assert (again.model, again.precisions, again.sizes, again.vocabulary) == (
+        shipped.model, shipped.precisions, shipped.sizes, shipped.vocabulary
+    )  # fmt: skip
+    assert list(again.files) == list(shipped.files)
+    own = Bark.load(tmp_path / "nano", device="cpu", threads=1)
+    said, expected = (bark.generate("Good morning.", voice="en_male", options=GREEDY, seed=1) for bark in (own, nano))
+    for name in ("semantic", "coarse", "fine"):
+        assert np.array_equal(getattr(said.tokens, name), getattr(expected.tokens, name))
+
+
+@pytest.mark.parametrize("voice", UNITS_OF)
+def test_a_recogniser_hears_the_words(nano: Bark, voice: str) -> None:
+    """As few sentences tell: the model card has the figures of all."""
+    sentences = held_out()[::12]
+    speeches = [nano.generate(sentence, voice=voice, options=GREEDY, seed=0) for sentence in sentences]
+    heard = [recognise(speech.waveform, speech.sample_rate) for speech in speeches]
+    assert word_errors(sentences, heard).rate < WORD_ERRORS[voice]
+    assert {voice_of(speech.tokens.semantic) for speech in speeches} == {UNITS_OF[voice]}
