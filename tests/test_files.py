@@ -109,13 +109,24 @@ def test_a_replaced_directory_keeps_its_permissions(tmp_path: Path) -> None:
 
 
 def test_the_umask_is_never_changed(tmp_path: Path) -> None:
-    """Files that another thread creates meanwhile have their usual permissions."""
+    """Files that another thread creates meanwhile have their usual permissions.
+
+    A change would last long enough for the thread to see it.
+    """
     code = """
-import os, threading
+import os, threading, time
 from pathlib import Path
 from bark_onnx.files import replacing, replacing_directory
-os.umask(0o077)
+umask = os.umask
+umask(0o077)
 done, modes = threading.Event(), set()
+
+def slow_umask(mask):
+    before = umask(mask)
+    time.sleep(0.01)
+    return before
+
+os.umask = slow_umask
 
 def create():
     number = 0
@@ -128,7 +139,7 @@ def create():
 
 thread = threading.Thread(target=create)
 thread.start()
-for number in range(300):
+for number in range(100):
     with replacing(Path(f"file-{number % 3}")) as temporary:
         temporary.write_text("new")
     with replacing_directory(Path("directory")) as temporary:
@@ -233,6 +244,28 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     assert temporary.exists()
     with process:
         process.terminate()
+
+
+def test_a_signal_to_a_forked_child_leaves_what_its_parent_writes(tmp_path: Path) -> None:
+    code = """
+import os, signal, time
+from pathlib import Path
+from bark_onnx.command.signals import clean_up_on_signals
+from bark_onnx.files import replacing
+clean_up_on_signals()
+with replacing(Path("file")) as temporary:
+    temporary.write_text("whole")
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writer, b"ready")  # a signal before this could be lost in the fork
+        time.sleep(600)
+    os.read(reader, 5)
+    os.kill(child, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
+    assert (tmp_path / "file").read_text() == "whole"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's namespaces")
@@ -381,6 +414,31 @@ except KeyboardInterrupt:
             pass
         assert process.returncode == 130
         assert set(names(tmp_path)) <= {"file"}
+
+
+def test_ctrl_c_just_after_the_temporary_is_created_leaves_nothing(tmp_path: Path) -> None:
+    """Before the `with` statement, which would delete it, is entered."""
+    code = """
+import os
+from pathlib import Path
+from bark_onnx.files import replacing
+real = os.open
+
+def interrupted(path, *arguments):
+    real(path, *arguments)
+    print(sorted(path.name for path in Path().iterdir()))
+    raise KeyboardInterrupt
+
+os.open = interrupted
+try:
+    with replacing(Path("file")):
+        pass
+except KeyboardInterrupt:
+    pass
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert re.fullmatch(r"\['\.file-bark-onnx-\w{16}'\]\n", run.stdout), run
+    assert names(tmp_path) == []
 
 
 # A directory that is replaced

@@ -184,7 +184,8 @@ def _remove_leftovers(target: Path, suffix: str, name: Path | None = None) -> No
     """Delete the temporaries of a target whose writers are gone; or rename one to `name`, if that does not exist."""
     pattern = re.compile(temporary_names(re.escape(_stem(target, suffix)), suffix))
     try:
-        found = [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]
+        with os.scandir(target.parent) as entries:
+            found = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
     except OSError:
         return  # a directory that can be written to, but not listed
     for path in found:
