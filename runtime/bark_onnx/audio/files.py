@@ -97,7 +97,7 @@ class AudioWriter:
         import soundfile  # not at the top: whoever only wants the samples need not load libsndfile
 
         held = np.empty(0, np.float32)
-        # Soundfile encodes a str without the surrogates that stand for bytes that are not UTF-8. Windows has no such names.
+        # Soundfile refuses a str with surrogates, which stand for bytes that are not UTF-8. Windows has no such names.
         name = os.fsencode(file) if isinstance(file, Path) and sys.platform != "win32" else file
         with (
             _system_errors(file),
