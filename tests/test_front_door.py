@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,61 @@ def test_a_seed_that_is_none_is_one_line(nano: Bark, seed: Any) -> None:
     for call in calls:
         with pytest.raises(BarkError, match="seed"):
             call()
+
+
+@pytest.mark.parametrize("wrong", [{"max_seconds": 1}, {}, [], "fast", 0, True, np.zeros(3)], ids=repr)
+def test_what_has_the_wrong_type_is_one_line(nano: Bark, wrong: Any) -> None:
+    """Also if it is empty, which a check such as `options or ...` lets through."""
+    engine = nano.engine(slots=1)
+    calls: dict[str, Callable[[], Any]] = {
+        "options": lambda: nano.generate(TEXT, options=wrong),
+        "options must": lambda: nano.stream(TEXT, options=wrong),
+        "options must be": lambda: nano.semantic(TEXT, options=wrong),
+        "options must be Gen": lambda: nano.coarse([1, 2, 3, 4], options=wrong),
+        "options must be Generation": lambda: nano.fine(np.zeros((2, 9), np.int64), options=wrong),
+        "options must be GenerationOptions": lambda: nano.generate_long(TEXT, options=wrong),
+        "streaming must be StreamOptions": lambda: nano.stream(TEXT, streaming=wrong),
+        "narration must be NarrationOptions": lambda: nano.generate_long(TEXT, narration=wrong),
+        "worker must be a Worker": lambda: nano.generate_long(TEXT, worker=wrong),
+        "a request must be a Request": lambda: nano.generate_batch([wrong]),
+        "request must be a Request": lambda: engine.submit(wrong),
+        "streaming must be": lambda: engine.submit(Request(TEXT, streaming=wrong)),
+    }
+    if not isinstance(wrong, dict):
+        calls |= {
+            "cast must be a dictionary": lambda: nano.generate_long(TEXT, cast=wrong),
+            "provider_options must be a dictionary": lambda: Bark.load(provider_options=wrong),
+        }
+    if not isinstance(wrong, str):
+        calls |= {
+            "the text must be a string": lambda: nano.generate_long(wrong),
+            "history must be": lambda: nano.generate_long(TEXT, history=wrong),
+            "device must be a name": lambda: Bark.load(device=wrong),
+        }
+    for complaint, call in calls.items():
+        with pytest.raises(BarkError, match=complaint):
+            call()
+    assert engine.idle
+
+
+@pytest.mark.parametrize("wrong", ["2", 1.5, [2], float("nan"), True, -1, 10**400, np.zeros(3)], ids=lambda _: "")
+def test_a_wrong_number_is_one_line(nano: Bark, wrong: Any) -> None:
+    calls = {
+        "slot": lambda: nano.engine(slots=wrong),
+        "slots?": lambda: nano.worker(slots=wrong),
+        "threads": lambda: Bark.load(threads=wrong),
+    }
+    if not isinstance(wrong, int) or wrong is True:
+        calls |= {
+            "slots must": lambda: nano.generate_batch([Request(TEXT, options=SHORT)], slots=wrong),
+            "max_waiting": lambda: nano.worker(slots=1, max_waiting=wrong),
+        }
+    for complaint, call in calls.items():
+        with pytest.raises(BarkError, match=complaint):
+            call()
+    if not isinstance(wrong, float) or np.isnan(wrong):
+        with nano.worker(slots=1) as worker, pytest.raises(BarkError, match="timeout must be"):
+            worker.submit(Request(TEXT, options=SHORT), timeout=wrong)
 
 
 def test_a_voice_may_be_a_dictionary_of_arrays(nano: Bark) -> None:

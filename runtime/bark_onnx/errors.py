@@ -4,10 +4,12 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 PACKAGE = str(Path(__file__).parent)
 LONGEST = 800  # characters of an error's text
+
+T = TypeVar("T")
 
 
 class BarkError(Exception):
@@ -86,6 +88,15 @@ def shown(value: object) -> str:
         return repr(value)
     except Exception:  # `repr` is the caller's code
         return f"a value of type {type(value).__name__}"
+
+
+def or_default(name: str, options: T | None, kind: type[T]) -> T:
+    """Return options that a caller gave, or the default ones for None. Raises BarkError for anything else."""
+    if options is None:
+        return kind()
+    if not isinstance(options, kind):
+        raise BarkError(f"{name} must be {kind.__name__}(...), not {type(options).__name__}")
+    return options
 
 
 def require(options: object, rules: Mapping[str, bool]) -> None:

@@ -25,7 +25,7 @@ from .engine.speech import Speech
 from .engine.speech_stream import SpeechStream
 from .engine.stream import StreamOptions
 from .engine.worker import Worker
-from .errors import BarkError, DeviceError, NothingSaid, warn
+from .errors import BarkError, DeviceError, NothingSaid, or_default, warn
 from .graphs.cache import KVCache
 from .graphs.device import Device
 from .graphs.networks import Networks
@@ -37,7 +37,7 @@ from .model.bundle import Bundle
 from .model.tokenizer import Tokenizer
 from .model.vocabulary import CausalStage
 from .model.voice import Voice, VoicePreset, open_voice
-from .numbers import check_seed
+from .numbers import check_seed, whole
 from .progress import ProgressOption, counted, shown
 from .sampling.distribution import draw_seed, random_stream
 from .sampling.loops import Loops
@@ -134,7 +134,7 @@ class Bark:
             options: how to sample; None takes the reference's defaults.
             seed: the same seed gives the same tokens; None draws one, which is in the result.
         """
-        options, seed = options or GenerationOptions(), checked_seed(seed)
+        options, seed = or_default("options", options, GenerationOptions), checked_seed(seed)
         text_ids, preset = self._tokenizer.encode(text), self.preset(voice)
         timings: dict[str, float] = {}
         with self._networks.lock:
@@ -166,7 +166,9 @@ class Bark:
             text, voice, options, seed: as for `generate`.
             streaming: how long the chunks are.
         """
-        request = Request(text, voice=voice, options=options, seed=seed, streaming=streaming or StreamOptions())
+        request = Request(
+            text, voice=voice, options=options, seed=seed, streaming=or_default("streaming", streaming, StreamOptions)
+        )
         try:
             engine = self._idle_engines.pop()
         except IndexError:  # no check before: another thread may take the last one
@@ -188,7 +190,7 @@ class Bark:
             BatchError: some requests failed, or were refused; the others have been generated, and the error holds their
                 results.
         """
-        engine = self.engine(slots=max(1, min(slots, len(requests))))
+        engine = self.engine(slots=max(1, min(whole("slots", slots), len(requests))))
         jobs: dict[int, Job] = {}
         errors: dict[int, BaseException] = {}
         for index, request in enumerate(requests):
@@ -232,14 +234,22 @@ class Bark:
                 with the same result. Remove it at the end with `Journal.remove`, or keep it.
             worker: speak on the engine of this worker, beside its other requests; None uses an engine of its own.
         """
-        narration, path = narration or NarrationOptions(), None if journal is None else Path(journal)
+        narration, options = (
+            or_default("narration", narration, NarrationOptions),
+            or_default("options", options, GenerationOptions),
+        )
+        path = None if journal is None else Path(journal)
+        if cast is not None and not isinstance(cast, Mapping):
+            raise BarkError(f"cast must be a dictionary of the speakers' voices, not {type(cast).__name__}")
+        if worker is not None and not isinstance(worker, Worker):
+            raise BarkError(f"worker must be a Worker, not {type(worker).__name__}: make one with Bark.worker")
         if seed is None and path is not None:
             seed = Journal.seed(path)
         seed = checked_seed(seed)
         parts = plan_passages(text, self._fits(narration.passage_seconds), cast)
         voices = {speaker: self.preset(own) for speaker, own in ({None: voice} if cast is None else cast).items()}
         model = hashlib.sha256(self.bundle.manifest.to_json().encode()).hexdigest()
-        plan = Plan(parts, voices, history, seed, options or GenerationOptions(), narration, model)
+        plan = Plan(parts, voices, history, seed, options, narration, model)
         kept = None if path is None else Journal(path, plan.fingerprint(), seed)
         runner = worker or self.engine(slots=len(plan.block(0, voiced=True)))  # a slot for each passage of a block
         return self._narrated(narrate(plan, runner, self.vocabulary, kept), plan)
@@ -288,7 +298,8 @@ class Bark:
     ) -> IntArray:
         """Text -> semantic tokens [S], 49.9 for a second of speech. S is 0 if the model has nothing to say."""
         text_ids = self._tokenizer.encode(text)
-        return self._semantic(text_ids, self.preset(voice), options or GenerationOptions(), checked_seed(seed))
+        options = or_default("options", options, GenerationOptions)
+        return self._semantic(text_ids, self.preset(voice), options, checked_seed(seed))
 
     def coarse(
         self,
@@ -302,7 +313,8 @@ class Bark:
         if np.size(semantic) == 0:
             raise NothingSaid
         tokens = check_tokens("semantic tokens", semantic, (None,), self.vocabulary.semantic_size)
-        return self._coarse(tokens, self.preset(voice), options or GenerationOptions(), checked_seed(seed))
+        options = or_default("options", options, GenerationOptions)
+        return self._coarse(tokens, self.preset(voice), options, checked_seed(seed))
 
     def fine(
         self,
@@ -315,7 +327,8 @@ class Bark:
         """Coarse codes [n, T] of the first n codebooks, usually 2 -> the codes of all codebooks [8, T]."""
         books = range(1, self.vocabulary.fine_codebooks)
         codes = check_tokens("coarse codes", coarse, (books, None), self.vocabulary.codebook_size)
-        return self._fine(codes, self.preset(voice), options or GenerationOptions(), checked_seed(seed))
+        options = or_default("options", options, GenerationOptions)
+        return self._fine(codes, self.preset(voice), options, checked_seed(seed))
 
     def decode(self, fine: ArrayLike) -> Waveform:
         """Fine codes [8, T] -> waveform [320 T], float32, mono, full scale at 1."""

@@ -17,11 +17,11 @@ from time import perf_counter
 import numpy as np
 
 from ..arrays import Waveform
-from ..errors import BarkError, NothingSaid
+from ..errors import BarkError, NothingSaid, or_default, shown
 from ..graphs.networks import Networks
 from ..model.tokenizer import Tokenizer
 from ..model.voice import Voice, VoicePreset
-from ..numbers import check_seed
+from ..numbers import check_seed, whole
 from ..sampling.distribution import draw_seed, random_stream
 from ..sampling.loops import Loops
 from ..stages.coarse import CoarseSequence
@@ -32,11 +32,13 @@ from ..stages.semantic import SemanticSequence
 from .job import Job, JobState, Request
 from .rows import Rows
 from .speech import Speech
-from .stream import ChunkedAudio
+from .stream import ChunkedAudio, StreamOptions
 
 # Fine windows in one run. The fine model is bound by arithmetic: on two cores, four windows together took 18 % longer
 # than one after another, because they do not fit in the processor's caches.
 FINE_ROWS = {"cpu": 1, "cuda": 8}
+
+MOST_SLOTS = 1024
 
 
 class Engine:
@@ -56,8 +58,11 @@ class Engine:
         find_voice: Callable[[Voice | None], VoicePreset | None],
         slots: int,
     ) -> None:
+        slots = whole("slots", slots)
         if slots < 1:
-            raise BarkError(f"an engine needs at least 1 slot, not {slots}")
+            raise BarkError(f"an engine needs at least 1 slot, not {shown(slots)}")
+        if slots > MOST_SLOTS:
+            raise BarkError(f"an engine has at most {MOST_SLOTS} slots, not {shown(slots)}")
         self._networks = networks
         self._loops = Loops(networks)
         self._tokenizer = tokenizer
@@ -81,7 +86,10 @@ class Engine:
 
     def prepare(self, request: Request) -> Job:
         """The job of a request, not yet in the queue. Raises BarkError if it cannot be done."""
-        options, vocabulary = request.options or GenerationOptions(), self._vocabulary
+        if not isinstance(request, Request):
+            raise BarkError(f"a request must be a Request, not {type(request).__name__}: Request('a text')")
+        options, vocabulary = or_default("options", request.options, GenerationOptions), self._vocabulary
+        streaming = None if request.streaming is None else or_default("streaming", request.streaming, StreamOptions)
         seed = draw_seed() if request.seed is None else check_seed(request.seed)
         voice = self._find_voice(request.voice)
         if voice is not None:
@@ -96,9 +104,9 @@ class Engine:
             SemanticSequence(text_ids, voice, options, vocabulary, sizes.semantic.no_history_id, streams["semantic"]),
             CoarseSequence(voice, options, vocabulary, sizes.coarse.context, streams["coarse"]),
             fine,
-            ChunkedAudio(self._loops.fine, self._networks.codec, fine, request.streaming, vocabulary)
-            if request.streaming
-            else None,
+            None
+            if streaming is None
+            else ChunkedAudio(self._loops.fine, self._networks.codec, fine, streaming, vocabulary),
         )
 
     def add(self, job: Job) -> None:

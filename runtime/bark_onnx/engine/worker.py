@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from time import monotonic
 
 from ..errors import BarkError, DeadlineExceeded, QueueFull, WorkerError
+from ..numbers import real, whole
 from .engine import Engine
 from .job import Job, JobState, Request
 from .task import Task
@@ -29,6 +30,7 @@ class Worker:
     """
 
     def __init__(self, engine: Engine, *, max_waiting: int = 64) -> None:
+        max_waiting = whole("max_waiting", max_waiting)
         if max_waiting < 1:
             raise BarkError(f"max_waiting must be at least 1, not {max_waiting}")
         self._engine = engine
@@ -56,6 +58,7 @@ class Worker:
             WorkerError: the worker was closed, or its thread has died.
             BarkError: the request cannot be done: its text, voice or options are wrong.
         """
+        timeout = None if timeout is None else real("timeout", timeout)
         if timeout is not None and not timeout > 0:
             raise BarkError(f"timeout must be over 0 seconds, not {timeout}")
         self._check_process()

@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime as ort
 
 from ..errors import DeviceError, how_to_install
+from ..numbers import whole
 from .tensorrt import EngineProfile
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -58,6 +59,11 @@ class Device:
 
         Raises DeviceError for a device that is unknown or unavailable.
         """
+        if not isinstance(name, str):
+            raise DeviceError(f"device must be a name such as 'cpu', not {type(name).__name__}")
+        if not isinstance(options, Mapping | None):
+            raise DeviceError(f"provider_options must be a dictionary of strings, not {type(options).__name__}")
+        threads = None if threads is None else whole("threads", threads)
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise DeviceError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
         available = ort.get_available_providers()

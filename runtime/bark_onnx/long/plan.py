@@ -78,7 +78,7 @@ class Plan:
     bundle: str
 
     def __post_init__(self) -> None:
-        if self.history not in HISTORIES:
+        if not isinstance(self.history, str) or self.history not in HISTORIES:
             raise BarkError(f"history must be {', '.join(HISTORIES)}, not {self.history!r}")
         object.__setattr__(self, "seed", check_seed(self.seed))
 
@@ -150,6 +150,8 @@ def plan_passages(text: str, fits: Callable[[str], bool], cast: Collection[str] 
 
     Raises BarkError for a text that says nothing, or a script with speakers who are not in the cast.
     """
+    if not isinstance(text, str):
+        raise BarkError(f"the text must be a string, not {type(text).__name__}")
     if cast is None:
         require_something_to_say(text)
         return speakable(passages(text, fits))
