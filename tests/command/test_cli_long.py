@@ -197,7 +197,9 @@ def test_a_text_may_come_from_anywhere(short: Bark, short_bundle: Path, tmp_path
 
 def test_a_file_that_is_a_dash_is_no_pipe(short_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "dash.txt").write_text("-")
-    assert_one_line(invoke(short_bundle, "-f", tmp_path / "dash.txt", "-o", "-", stdin=b"Hello."), "the text is empty")
+    assert_one_line(
+        invoke(short_bundle, "-f", tmp_path / "dash.txt", "-o", "-", stdin=b"Hello."), "there is nothing to say"
+    )
 
 
 def test_a_text_that_cannot_be_read_is_told(short_bundle: Path, tmp_path: Path) -> None:
