@@ -12,8 +12,9 @@ run: $(VENV)/runtime
 	$(BIN)/bark-onnx say "Hello! I am a very small voice, and I speak without a network." --voice en_male --seed 7 -o $(OUT)/hello.wav
 	@echo "wrote $(OUT)/hello.wav"
 
+# Two processes share the cores, so torch has one thread in each: its threads wait busily for each other.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The tests of the runtime, where only the runtime is installed: without torch, and in an environment of its own.
 test-runtime:
