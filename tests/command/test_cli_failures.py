@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from bark_onnx import DeviceError
 from bark_onnx.command.cli import main
 from bark_onnx.graphs.device import Device
-from run_command import COMMAND, COMMANDS, SAY, assert_fails, assert_silent, run
+from run_command import COMMAND, COMMANDS, SAY, assert_fails, run
 
 # Ends a process that writes more than a file may hold with an error, as a full disk does.
 LIMITED = """
@@ -155,15 +155,6 @@ def test_a_device_that_is_not_there_fails(bundle: Path, tmp_path: Path, device: 
     result = run("say", "hi", "--bundle", bundle, "--device", device, cwd=tmp_path)
     assert_fails(result, f"device '{device}'", "or use device 'cpu'")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_text_that_is_no_unicode_does_not_end_in_a_traceback(bundle: Path, tmp_path: Path) -> None:
-    """It is spoken, as from standard input, or refused."""
-    result = run("say", b"caf\xe9", *SAY[2:], "--bundle", bundle, cwd=tmp_path)
-    if result.returncode:
-        assert_fails(result)
-    piped = run("say", "-", *SAY[2:], "--bundle", bundle, stdin=b"caf\xe9", cwd=tmp_path)
-    assert_silent(piped)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="nothing is forbidden to root")

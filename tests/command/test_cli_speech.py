@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from bark_onnx import Bark, GenerationOptions, VoicePreset
-from run_command import COMMAND, SAY, assert_silent, run
+from run_command import COMMAND, SAY, assert_fails, assert_silent, run
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
@@ -103,3 +103,21 @@ def test_head_of_a_pipe(bundle: Path) -> None:
     shell = '"$@" | head -c 4'
     result = run("-c", shell, "sh", *COMMAND, *SAY, "-o", "-", "--bundle", bundle, command=["sh"])
     assert (result.stdout, result.stderr) == (b"RIFF", b"")
+
+
+@pytest.mark.parametrize("source", ["argument", "standard input", "file"])
+@pytest.mark.parametrize("content", [b"caf\xe9", b"\xff\xfea"], ids=["latin-1", "half a character of UTF-16"])
+def test_a_text_in_another_encoding_is_refused(bundle: Path, tmp_path: Path, source: str, content: bytes) -> None:
+    """Wherever it comes from: a replaced character would be spoken, or lost, in silence."""
+    (tmp_path / "text.txt").write_bytes(content)
+    text = {"argument": [content], "standard input": ["-"], "file": ["--file", tmp_path / "text.txt"]}[source]
+    result = run("say", *text, "--bundle", bundle, "-o", tmp_path / "out.wav", stdin=content)
+    assert_fails(result, "UTF-")
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_byte_order_marks_say_which_encoding_a_text_has(bundle: Path, tmp_path: Path) -> None:
+    for number, encoding in enumerate(["utf-8", "utf-8-sig", "utf-16"]):
+        output = tmp_path / f"{number}.wav"
+        assert_silent(run(*SAY[:1], "-", *SAY[2:], "--bundle", bundle, "-o", output, stdin="hello".encode(encoding)))
+    assert len({(tmp_path / f"{number}.wav").read_bytes() for number in range(3)}) == 1

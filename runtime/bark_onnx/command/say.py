@@ -1,10 +1,10 @@
 """`bark-onnx say`: what it accepts. The work is in `utterance` and in `narrate`."""
 
+import codecs
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import click
 
@@ -101,12 +101,19 @@ def _check_outputs(output: Output, save_voice: Path | None, subtitles: Path | No
 
 
 def _argument(text: str) -> str:
-    """The text of the argument, or of standard input if that is "-"; bytes that are not UTF-8 are replaced there."""
-    return _read(Path("-"), errors="replace") if text == "-" else text
+    """The text of the argument, or of standard input if that is "-"."""
+    if text == "-":
+        return _read(Path("-"))
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise click.ClickException("TEXT is not UTF-8: use a terminal in UTF-8, or give a file with --file")
+    return text
 
 
-def _read(path: Path, errors: Literal["strict", "replace"] = "strict") -> str:
-    """The text of a file, or of standard input for the path "-"."""
+def _read(path: Path) -> str:
+    """The text of a file, or of standard input for the path "-".
+
+    It is UTF-8, or UTF-16 if it begins with a byte order mark of UTF-16.
+    """
     standard_input = str(path) == "-"
     name = "standard input" if standard_input else path
     if standard_input and sys.stdin is None:
@@ -118,7 +125,9 @@ def _read(path: Path, errors: Literal["strict", "replace"] = "strict") -> str:
         raise click.ClickException(f"{name}: {error.strerror}") from None
     if len(content) > MAX_TEXT_BYTES:
         raise click.ClickException(f"{name} is over {MAX_TEXT_BYTES >> 20} MiB: divide it")
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding, shown = ("utf-16", "UTF-16") if utf_16 else ("utf-8-sig", "UTF-8")
     try:
-        return content.decode("utf-8-sig", errors)
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise click.ClickException(f"{name} is not UTF-8 text (byte {error.start}): convert it first") from None
+        raise click.ClickException(f"{name} is not {shown} text (byte {error.start}): convert it first") from None
