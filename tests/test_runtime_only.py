@@ -328,7 +328,7 @@ def test_speaking_opens_no_socket_and_creates_no_other_file(
     calls = [line for line in log.read_text().splitlines() if "ENOENT" not in line and "resumed>" not in line]
     assert [call for call in calls if " socket(" in call] == []
     # The progress bar has a semaphore.
-    ours = ("/dev/shm/sem.", f"{tmp_path}/work/.out-bark-onnx-")
+    ours = ("/dev/shm/sem.", str(tmp_path / "work" / ".out-bark-onnx-"))
     created = [call for call in calls if "O_CREAT" in call or not re.search(r" (socket|open|openat)\(", call)]
     assert [call for call in created if not any(place in call for place in ours)] == []
     assert [call for call in created if "/out.wav" in call] != []  # or nothing would have been seen
