@@ -150,8 +150,6 @@ def plan_passages(text: str, fits: Callable[[str], bool], cast: Collection[str] 
 
     Raises BarkError for a text that says nothing, or a script with speakers who are not in the cast.
     """
-    if not isinstance(text, str):
-        raise BarkError(f"the text must be a string, not {type(text).__name__}")
     if cast is None:
         require_something_to_say(text)
         return speakable(passages(text, fits))
