@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -110,14 +111,20 @@ def test_a_signal_while_the_audio_is_written(short_bundle: Path, work: Path, nam
     assert (work / "out.wav").read_bytes() == b"old"
 
 
-def interrupted(bundle: Path, work: Path, name: str, number: signal.Signals) -> subprocess.Popen[bytes]:
+@contextmanager
+def interrupted(bundle: Path, work: Path, name: str, number: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
     """A command that got a signal while it was writing audio to its temporary file."""
-    process = start([*RUNS[name], "--bundle", str(bundle)], work, [sys.executable, "-c", SLOW])
-    while not list(work.glob(".out-bark-onnx-*.wav")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.001)
-    process.send_signal(number)
-    return process
+    with start([*RUNS[name], "--bundle", str(bundle)], work, [sys.executable, "-c", SLOW]) as process:
+        try:
+            # Once there is something in it, it is locked.
+            while not any(path.stat().st_size for path in work.glob(".out-bark-onnx-*.wav")):
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.001)
+            process.send_signal(number)
+            yield process
+        except BaseException:
+            process.kill()  # or the `with` statement would wait for a stopped process
+            raise
 
 
 @pytest.mark.parametrize("name", ["say --stream", "say --file"])
