@@ -194,7 +194,8 @@ def test_the_table_marks_errors_over_their_limits() -> None:
 def test_export_does_not_configure_the_logging_of_others() -> None:
     code = """
 import logging
-from bark_onnx_export import convert, quantize
+from bark_onnx_export import convert
+from bark_onnx_export.graphs import quantize
 assert quantize._block_quantizer().__name__ == "MatMulNBitsQuantizer"
 print(logging.getLogger().handlers, logging.getLogger().level == logging.WARNING)
 """
