@@ -79,7 +79,7 @@ def test_every_command_has_help() -> None:
         assert f"\n  {name}" in listed.stdout
         for option in ("--help", "-h"):
             result = CliRunner().invoke(main, [name, option])
-            assert result.exit_code == 0
+            assert result.exit_code == 0, result.output
             assert "Usage: " in result.stdout
 
 

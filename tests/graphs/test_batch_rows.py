@@ -191,6 +191,7 @@ def test_history_ids_of_a_row(bark: Bark) -> None:
 
 def test_many_spans_of_rows_take_bounded_memory(decoder: CausalDecoder) -> None:
     """Inputs and logits are allocated once for all rows; bindings are kept for the last spans only."""
+    others = set(map(id, decoder._steps))  # caches of other tests
     cache, rng = decoder.new_cache(64), np.random.default_rng(5)
     for row in range(64):
         decoder.prefill(cache, some_ids(5, row), row=row)
@@ -206,7 +207,7 @@ def test_many_spans_of_rows_take_bounded_memory(decoder: CausalDecoder) -> None:
     assert steps.logits is base
     assert len(steps.bindings._values) == SPANS
     del cache
-    assert len(decoder._steps) == 0
+    assert set(map(id, decoder._steps)) <= others
 
 
 def test_the_spans_used_last_are_kept() -> None:
