@@ -30,7 +30,7 @@ BUNDLES = {  # from a bundle's name to its precision and KV layout
 }
 REFERENCE = "fp32-portable"
 FULL_VOICE = 500  # semantic tokens, more than the history of any stage
-TESTS = "tests/graphs/test_cuda.py"
+TESTS = "tests/export/test_cuda.py"
 _CLI = ("-m", "bark_onnx")
 
 
