@@ -261,7 +261,7 @@ class Engine:
     def _semantic_step(self) -> bool:
         """Prefill the next job that waits, or decode the next token of all rows."""
         rows = self._semantic
-        # A job begins only if the coarse stage keeps up. Otherwise more and more jobs would wait between the two stages,
+        # A job begins only if the coarse stage keeps up. Otherwise more and more jobs would wait between the stages,
         # where no limit of the queue counts them.
         if self._waiting and not rows.full and len(self._between) < self.slots:
             job = self._waiting[0]
