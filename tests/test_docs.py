@@ -106,10 +106,12 @@ def wrong(words: list[str]) -> str | None:
 
 def wrong_arguments(arguments: list[str]) -> str | None:
     """Parse the arguments of `bark-onnx` without running the command."""
+    # click keeps the names of a command's help option from the first context that the command is in.
+    group = click.Context(main, **main.context_settings)
     try:
-        name, command, rest = main.resolve_command(click.Context(main), arguments)
+        name, command, rest = main.resolve_command(group, arguments)
         assert command is not None
-        command.make_context(name, rest)
+        command.make_context(name, rest, parent=group)
     except click.UsageError as error:
         return error.format_message()
     return None
