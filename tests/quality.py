@@ -5,7 +5,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from bark_onnx import VoicePreset
-from bark_onnx.checks.quality import StageQuality, measure
+from bark_onnx.checks.quality import Source, StageQuality, measure
 from bark_onnx.command.cli import main
 from bark_onnx.model.bundle import STAGES, Bundle
 
@@ -13,7 +13,9 @@ TOKENS_STAGES = STAGES[:3]
 
 
 def measured(reference: Path, candidate: Path, voice: VoicePreset, tokens: int = 60) -> dict[str, StageQuality]:
-    return {stage.stage: stage for stage in measure(Bundle.open(reference), Bundle.open(candidate), [voice], tokens)}
+    a, b = Bundle.open(reference), Bundle.open(candidate)
+    stages = measure(Source.of(a), Source.of(b), b.manifest, [voice], tokens)
+    return {stage.stage: stage for stage in stages}
 
 
 def verify(candidate: Path, reference: Path, *arguments: str | Path) -> Result:

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from bark_onnx.checks.compare import check_graphs, table
-from bark_onnx.checks.excerpts import find_voices
-from bark_onnx.checks.quality import FIGURES, HEADER, TOKENS, check_same_model, measure
+from bark_onnx.checks.compare import check_graphs
+from bark_onnx.checks.excerpts import find_voices, voice_names
+from bark_onnx.checks.quality import FIGURES, HEADER, TOKENS, Source, StageQuality, check_same_model, measure
 from bark_onnx.command.group import bundle_argument, check_writable
 from bark_onnx.errors import BarkError, how_to_install
 from bark_onnx.files import replacing
@@ -60,8 +60,10 @@ def _open_checkpoint(name: str, **options: Any) -> Any:
 @click.option("--tokenizer", type=click.Path(path_type=Path), help="tokenizer.json or BERT's vocab.txt.")
 @click.option("--voices", type=click.Path(path_type=Path), help="Directory of voice presets (.npz, or .npy triples).")
 @_checkpoint_options
-@click.option("--no-verify", is_flag=True, help="Do not compare the graphs with PyTorch.")
-@click.option("--force", is_flag=True, help="Overwrite a bundle of the same name.")
+@click.option("--no-verify", is_flag=True, help="Do not measure what the precision costs.")
+@click.option(
+    "--force", is_flag=True, help="Overwrite a bundle of the same name, and write one whose precision costs too much."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings.")
 def export(
     checkpoint: str, out: Path, precision: str, layout: str, tokenizer: Path | None, voices: Path | None,
@@ -119,23 +121,16 @@ def _limit(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.option("--checkpoint", help="Compare with PyTorch and this checkpoint: a directory, or a name on the hub.")
 @_checkpoint_options
 @click.option("--against", type=click.Path(path_type=Path), help="Compare with this bundle, on the tokens of voices.")
-@click.option(
-    "--voice", "voices", multiple=True, help="With --against: a voice of that bundle, or an .npz file; repeatable."
-)
-@click.option(
-    "--tokens", type=click.IntRange(1),
-    help=f"With --against: semantic tokens of all voices together.  [default: {TOKENS}]",
-)  # fmt: skip
+@click.option("--voice", "voices", multiple=True, help="Compare on this voice of BUNDLE, or .npz file; repeatable.")
+@click.option("--tokens", type=click.IntRange(1), help=f"Semantic tokens of all voices together.  [default: {TOKENS}]")
 @click.option(
     "--limit", "limits", multiple=True, metavar="NAME=VALUE", callback=_limit,
-    help=f"With --against: fail if a figure is worse; NAME is one of {', '.join(FIGURES)}; repeatable.",
+    help=f"Fail if a figure is worse; NAME is one of {', '.join(FIGURES)}; repeatable.",
 )  # fmt: skip
 @click.option(
     "--device", default="cpu", show_default=True, help="With --against: the device of both bundles, as for `say`."
 )
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), help="With --against: write the figures to this file too."
-)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file too.")
 def verify(
     bundle: Path, checkpoint: str | None, revision: str | None, codec: str | None, model_size: str | None,
     against: Path | None,
@@ -144,58 +139,56 @@ def verify(
 ) -> None:  # fmt: skip
     """Check BUNDLE, or compare it with a checkpoint or a bundle.
 
-    The hash of every file is checked. Without options, every graph then runs once. With --checkpoint, every graph is
-    compared with PyTorch on the same random inputs. With --against, both bundles predict each next token of voices from
-    the true tokens before it. The predictions are compared by negative log-likelihood, KL divergence, and top-1 and
-    top-5 agreement; the codecs are compared by their waveforms.
+    The hash of every file is checked. Without options, every graph then runs once. With --checkpoint or --against, both
+    models predict each next token of voices from the true tokens before it. The predictions are compared by negative
+    log-likelihood, KL divergence, and top-1 and top-5 agreement; the codecs are compared by their waveforms.
 
     Without BUNDLE, this checks nano, the small demonstration model that comes with bark-onnx.
     """
     if checkpoint and against:
         raise click.UsageError("--checkpoint and --against exclude each other")
-    if not against and (voices or tokens or limits or json_file):
-        raise click.UsageError("--voice, --tokens, --limit and --json go with --against")
+    if not (checkpoint or against) and (voices or tokens or limits or json_file):
+        raise click.UsageError("--voice, --tokens, --limit and --json go with --against or --checkpoint")
     if json_file is not None:
         check_writable(json_file, "--json", [".json"])
-    opened = Bundle.open(bundle)
+    opened, count = Bundle.open(bundle), tokens or TOKENS
     if against:
-        _verify_against(
-            Bundle.open(against), opened, voices, tokens or TOKENS, limits, Device.choose(device), json_file
-        )
+        reference, chosen = Bundle.open(against), Device.choose(device)
+        check_same_model(reference, opened)
+        found = find_voices(reference, voices, count)
+        sources = Source.of(reference, chosen), Source.of(opened, chosen)
+        stages = measure(*sources, opened.manifest, list(found.values()), count, limits, progress=True)
+        _show(stages, opened, reference.manifest.model, reference.manifest.precision, list(found), count, json_file)
     elif checkpoint:
         source = _open_checkpoint(checkpoint, revision=revision, codec=codec, model_size=model_size, assets=())
         from .verify import verify as verify_checkpoint
 
-        errors = verify_checkpoint(source, opened)
-        click.echo(table(errors))
-        failed = [str(error) for error in errors if not error.within_limit]
-        if failed:
-            raise BarkError(f"further from the reference than the precision allows: {'; '.join(failed)}")
+        stages = verify_checkpoint(source, opened, voices, count, limits, progress=True)
+        names = list(voices) or voice_names(opened)
+        _show(stages, opened, source.source, "torch", names, count, json_file)
     else:
         check_graphs(opened)
         click.echo(f"{bundle}: {len(opened.manifest.files)} files have the right hashes, and every graph runs")
 
 
-def _verify_against(
-    reference: Bundle, candidate: Bundle, names: tuple[str, ...], tokens: int, limits: dict[str, float],
-    device: Device, json_file: Path | None,
+def _show(
+    measured: Iterator[StageQuality], candidate: Bundle, model: str, precision: str, voices: list[str], tokens: int,
+    json_file: Path | None,
 ) -> None:  # fmt: skip
     """Print the table row by row, because a row can take half a minute, and write the figures to a file."""
-    check_same_model(reference, candidate)
-    voices = find_voices(reference, names, tokens)
-    a, b = reference.manifest, candidate.manifest
-    click.echo(f"{b.precision} against {a.precision}; {tokens} tokens; voice: {', '.join(voices)}")
+    manifest = candidate.manifest
+    click.echo(f"{manifest.precision} against {precision}; {tokens} tokens; voice: {', '.join(voices)}")
     click.echo(HEADER)
     stages = []
-    for stage in measure(reference, candidate, list(voices.values()), tokens, limits, device=device, progress=True):
+    for stage in measured:
         stages.append(stage)
         click.echo(stage)
     if json_file is not None:
         figures = {
-            "reference": {"model": a.model, "precision": a.precision},
-            "candidate": {"model": b.model, "precision": b.precision},
+            "reference": {"model": model, "precision": precision},
+            "candidate": {"model": manifest.model, "precision": manifest.precision},
             "tokens": tokens,
-            "voices": list(voices),
+            "voices": voices,
             "stages": [asdict(stage) | {"over": stage.over} for stage in stages],
         }
         with replacing(json_file) as temporary:

@@ -1,12 +1,13 @@
 """Checkpoint to bundle: export every network, write the manifest, verify, then give the directory its name."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from bark_onnx.checks.compare import GraphError, table
-from bark_onnx.errors import BarkError
+from bark_onnx.checks.quality import HEADER, StageQuality
+from bark_onnx.errors import BarkError, BarkWarning
 from bark_onnx.model.bundle import (
     FORMAT_REVISION,
     GPU_PRECISIONS,
@@ -19,6 +20,7 @@ from bark_onnx.model.bundle import (
     Sizes,
     list_files,
 )
+from bark_onnx.model.sizes import CodecSize, TransformerSize
 from bark_onnx.model.voice import VoicePreset
 
 from .bundle.tokenizer import write_tokenizer
@@ -26,8 +28,8 @@ from .bundle.voices import write_voices
 from .bundle.write import new_directory, refuse_to_overwrite
 from .checkpoint import Checkpoint
 from .graphs.export import export_samplers, export_stage
-from .graphs.precision import precisions
-from .verify import verify_stage
+from .quantization.precision import precisions
+from .verify import verify
 
 PORTABLE_PRECISIONS = ("fp32", "fp16", "int8")  # those that standard operators and TensorRT support
 
@@ -42,8 +44,8 @@ class ExportOptions:
             operators only.
         tokenizer: a tokenizer.json or vocab.txt; None for the checkpoint's own.
         voices: a directory of voice presets; None for the checkpoint's own, if it has any.
-        verify: compare every graph with torch, and write no bundle if the error of one is over its limit.
-        force: overwrite a bundle of the same name.
+        verify: compare every graph with torch on the tokens of voices, and write no bundle if one is over its limits.
+        force: overwrite a bundle of the same name, and write a bundle that is over its limits, with a warning.
     """
 
     precision: str = "fp32"
@@ -56,14 +58,14 @@ class ExportOptions:
 
 def export_bundle(
     checkpoint: Checkpoint, target: Path, options: ExportOptions, report: Callable[[str], None] = lambda line: None
-) -> list[GraphError]:
+) -> list[StageQuality]:
     """Write a bundle to the directory `target`.
 
     Args:
         report: is called with a line for the user at each step.
 
     Returns:
-        The error of each graph; an empty list without `options.verify`.
+        What the precision costs each stage; an empty list without `options.verify`.
 
     Raises:
         BarkError: the bundle cannot be written, or a graph is over its limit. Nothing is left in `target` then, and an
@@ -87,12 +89,13 @@ def export_bundle(
             own = None if options.voices else voices.parent
             presets = write_voices(voices, directory / VOICES, vocabulary, checkpoint=own)
             report(f"voices: {len(presets)}")
-        sizes = {}
+        sizes: dict[str, TransformerSize | CodecSize] = {}
+        chosen: dict[str, dict[str, str]] = {}
         for stage in STAGES:
             report(f"{stage}: exporting")
             weights = checkpoint.load(stage)
             sizes[stage] = weights.size
-            export_stage(
+            chosen |= export_stage(
                 stage, weights, directory, vocabulary, list(presets.values()),
                 precision=precision, kv_layout=options.kv_layout,
             )  # fmt: skip
@@ -105,6 +108,8 @@ def export_bundle(
             precision=precision,
             kv_layout=options.kv_layout,
             precisions=precisions(precision),
+            matrices=chosen,
+            quality={},
             sizes=Sizes(**sizes),  # type: ignore[arg-type]
             vocabulary=vocabulary,
             files={},
@@ -112,9 +117,13 @@ def export_bundle(
         if manifest.for_gpu:
             export_samplers(directory, vocabulary)
         manifest = replace(manifest, files=list_files(directory))
+        stages = []
+        if options.verify:
+            stages = _verified(checkpoint, Bundle(directory, manifest), report, force=options.force)
+        manifest = replace(manifest, quality={stage.stage: stage.figures for stage in stages})
         Manifest.from_json(manifest.to_json())  # raises if the runtime would refuse it
         (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        return _verified(checkpoint, Bundle(directory, manifest), report) if options.verify else []
+        return stages
 
 
 def _assets(checkpoint: Checkpoint, options: ExportOptions) -> tuple[Path, Path | None]:
@@ -132,17 +141,23 @@ def _assets(checkpoint: Checkpoint, options: ExportOptions) -> tuple[Path, Path 
     return tokenizer, voices
 
 
-def _verified(checkpoint: Checkpoint, bundle: Bundle, report: Callable[[str], None]) -> list[GraphError]:
-    """Return the error of each graph. Raises BarkError if one is over its limit."""
-    errors = []
-    for stage in STAGES:
-        report(f"{stage}: verifying")
-        errors.append(verify_stage(checkpoint, bundle, stage))
-    report(table(errors))
-    failed = [str(error) for error in errors if not error.within_limit]
-    if failed:
+def _verified(
+    checkpoint: Checkpoint, bundle: Bundle, report: Callable[[str], None], *, force: bool
+) -> list[StageQuality]:
+    """Measure every graph. Raises BarkError if one is over its limits, or warns if `force` is set."""
+    report("measuring the cost of the precision, on the tokens of voices")
+    report(HEADER)
+    stages = []
+    for stage in verify(checkpoint, bundle, progress=True):
+        stages.append(stage)
+        report(str(stage))
+    over = "; ".join(f"{stage.stage}: {', '.join(stage.over)}" for stage in stages if stage.over)
+    if over and not force:
         raise BarkError(
-            f"verification failed ({'; '.join(failed)}) and no bundle was written: "
-            "try a wider precision, or write it without verification by --no-verify"
+            f"{bundle.manifest.precision} costs more than its limits allow ({over}) and no bundle was written: "
+            "try a wider precision, or write it all the same with --force"
         )
-    return errors
+    if over:
+        message = f"{bundle.manifest.precision} costs more than its limits allow ({over}): speech may come out wrong"
+        warnings.warn(message, BarkWarning, stacklevel=2)
+    return stages

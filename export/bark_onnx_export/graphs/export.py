@@ -3,26 +3,36 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
+import onnx
+
+from bark_onnx.checks.quality import LIMITS
 from bark_onnx.model.bundle import (
     CAUSAL_STAGES,
     QUANTIZE_CACHE,
     SAMPLER,
     STEP,
     TOP_K_TOP_P,
+    CausalPrecision,
+    GraphPrecision,
     graph_file,
 )
 from bark_onnx.model.sizes import CodecSize, TransformerSize
-from bark_onnx.model.vocabulary import CausalStage, Vocabulary
+from bark_onnx.model.vocabulary import Vocabulary
 from bark_onnx.model.voice import VoicePreset
 
 from ..modules.build import build_module
 from ..modules.causal import CacheQuantizer, CausalModule
 from ..modules.codec import CodecModule
 from ..modules.fine import FineModule
+from ..quantization.cache import cache_scales
+from ..quantization.choice import rounded_matrices
+from ..quantization.passes import Passes, matrices
+from ..quantization.precision import FORMS, cast_tensors, precisions
+from ..quantization.prompts import prompts
+from ..quantization.rounding import Rounded
+from ..quantization.smoothing import smoothed
 from ..weights.weights import Weights
-from .calibrate import cache_scales
 from .networks import (
     cache_quantizer_graph,
     causal_graph,
@@ -31,10 +41,13 @@ from .networks import (
     fine_sampler_graph,
     sampler_graph,
 )
-from .onnx_files import check_portable
-from .precision import cast_tensors, precisions
+from .onnx_files import check_portable, save_model
 from .quantize import quantize
 from .tracing import Tracing, export_graph
+
+# The share of a precision's limit of the KL divergence that the choice of formats may use up. The rest is for what is
+# quantised at run time, and for speech that is not in the calibration.
+BUDGET = 0.5
 
 
 def export_stage(
@@ -46,35 +59,76 @@ def export_stage(
     *,
     precision: str,
     kv_layout: str,
-) -> None:
+) -> dict[str, dict[str, str]]:
     """Write the graphs of a stage into a directory. The codec is always fp32.
 
     Args:
-        voices: the voices on which an 8-bit KV cache is calibrated.
+        voices: the voices on which a quantised transformer is calibrated.
+
+    Returns:
+        For each graph whose matrices have formats of their own, by file name: the format of each matrix by name.
 
     Raises:
         BarkError: the KV layout is `portable`, and a graph has an operator that is not standard ONNX.
     """
-    size = weights.size
-    if stage != "codec":
-        weights = Weights(size, cast_tensors(weights.tensors, precision))
-    module = build_module(stage, weights, vocabulary, kv_layout)
-    own = getattr(precisions(precision), stage)
-    scratch, target = directory / "scratch", directory / graph_file(stage)
+    own, target = getattr(precisions(precision), stage), directory / graph_file(stage)
+    scratch = directory / "scratch"
     scratch.mkdir()
     try:
-        export_graph(_graph(module, size), scratch / target.name)
-        quantize(scratch / target.name, target, own.weights)
-        if isinstance(module, CausalModule) and own.kv_cache == "int8":
-            assert isinstance(size, TransformerSize)
-            scales = cache_scales(module, cast(CausalStage, stage), voices, vocabulary)
-            quantize(scratch / target.name, directory / graph_file(stage, STEP), own.step_weights, target, scales)
-            quantizer = cache_quantizer_graph(CacheQuantizer(scales, size.heads), size)
-            (directory / graph_file(stage, QUANTIZE_CACHE)).write_bytes(quantizer)
+        if own.weights in FORMS:
+            calibration = _calibration(stage, weights, voices, vocabulary)
+            smooth = smoothed(weights, calibration)
+            calibration = _calibration(stage, smooth, voices, vocabulary)
+            traced = _trace(stage, smooth, scratch, vocabulary, precision, kv_layout)
+            chosen = _quantize_stage(calibration, traced, target, own, portable=kv_layout == "portable")
+        else:
+            save_model(onnx.load(_trace(stage, weights, scratch, vocabulary, precision, kv_layout)), target)
+            chosen = {}
     finally:
         shutil.rmtree(scratch)
     if kv_layout == "portable":
         check_portable(target)
+    return chosen
+
+
+def _calibration(stage: str, weights: Weights, voices: Sequence[VoicePreset], vocabulary: Vocabulary) -> Passes:
+    module = build_module(stage, weights, vocabulary)
+    assert isinstance(weights.size, TransformerSize)
+    assert not isinstance(module, CodecModule)
+    return Passes(module, prompts(stage, weights.size, voices, vocabulary))
+
+
+def _trace(stage: str, weights: Weights, scratch: Path, vocabulary: Vocabulary, precision: str, kv_layout: str) -> Path:
+    """Write the stage's graph without quantised matrices to the directory `scratch`."""
+    if stage != "codec":
+        weights = Weights(weights.size, cast_tensors(weights.tensors, precision))
+    path = scratch / graph_file(stage)
+    export_graph(_graph(build_module(stage, weights, vocabulary, kv_layout), weights.size), path)
+    return path
+
+
+def _quantize_stage(
+    calibration: Passes, traced: Path, target: Path, own: CausalPrecision | GraphPrecision, *, portable: bool
+) -> dict[str, dict[str, str]]:
+    """Write the graphs of a stage with quantised matrices, and return the formats that were chosen."""
+    names, chosen = list(matrices(calibration.module)), {}
+
+    def rounded(form: str, path: Path) -> dict[str, Rounded]:
+        forms = FORMS[form]
+        found = rounded_matrices(calibration, forms, BUDGET * LIMITS[form.partition("-")[0]]["kl"])
+        if forms.wide is not None:
+            chosen[path.name] = {name: matrix.form.name for name, matrix in found.items()}
+        return found
+
+    quantize(traced, target, names, rounded(own.weights, target), portable=portable)
+    if isinstance(own, CausalPrecision) and own.split:
+        module = calibration.module
+        assert isinstance(module, CausalModule)
+        step, scales = target.with_suffix(f".{STEP}.onnx"), cache_scales(calibration)
+        quantize(traced, step, names, rounded(own.step_weights, step), beside=target, cache_scales=scales)
+        quantizer = cache_quantizer_graph(CacheQuantizer(scales, module.heads), module.context)
+        target.with_suffix(f".{QUANTIZE_CACHE}.onnx").write_bytes(quantizer)
+    return chosen
 
 
 def _graph(module: CausalModule | FineModule | CodecModule, size: TransformerSize | CodecSize) -> Tracing:

@@ -1,39 +1,148 @@
-"""Quantise the transformers' finished graphs, with the quantizers of ONNX Runtime."""
+"""Write transformer graphs with quantised matrices.
 
-import logging
+Rows: a product of 8-bit activations and weights, by standard operators. Every row of activations is divided by its
+largest absolute value, rounded with a constant scale, and the product is multiplied by that value again. So a row's
+result does not depend on the rows beside it. ONNX Runtime fuses the operators between the two into one integer
+product (MatMulIntegerToFloat).
+
+Blocks: ONNX Runtime's MatMulNBits.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import onnx
-from onnx import helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from numpy.typing import NDArray
+from onnx import NodeProto, helper, numpy_helper
 from torch import Tensor
 
+from ..quantization.rounding import Rounded
 from .onnx_files import save_model
-from .precision import BLOCKS
-from .tracing import quiet
+
+# Codes of activations: [0, 255] around 128. GELU is never below -0.17: its outputs have 32 codes below zero, and 223
+# above, which halves their error. A row whose largest value is below GELU_SMALLEST is divided by that.
+ZERO, STEPS = 128, 127
+GELU_ZERO, GELU_STEPS = 32, 223
+GELU_SMALLEST = 0.17 * GELU_STEPS / GELU_ZERO
+SMALLEST = 1e-30  # rows of zeros are divided by this
 
 
 def quantize(
-    source: Path, target: Path, form: str, beside: Path | None = None, cache_scales: Tensor | None = None
+    source: Path,
+    target: Path,
+    names: Sequence[str],
+    matrices: Mapping[str, Rounded],
+    *,
+    portable: bool = False,
+    beside: Path | None = None,
+    cache_scales: Tensor | None = None,
 ) -> None:
     """Write the transformer graph `source` to `target` with quantised matrices.
 
     Args:
-        form: the format of the matrices: `int8`, one of BLOCKS, or anything else to leave them as they are.
+        names: the names of all matrices, in the order in which the graph multiplies by them.
+        matrices: the quantised ones by name; the others stay as they are.
+        portable: quantise activations to int8 around 0, as TensorRT asks for.
         beside: a graph of the same transformer beside `target`. Tensors that are equal in both are written once.
         cache_scales: [2 * layers, width]; if given, the KV cache becomes int8 with these scales.
     """
-    with quiet():
-        model = _quantized(source, form)
-        if cache_scales is not None:
-            _quantize_cache(model, cache_scales)
-        save_model(model, target, beside)
+    model = onnx.load(source)
+    _replace_products(model.graph, names, matrices, portable=portable)
+    if cache_scales is not None:
+        _quantize_cache(model.graph, cache_scales)
+    if not any(domain.domain == "com.microsoft" for domain in model.opset_import):
+        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    save_model(model, target, beside)
 
 
-def _quantize_cache(model: onnx.ModelProto, scales: Tensor) -> None:
+def _replace_products(
+    graph: onnx.GraphProto, names: Sequence[str], matrices: Mapping[str, Rounded], *, portable: bool
+) -> None:
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    by_output = {node.output[0]: name for node, name in zip(products, names, strict=True) if name in matrices}
+    after_gelu = {node.output[0] for node in graph.node if node.op_type == "Gelu"}
+    nodes, replaced = [], set()
+    for node in graph.node:
+        name = by_output.get(node.output[0])
+        if name is None:
+            nodes.append(node)
+            continue
+        weight, matrix = weights[node.input[1]], matrices[name]
+        if tuple(weight.dims) != matrix.codes.shape[::-1]:
+            raise AssertionError(f"{name} is {list(weight.dims)} in the graph, {matrix.codes.shape[::-1]} expected")
+        replaced.add(weight.name)
+        if matrix.form.block is None:
+            gelu = node.input[0] in after_gelu and not portable
+            nodes += _rows(graph, name, matrix, node.input[0], node.output[0], gelu=gelu, signed=portable)
+        else:
+            half = weight.data_type == onnx.TensorProto.FLOAT16
+            nodes.append(_blocks(graph, name, matrix, node.input[0], node.output[0], half=half))
+    kept = [tensor for tensor in graph.initializer if tensor.name not in replaced]
+    for field, values in ((graph.node, nodes), (graph.initializer, kept)):
+        del field[:]
+        field.extend(values)
+
+
+def _rows(
+    graph: onnx.GraphProto, name: str, matrix: Rounded, x: str, y: str, *, gelu: bool, signed: bool
+) -> Iterator[NodeProto]:
+    """The product of activations that are quantised by rows, and of a matrix with a scale for each output channel."""
+    prefix = "gelu" if gelu else "rows"
+    steps, zero = (GELU_STEPS, GELU_ZERO) if gelu else (STEPS, 0 if signed else ZERO)
+    axis = _constant(graph, "rows.axis", np.array([-1]))
+    smallest = _constant(graph, f"{prefix}.smallest", np.float32(GELU_SMALLEST if gelu else SMALLEST))
+    step = _constant(graph, f"{prefix}.step", np.float32(1 / steps))
+    middle = _constant(graph, f"{prefix}.zero", np.array(zero, np.int8 if signed else np.uint8))
+    codes = _constant(graph, f"{name}.codes", np.ascontiguousarray(matrix.codes.T))
+    scales = _constant(graph, f"{name}.scales", matrix.scales[:, 0])
+    magnitudes = x
+    if not gelu:  # the largest of GELU's values is positive, or small
+        magnitudes = f"{name}.magnitudes"
+        yield helper.make_node("Abs", [x], [magnitudes])
+    yield helper.make_node("ReduceMax", [magnitudes, axis], [f"{name}.most"], keepdims=1)
+    yield helper.make_node("Max", [f"{name}.most", smallest], [f"{name}.largest"])
+    yield helper.make_node("Div", [x, f"{name}.largest"], [f"{name}.divided"])
+    yield helper.make_node("QuantizeLinear", [f"{name}.divided", step, middle], [f"{name}.rounded"])
+    yield helper.make_node("DequantizeLinear", [f"{name}.rounded", step, middle], [f"{name}.input"])
+    yield helper.make_node("DequantizeLinear", [codes, scales], [f"{name}.weight"], axis=1)
+    yield helper.make_node("MatMul", [f"{name}.input", f"{name}.weight"], [f"{name}.product"], name=name)
+    yield helper.make_node("Mul", [f"{name}.product", f"{name}.largest"], [y])
+
+
+def _blocks(graph: onnx.GraphProto, name: str, matrix: Rounded, x: str, y: str, *, half: bool) -> NodeProto:
+    """The product with a matrix in blocks. Weights are packed as ONNX Runtime asks for: codes are from 0 on."""
+    form, (rows, width) = matrix.form, matrix.codes.shape
+    assert form.block is not None
+    codes = np.pad(matrix.codes.astype(np.int16) + (1 << form.bits - 1), ((0, 0), (0, -width % form.block)))
+    codes = codes.reshape(rows, -1, form.block)
+    if form.bits == 4:
+        codes = codes[..., 0::2] | (codes[..., 1::2] << 4)
+    scales = matrix.scales.ravel().astype(np.float16 if half else np.float32)
+    return helper.make_node(
+        "MatMulNBits",
+        [x, _constant(graph, f"{name}.codes", codes.astype(np.uint8)), _constant(graph, f"{name}.scales", scales)],
+        [y],
+        name=name,
+        domain="com.microsoft",
+        K=width,
+        N=rows,
+        bits=form.bits,
+        block_size=form.block,
+        accuracy_level=0 if half else 4,  # 4: ONNX Runtime quantises activations to 8 bits; 0: it does not
+    )
+
+
+def _constant(graph: onnx.GraphProto, name: str, value: NDArray[np.generic] | np.generic) -> str:
+    """Add a constant to the graph if it is not there, and return its name."""
+    if all(tensor.name != name for tensor in graph.initializer):
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    return name
+
+
+def _quantize_cache(graph: onnx.GraphProto, scales: Tensor) -> None:
     """Change the KV cache of every attention of a causal graph to int8, with scales [2 * layers, width]."""
-    graph = model.graph
     attentions = [node for node in graph.node if node.op_type == "GroupQueryAttention"]
     for node, pair in zip(attentions, scales.view(len(attentions), 2, -1), strict=True):
         names = [f"{value}.scale" for value in node.output[1:3]]
@@ -49,55 +158,3 @@ def _quantize_cache(model: onnx.ModelProto, scales: Tensor) -> None:
     for value in [*graph.input, *graph.output, *graph.value_info]:
         if value.name.startswith(("past.", "present.")):
             value.type.tensor_type.elem_type = onnx.TensorProto.INT8
-
-
-def _quantized(source: Path, form: str) -> onnx.ModelProto:
-    """Return the graph in a file with quantised matrices."""
-    if form == "int8":
-        scratch = source.with_suffix(".int8")
-        quantize_dynamic(
-            source,
-            scratch,
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            use_external_data_format=True,
-            # The types of tensors after a custom operator cannot be inferred.
-            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-        )
-        model = onnx.load(scratch)
-    else:
-        model = onnx.load(source)
-    if form in BLOCKS:
-        blocks, head = BLOCKS[form], _head(model)
-        for bits, excluded in ((blocks.bits, [head]), (blocks.head, [])):
-            if bits is None:
-                continue
-            quantizer = _block_quantizer()(
-                model,
-                bits=bits,
-                block_size=blocks.size,
-                is_symmetric=True,
-                accuracy_level=blocks.accuracy,
-                nodes_to_exclude=excluded,
-            )
-            quantizer.process()
-            model = quantizer.model.model
-    return model
-
-
-def _head(model: onnx.ModelProto) -> str:
-    """Return the name of the head: the last matrix product."""
-    products: list[str] = [node.name for node in model.graph.node if node.op_type == "MatMul"]
-    return products[-1]
-
-
-def _block_quantizer() -> Any:
-    """Import ONNX Runtime's quantizer for blocks of weights, whose module makes every library's logging visible."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    return MatMulNBitsQuantizer

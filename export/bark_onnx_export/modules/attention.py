@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class LayerCache(NamedTuple):
@@ -71,6 +72,11 @@ def full_attention(qkv: Tensor, heads: int, kv_layout: str) -> Tensor:
             version=1,
         )
     return join_heads(attend(*split_heads(qkv, heads)))
+
+
+def whole_attention(qkv: Tensor, heads: int, *, causal: bool) -> Tensor:
+    """Attend within one whole sequence in torch, without a cache: qkv [B, S, 3 * width] -> [B, S, width]."""
+    return join_heads(F.scaled_dot_product_attention(*split_heads(qkv, heads), is_causal=causal))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None) -> Tensor:

@@ -29,7 +29,7 @@ class CausalModule(nn.Module):
 
     def __init__(self, size: TransformerSize, sampled: Sequence[int], *, bias: bool, kv_layout: str) -> None:
         super().__init__()
-        self.heads, self.kv_layout = size.heads, kv_layout
+        self.heads, self.context, self.kv_layout = size.heads, size.context, kv_layout
         # One more embedding than the vocabulary has. It is zero: its id stands for no history.
         self.token_embedding = nn.Embedding(size.input_vocabulary + 1, size.width)
         self.position_embedding = nn.Embedding(size.context, size.width)
@@ -72,9 +72,7 @@ class CausalModule(nn.Module):
         Returns:
             Logits [B, len(sampled)] float32, then the KV cache as in `past`, with these positions appended.
         """
-        dtype = self.norm.weight.dtype  # embeddings may be stored in 16 bits
-        x = self.token_embedding(input_ids).to(dtype) + self.token_embedding(history_ids).to(dtype)
-        x = x + self.position_embedding(position_ids).to(dtype)
+        x = self.embed(input_ids, history_ids, position_ids)
         present: list[Tensor] = []
         for block, key, value in zip(cast(list[Block], self.blocks), past[::2], past[1::2], strict=True):
             attended, cache = causal_attention(
@@ -84,8 +82,18 @@ class CausalModule(nn.Module):
             if block is self.blocks[-1]:  # nothing reads the last block's other positions
                 x, attended = x[:, -1:], attended[:, -1:]
             x = block.finish(x, attended)
-        logits = self.head(self.norm(x))  # three dimensions: with two it would become a Gemm, which the quantizers skip
+        logits = self.logits(x)  # of three dimensions: with two the head would become a Gemm instead of a MatMul
         return logits.squeeze(1).float(), *present
+
+    def embed(self, input_ids: Tensor, history_ids: Tensor, position_ids: Tensor) -> Tensor:
+        """Ids and positions [B, S] -> the input [B, S, D] of the first block."""
+        dtype = self.norm.weight.dtype  # embeddings may be stored in 16 bits
+        x = self.token_embedding(input_ids).to(dtype) + self.token_embedding(history_ids).to(dtype)
+        return x + self.position_embedding(position_ids).to(dtype)  # type: ignore[no-any-return]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The output of the last block [B, S, D] -> logits [B, S, len(sampled)]."""
+        return self.head(self.norm(x))  # type: ignore[no-any-return]
 
 
 class CacheQuantizer(nn.Module):
@@ -100,10 +108,11 @@ class CacheQuantizer(nn.Module):
         super().__init__()
         self.register_buffer("scales", scales.view(len(scales), heads, 1, -1), persistent=False)
 
+    scales: Tensor
+
     def forward(self, *past: Tensor) -> tuple[Tensor, ...]:
         """Each layer's keys, then its values, [B, heads, context, head_size] -> the same in int8."""
-        scales = cast(Tensor, self.scales)
-        return tuple(_to_int8(x / scale) for x, scale in zip(past, scales, strict=True))
+        return tuple(_to_int8(x / scale) for x, scale in zip(past, self.scales, strict=True))
 
 
 def _to_int8(x: Tensor) -> Tensor:

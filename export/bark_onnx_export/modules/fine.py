@@ -50,6 +50,13 @@ class FineModule(nn.Module):
 
     def forward(self, codes: Tensor, codebook: Tensor) -> Tensor:
         """codes [B, T, codebooks] int64, codebook [] int64 -> logits [B, T, codebook_size] float32."""
+        x = self.embed(codes, codebook)
+        for block in cast(list[Block], self.blocks):
+            x = block.finish(x, full_attention(block.qkv(x), self.heads, self.kv_layout))
+        return self.logits(x, codebook).float()
+
+    def embed(self, codes: Tensor, codebook: Tensor) -> Tensor:
+        """codes [B, T, codebooks], codebook [] -> the input [B, T, D] of the first block."""
         codebooks, vocabulary, width = self.token_embeddings.shape
         table = self.token_embeddings.view(codebooks * vocabulary, width)
         dtype = self.norm.weight.dtype  # embeddings may be stored in 16 bits
@@ -57,7 +64,9 @@ class FineModule(nn.Module):
         for index in range(codebooks):
             embedded = F.embedding(codes[:, :, index] + index * vocabulary, table).to(dtype)
             x = x + embedded * (index <= codebook).to(dtype)
-        for block in cast(list[Block], self.blocks):
-            x = block.finish(x, full_attention(block.qkv(x), self.heads, self.kv_layout))
+        return x
+
+    def logits(self, x: Tensor, codebook: Tensor) -> Tensor:
+        """The output of the last block [B, T, D], codebook [] -> logits [B, T, codebook_size]."""
         head = self.token_embeddings.index_select(0, codebook.view(1))[0, : self.codebook_size]
-        return (self.norm(x) @ head.T.to(dtype)).float()  # type: ignore[no-any-return]
+        return self.norm(x) @ head.T.to(self.norm.weight.dtype)  # type: ignore[no-any-return]

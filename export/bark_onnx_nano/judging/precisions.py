@@ -17,7 +17,7 @@ from time import perf_counter
 
 from bark_onnx import Bark
 from bark_onnx.checks.excerpts import find_voices
-from bark_onnx.checks.quality import measure
+from bark_onnx.checks.quality import Source, measure
 from bark_onnx.model.bundle import PRECISIONS, Bundle
 from bark_onnx.stages.options import PROFILES
 from bark_onnx_export.checkpoint import open_checkpoint
@@ -54,7 +54,7 @@ def quality(reference: Path, candidate: Path) -> dict[str, object]:
     voices = list(find_voices(a, [], TOKENS).values())
     return {
         stage.stage: {"positions": stage.positions, "nll": stage.nll, **stage.figures, "over": stage.over}
-        for stage in measure(a, b, voices, TOKENS)
+        for stage in measure(Source.of(a), Source.of(b), b.manifest, voices, TOKENS)
     }
 
 

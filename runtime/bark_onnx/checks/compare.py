@@ -1,12 +1,7 @@
-"""The distance between two implementations of the same networks.
+"""Check that the graphs of a bundle run, and compare the outputs of two networks."""
 
-`compare` runs both on inputs made from a fixed seed. An implementation is any object with the methods of the runtime's
-class: a bundle's graphs, or torch modules. The other functions compare the outputs of two networks.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -14,19 +9,17 @@ from numpy.typing import NDArray
 
 from ..arrays import FloatArray, IntArray, Waveform
 from ..errors import BundleError
+from ..graphs.codec import CodecDecoder
+from ..graphs.decoder import Decoder
 from ..graphs.device import Device
+from ..graphs.fine import FineModel
 from ..graphs.networks import Networks
 from ..model.bundle import CAUSAL_STAGES, STAGES, Bundle, graph_file
-from ..model.sizes import TransformerSize
 from ..model.vocabulary import CausalStage, Vocabulary
 from ..sampling.distribution import random_stream
 from ..sampling.loops import Loops
 from ..sampling.sequence import FineWindow, Rule
 
-# The largest relative error (rms of the difference over rms of the reference) of any graph, by precision.
-LIMITS = {
-    "fp32": 1e-4, "fp16": 2e-2, "bf16": 5e-2, "int8": 0.2, "int4": 0.4, "mixed": 0.4, "w8a16": 0.1, "w4a16": 0.4,
-}  # fmt: skip
 CPU = Device("cpu")
 PROMPT = 160  # positions; more than the runtime prefills in one run
 STEPS = 8
@@ -34,62 +27,6 @@ STEPS = 8
 HIGHEST_SNR = 150.0  # dB, also for equal waveforms; float32 resolves 144
 STFT_WINDOW, STFT_HOP = 1024, 256  # samples
 STFT_FLOOR = 1e-8  # of the reference's loudest bin: what is 80 dB below it is inaudible
-
-
-class CausalNetwork(Protocol):
-    @property
-    def size(self) -> TransformerSize: ...
-
-    def new_cache(self) -> Any: ...
-    def prefill(self, cache: Any, input_ids: IntArray, history_ids: IntArray | None = None) -> FloatArray: ...
-    def decode_step(self, cache: Any, tokens: Sequence[int]) -> FloatArray: ...
-
-
-class FineNetwork(Protocol):
-    def logits(self, codes: IntArray, codebook: int) -> FloatArray: ...
-
-
-class CodecNetwork(Protocol):
-    def new_state(self, rows: int) -> Any: ...
-    def decode_chunk(self, state: Any, codes: IntArray, fresh: NDArray[np.bool_]) -> NDArray[np.float32]: ...
-
-
-@dataclass(frozen=True)
-class GraphError:
-    """The distance of one graph from its reference.
-
-    Args:
-        relative: rms of the difference over rms of the reference.
-        largest: largest absolute difference.
-        top_1: share of positions with the same most probable token; None for the codec.
-        limit: the largest `relative` that is accepted.
-    """
-
-    stage: str
-    relative: float
-    largest: float
-    top_1: float | None
-    limit: float
-
-    @property
-    def within_limit(self) -> bool:
-        return self.relative <= self.limit  # false for NaN
-
-    def __str__(self) -> str:
-        return f"{self.stage}: relative error {self.relative:.1e}, limit {self.limit:.0e}"
-
-
-def compare(stage: str, reference: Any, candidate: Any, vocabulary: Vocabulary, precision: str) -> GraphError:
-    """Run the same inputs through two networks of a stage (each a CausalNetwork, FineNetwork or CodecNetwork)."""
-    a, b = (_outputs(stage, network, vocabulary) for network in (reference, candidate))
-    difference = np.abs(a - b).astype(np.float64)
-    return GraphError(
-        stage,
-        relative=float(np.sqrt((difference**2).mean() / max((a.astype(np.float64) ** 2).mean(), 1e-30))),
-        largest=float(difference.max()),
-        top_1=None if stage == "codec" else float((a.argmax(-1) == b.argmax(-1)).mean()),
-        limit=LIMITS["fp32" if stage == "codec" else precision],
-    )
 
 
 def check_graphs(bundle: Bundle) -> None:
@@ -169,16 +106,6 @@ class _Tokens:
         self.choices.append(choice)
 
 
-def table(errors: list[GraphError]) -> str:
-    """The errors as a table to read."""
-    rows = [f"{'graph':10}{'relative error':>16}{'limit':>9}{'largest':>11}{'same top-1':>12}"]
-    for error in errors:
-        top_1 = "" if error.top_1 is None else f"{100 * error.top_1:.1f} %"
-        mark = "" if error.within_limit else "  over the limit"
-        rows.append(f"{error.stage:10}{error.relative:16.2e}{error.limit:9.0e}{error.largest:11.2e}{top_1:>12}{mark}")
-    return "\n".join(rows)
-
-
 def _outputs(stage: str, network: Any, vocabulary: Vocabulary) -> FloatArray:
     rng = np.random.default_rng(0)
     if stage == "fine":
@@ -188,7 +115,7 @@ def _outputs(stage: str, network: Any, vocabulary: Vocabulary) -> FloatArray:
     return _causal_outputs(network, rng, vocabulary.semantic_size)
 
 
-def _causal_outputs(network: CausalNetwork, rng: np.random.Generator, ids: int) -> FloatArray:
+def _causal_outputs(network: Decoder, rng: np.random.Generator, ids: int) -> FloatArray:
     """Logits [1 + STEPS, V]: a prompt with and without history, then decode steps."""
     cache = network.new_cache()
     prompt, history = rng.integers(ids, size=(2, PROMPT))
@@ -198,14 +125,14 @@ def _causal_outputs(network: CausalNetwork, rng: np.random.Generator, ids: int) 
     return np.stack(logits)
 
 
-def _fine_outputs(network: FineNetwork, rng: np.random.Generator, vocabulary: Vocabulary) -> FloatArray:
+def _fine_outputs(network: FineModel, rng: np.random.Generator, vocabulary: Vocabulary) -> FloatArray:
     """Logits [3 * fine_window, V] of the first, a middle and the last codebook that the stage fills in."""
     codes = rng.integers(vocabulary.codebook_size + 1, size=(vocabulary.fine_codebooks, vocabulary.fine_window))
     first, last = vocabulary.coarse_codebooks, vocabulary.fine_codebooks - 1
     return np.concatenate([network.logits(codes[None], codebook)[0] for codebook in (first, (first + last) // 2, last)])
 
 
-def _codec_outputs(network: CodecNetwork, rng: np.random.Generator, vocabulary: Vocabulary) -> FloatArray:
+def _codec_outputs(network: CodecDecoder, rng: np.random.Generator, vocabulary: Vocabulary) -> FloatArray:
     """The waveforms of four chunks: a second, one frame, fewer frames than the first convolution sees, a second.
 
     In the first row all chunks are one utterance. In the second row the third chunk is an utterance of its own, and the

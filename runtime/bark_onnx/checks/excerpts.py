@@ -16,10 +16,8 @@ import numpy as np
 
 from ..arrays import FloatArray, IntArray
 from ..errors import VoiceError
-from ..graphs.codec import CodecDecoder
 from ..graphs.decoder import Decoder
 from ..graphs.device import Device
-from ..graphs.fine import FineModel
 from ..graphs.networks import Networks
 from ..model.bundle import Bundle, Manifest
 from ..model.voice import VoicePreset, find_voice
@@ -34,12 +32,41 @@ T = TypeVar("T")
 
 VOICES = 4  # the bundle's voices that are used if none is named; each costs a window of the fine model
 SEED = 0  # for the tokens that a bundle without voices generates
+_GENERATED = f"generated from seed {SEED}"
 
 
 class Excerpt(Protocol):
     @property
     def targets(self) -> IntArray: ...  # the true tokens [n]; for the codec, the codes [codebooks, n]
     def run(self, network: Any) -> FloatArray: ...  # the logits [n, V] of a network of the stage; or a waveform
+
+
+class CausalPredictor(Protocol):
+    """A causal transformer that predicts given tokens."""
+
+    def predict(self, prompt: IntArray, history: IntArray | None, ids: IntArray) -> FloatArray:
+        """Return the logits [n, V] of each of the ids [n] that follow a prompt, given the true ids before it."""
+
+
+@dataclass(frozen=True)
+class StepByStep:
+    """A decoder as in generation: a prefill, then a decode step for each id."""
+
+    decoder: Decoder
+
+    def predict(self, prompt: IntArray, history: IntArray | None, ids: IntArray) -> FloatArray:
+        cache = self.decoder.new_cache()
+        logits = [self.decoder.prefill(cache, prompt, history)]
+        logits += [self.decoder.decode_step(cache, [token])[0].copy() for token in ids[:-1].tolist()]
+        return np.stack(logits)
+
+
+class FinePredictor(Protocol):
+    def logits(self, codes: IntArray, codebook: int) -> FloatArray: ...
+
+
+class WaveformDecoder(Protocol):
+    def decode(self, codes: IntArray) -> FloatArray: ...
 
 
 @dataclass(frozen=True)
@@ -56,10 +83,8 @@ class CausalExcerpt:
     first: IntArray
     choices: int
 
-    def run(self, network: Decoder) -> FloatArray:
-        cache = network.new_cache()
-        logits = [network.prefill(cache, self.prompt, self.history)]
-        logits += [network.decode_step(cache, [token])[0].copy() for token in self.ids[:-1].tolist()]
+    def run(self, network: CausalPredictor) -> FloatArray:
+        logits = network.predict(self.prompt, self.history, self.ids)
         return np.stack([row[first : first + self.choices] for row, first in zip(logits, self.first, strict=True)])
 
 
@@ -71,7 +96,7 @@ class FineExcerpt:
     codebook: int
     targets: IntArray
 
-    def run(self, network: FineModel) -> FloatArray:
+    def run(self, network: FinePredictor) -> FloatArray:
         return network.logits(self.window[None], self.codebook)[0, : len(self.targets)]
 
 
@@ -81,7 +106,7 @@ class CodecExcerpt:
 
     targets: IntArray
 
-    def run(self, network: CodecDecoder) -> FloatArray:
+    def run(self, network: WaveformDecoder) -> FloatArray:
         return network.decode(self.targets)
 
 
@@ -142,6 +167,11 @@ def _fine_excerpts(voice: VoicePreset, manifest: Manifest) -> Iterator[FineExcer
         sequence.window[codebook, : codes.shape[1]] = codes[codebook]
 
 
+def voice_names(bundle: Bundle) -> list[str]:
+    """The names of the voices that are used if none is named."""
+    return _spread(list(bundle.voices), VOICES) or [_GENERATED]
+
+
 def find_voices(bundle: Bundle, names: Sequence[str | Path], tokens: int) -> dict[str, VoicePreset]:
     """The voice presets to take excerpts of, by name.
 
@@ -153,9 +183,9 @@ def find_voices(bundle: Bundle, names: Sequence[str | Path], tokens: int) -> dic
     """
     vocabulary = bundle.manifest.vocabulary
     if not names and not bundle.voices:
-        return {f"generated from seed {SEED}": _generate(bundle, min(max(tokens, 2), vocabulary.max_semantic_tokens))}
+        return {_GENERATED: _generate(bundle, min(max(tokens, 2), vocabulary.max_semantic_tokens))}
     found = {}
-    for name in names or _spread(list(bundle.voices), VOICES):
+    for name in names or voice_names(bundle):
         voice = VoicePreset.load(find_voice(name, bundle.voices))
         try:
             voice.check(vocabulary)

@@ -6,21 +6,22 @@ difference of the two bundles' NLLs is meaningful there; their values are not.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
 
 from ..arrays import FloatArray, IntArray
 from ..errors import BarkError, BundleError
+from ..graphs.decoder import Decoder
 from ..graphs.device import Device
 from ..graphs.networks import Networks
-from ..model.bundle import STAGES, Bundle, CausalPrecision, GraphPrecision, graph_file
+from ..model.bundle import STAGES, Bundle, CausalPrecision, GraphPrecision, Manifest, graph_file
 from ..model.voice import VoicePreset
 from .compare import CPU, compare_logits, signal_to_noise, spectral_distances
-from .excerpts import Excerpt, excerpts
+from .excerpts import Excerpt, StepByStep, excerpts
 
 TOKENS = 256  # semantic tokens of all voices together; takes a minute or two for bark-small on two cores
 AT_LEAST = ("top_1", "top_5", "snr")  # figures whose limit is the smallest allowed value, not the largest
@@ -42,14 +43,14 @@ def _limits(kl: float, top_1: float, top_5: float) -> dict[str, float]:
 # Top-1 and top-5 find graphs that are broken. Flat distributions, such as those of random weights, flip between tokens
 # of nearly equal probability, which costs nothing (int8 92 % and 100 %, int4 57 % and 89 %).
 LIMITS = {
-    "fp32": _limits(kl=1e-6, top_1=0.99, top_5=0.999),
+    "fp32": _limits(kl=1e-8, top_1=0.99, top_5=0.999),
     "fp16": _limits(kl=1e-3, top_1=0.95, top_5=0.995),
     "bf16": _limits(kl=5e-3, top_1=0.9, top_5=0.99),
     "int8": _limits(kl=0.02, top_1=0.8, top_5=0.97),
     "int4": _limits(kl=0.08, top_1=0.5, top_5=0.85),
 }
 LIMITS |= {"w8a16": LIMITS["fp16"], "w4a16": LIMITS["int4"]}
-# The codec is always fp32. 80 dB is the relative error that `compare` allows for it.
+# The codec is always fp32. 80 dB is a relative error of 1e-4.
 CODEC_LIMITS = {"snr": 80.0, "lsd": 0.05}
 FIGURES = (*LIMITS["fp32"], *CODEC_LIMITS)
 
@@ -103,33 +104,56 @@ class StageQuality:
         return row + ("  over the limit" if self.over else "")
 
 
+@dataclass(frozen=True)
+class Source:
+    """The networks of one model.
+
+    Args:
+        name: its name in errors.
+        load: returns the network of a stage: a CausalPredictor, FinePredictor or WaveformDecoder.
+    """
+
+    name: str
+    load: Callable[[str], Any]
+
+    @classmethod
+    def of(cls, bundle: Bundle, device: Device = CPU) -> "Source":
+        """The networks of a bundle."""
+
+        def load(stage: str) -> Any:
+            network = Networks(bundle, device).network(stage)
+            return StepByStep(network) if isinstance(network, Decoder) else network
+
+        return cls(str(bundle.directory), load)
+
+
 def measure(
-    reference: Bundle,
-    candidate: Bundle,
+    reference: Source,
+    candidate: Source,
+    manifest: Manifest,
     voices: Sequence[VoicePreset],
     tokens: int = TOKENS,
     limits: Mapping[str, float] | None = None,
     *,
-    device: Device = CPU,
     progress: bool = False,
 ) -> Iterator[StageQuality]:
     """Measure one stage after another, so that only two networks are in memory at a time.
 
     Args:
-        reference, candidate: bundles of the same model (`check_same_model`).
+        reference, candidate: networks of the same model.
+        manifest: the candidate's.
         voices: from `find_voices`; all are used.
         tokens: the number of semantic tokens to predict for all voices together, and of coarse codes for the same time.
         limits: limits by figure, which replace those of the stage's precision.
-        device: the device that both run on.
         progress: show a progress bar on standard error where that is a terminal.
 
     Raises BundleError for logits or samples that are not numbers.
     """
-    manifest, share = candidate.manifest, -(-tokens // len(voices))
+    share = -(-tokens // len(voices))
     for stage in STAGES:
         parts = [excerpt for voice in voices for excerpt in excerpts(stage, voice, share, manifest)]
         shown = tqdm(parts, f"{stage:8}", leave=False, disable=None if progress else True)
-        outputs = _outputs(stage, reference, candidate, shown, device)
+        outputs = _outputs(stage, reference, candidate, shown)
         positions, nll, figures = _codec_figures(outputs) if stage == "codec" else _token_figures(outputs)
         own = LIMITS[_form(getattr(manifest.precisions, stage))]
         allowed = {**own, **CODEC_LIMITS, **(limits or {})}
@@ -149,14 +173,14 @@ def check_same_model(reference: Bundle, candidate: Bundle) -> None:
         raise BarkError(f"{reference.directory} and {candidate.directory} are bundles of different models")
 
 
-def _outputs(stage: str, reference: Bundle, candidate: Bundle, parts: Iterable[Excerpt], device: Device) -> _Outputs:
+def _outputs(stage: str, reference: Source, candidate: Source, parts: Iterable[Excerpt]) -> _Outputs:
     """The outputs for each excerpt. One network runs the whole excerpt, then the other, since their threads compete."""
-    networks = {bundle.directory: Networks(bundle, device).network(stage) for bundle in (reference, candidate)}
+    networks = [(source, source.load(stage)) for source in (reference, candidate)]
     for excerpt in parts:
-        a, b = (excerpt.run(networks[bundle.directory]) for bundle in (reference, candidate))
-        for bundle, output in ((reference, a), (candidate, b)):
+        a, b = (excerpt.run(network) for _, network in networks)
+        for (source, _), output in zip(networks, (a, b), strict=True):
             if not np.isfinite(output).all():
-                raise BundleError(f"{bundle.directory}: {graph_file(stage)} returns values that are not numbers")
+                raise BundleError(f"{source.name}: {graph_file(stage)} returns values that are not numbers")
         yield excerpt.targets, a, b
 
 

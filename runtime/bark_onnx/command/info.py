@@ -1,5 +1,6 @@
 """`bark-onnx info`: what a bundle contains."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,11 @@ def _lines(manifest: Manifest, voices: int) -> Iterator[str]:
     yield f"precision  {manifest.precision}, {layout}, written by bark-onnx {manifest.exporter}"
     for stage in STAGES:
         yield _stage(manifest, stage)
+    for graph, forms in manifest.matrices.items():
+        counts = Counter(forms.values()).most_common()
+        yield f"matrices   {graph}: {', '.join(f'{count} {form}' for form, count in counts)}"
+    if costs := [f"{stage} {figures['kl']:.2g}" for stage, figures in manifest.quality.items() if "kl" in figures]:
+        yield f"cost       KL divergence from fp32, measured at the export: {', '.join(costs)} nats"
     total = sum(entry.bytes for entry in manifest.files.values())
     yield f"voices     {voices}"
     yield f"files      {len(manifest.files)}, {total / 1e6:.1f} MB, hashes right"

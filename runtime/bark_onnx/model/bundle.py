@@ -103,7 +103,20 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The description of a bundle. `files` maps every file except the manifest, by posix path, to its size and hash."""
+    """The description of a bundle.
+
+    Args:
+        format: the revision of this format.
+        model, revision: the checkpoint, and its commit on the hub.
+        exporter: the version of bark-onnx that wrote the bundle.
+        precision, kv_layout: as they were chosen for the export.
+        precisions: the number formats of each network.
+        matrices: for each graph whose matrices have different formats, by file name: the format of each matrix by name.
+        quality: what the precision costs, by stage: the figures of `checks.quality`, measured at the export. Empty if
+            the export did not measure.
+        sizes, vocabulary: of the model.
+        files: every file except the manifest, by posix path.
+    """
 
     format: int
     model: str
@@ -112,6 +125,8 @@ class Manifest:
     precision: str
     kv_layout: str
     precisions: Precisions
+    matrices: dict[str, dict[str, str]]
+    quality: dict[str, dict[str, float]]
     sizes: Sizes
     vocabulary: Vocabulary
     files: dict[str, FileEntry]
@@ -251,6 +266,10 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
         if (causal.kv_cache == "int8") != causal.split:
             yield f"precisions.{stage}: decode steps with weights of their own have a KV cache of int8, others do not"
     graphs = _graph_files(manifest)
+    for name in manifest.matrices.keys() - set(graphs):
+        yield f"matrices names {name!r:.80}, which is not a graph of this bundle"
+    for name in manifest.quality.keys() - set(STAGES):
+        yield f"quality names {name!r:.80}, which is not a stage"
     for name in [*graphs, TOKENIZER]:
         if name not in manifest.files:
             yield f"files lacks {name}"

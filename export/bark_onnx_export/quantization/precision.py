@@ -3,11 +3,12 @@
     fp32   everything
     fp16   transformers: weights, activations and KV cache
     bf16   the same in bfloat16: fp16's size and speed with fp32's range, and three bits less precision
-    int8   transformers: matrices per channel, activations quantised at run time (8 bits by 8 bits, VNNI or AMX)
-    int4   transformers: matrices in blocks of 32, symmetric; 8 bits for the head, whose errors are errors of the logits
-    mixed  int8, but decode steps of the semantic and the coarse model have matrices of 4 bits, in blocks of 128, and a
-           KV cache of 8 bits with a scale for each channel
-    w8a16, w4a16  for GPUs, weight-only: fp16, but matrices in blocks of 32 of 8 or 4 bits, symmetric; the head is fp16
+    int8   transformers: matrices with a scale for each output channel; activations are quantised at run time, with a
+           scale for each row
+    int4   transformers: matrices in blocks of 32, of 4 bits, or of 8 where 4 would cost too much
+    mixed  int8, but decode steps of the semantic and the coarse model have matrices in blocks of 128, of 4 bits, or of
+           8 where 4 would cost too much, and a KV cache of 8 bits with a scale for each channel
+    w8a16, w4a16  for GPUs, weight-only: fp16, but matrices in blocks of 32, as in int4; the head is fp16
 
 A decode step is bound by the bytes that it reads. A prefill and a fine pass are bound by multiply-adds, which are
 fastest in 8 bits. `mixed` has the best matrices for each, and both sets are in memory. With int8, int4 and mixed the
@@ -25,31 +26,49 @@ from bark_onnx.model.bundle import CausalPrecision, GraphPrecision, Precisions
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """A format of matrices in blocks, each with a scale.
+class Form:
+    """The format of a matrix.
 
     Args:
         bits: bits of a weight.
-        size: weights in a block.
-        head: bits of a weight of the head; None leaves the head as it is.
-        accuracy: ONNX Runtime's `accuracy_level`, which is the format of activations in products: 4 is 8 bits, 0 is
-            their own.
+        block: weights of a row that share a scale. None: all of them do, and the activations are quantised with a scale
+            for each row; with blocks, ONNX Runtime quantises them with a scale for each block, or not at all.
     """
 
     bits: int
-    size: int
-    head: int | None
-    accuracy: int
+    block: int | None
+
+    @property
+    def name(self) -> str:
+        return f"int{self.bits}" if self.block is None else f"int{self.bits}-{self.block}"
+
+
+@dataclass(frozen=True)
+class Forms:
+    """The formats of the matrices of a graph.
+
+    Args:
+        narrow: the cheapest format.
+        wide: the format of matrices for which the narrow one would cost too much; None: all are narrow.
+        head: whether the head is quantised too.
+    """
+
+    narrow: Form
+    wide: Form | None = None
+    head: bool = True
 
 
 STEP_FORM = "int4-128"
-BLOCKS = {
-    "int4": Blocks(4, 32, head=8, accuracy=4),
-    STEP_FORM: Blocks(4, 128, head=8, accuracy=4),
-    "w8a16": Blocks(8, 32, head=None, accuracy=0),
-    "w4a16": Blocks(4, 32, head=None, accuracy=0),
+FORMS = {
+    "int8": Forms(Form(8, None)),
+    "int4": Forms(Form(4, 32), Form(8, 32)),
+    STEP_FORM: Forms(Form(4, 128), Form(8, 128)),
+    "w8a16": Forms(Form(8, 32), head=False),
+    "w4a16": Forms(Form(4, 32), Form(8, 32), head=False),
 }
-# The 16-bit format of activations, the KV cache, and the weights before a quantizer runs.
+"""The formats by the manifest's name for the weights of a graph; a name that is missing here is not quantised."""
+
+# The 16-bit format of activations, the KV cache, and the weights that are not quantised.
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16, "w8a16": torch.float16, "w4a16": torch.float16}
 
 
@@ -63,7 +82,7 @@ def precisions(precision: str) -> Precisions:
 
 
 def cast_tensors(tensors: dict[str, Tensor], precision: str) -> dict[str, Tensor]:
-    """Cast a transformer's tensors to the formats that they have before a quantizer runs."""
+    """Cast a transformer's tensors to the formats that they have in a graph before its matrices are quantised."""
     if precision == "fp32":
         return tensors
     half = _HALF.get(precision)
