@@ -45,6 +45,8 @@ def manifest(files: dict[str, FileEntry]) -> Manifest:
         precision="int8",
         kv_layout="static",
         precisions=Precisions(causal, causal, GraphPrecision("int8", "fp16"), GraphPrecision("fp32", "fp32")),
+        matrices={},
+        quality={},
         sizes=Sizes(transformer, transformer, transformer, CodecSize()),
         vocabulary=Vocabulary(),
         files=files,

@@ -39,7 +39,7 @@ def test_a_stream_and_a_batch_say_the_same(nano: Bark) -> None:
     requests = [Request("Good evening.", voice=voice, seed=2, options=GREEDY) for voice in VOICES]
     for request, together in zip(requests, nano.generate_batch(requests), strict=True):
         alone = nano.generate(request.text, voice=request.voice, options=GREEDY, seed=2)
-        assert abs(together.duration - alone.duration) < 0.25  # int8 activations share a scale in a batch
+        assert np.array_equal(together.tokens.fine, alone.tokens.fine)
         streamed = nano.stream(request.text, voice=request.voice, options=GREEDY, seed=2)
         chunks = [chunk.waveform for chunk in streamed]
         assert len(chunks) > 2

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from bark_onnx import Bark, BarkError, BundleError, GenerationOptions, Request
-from bark_onnx.checks.quality import measure
+from bark_onnx.checks.quality import Source, measure
 from bark_onnx.graphs.session import Binding, Graph
 from bark_onnx.model.bundle import MANIFEST, Bundle
 from bark_onnx_export.checkpoint import open_checkpoint
@@ -42,10 +42,10 @@ def test_each_verb_has_its_own_operators(bundles: dict[str, Path], stage: str) -
         {node.op_type for node in onnx.load(bundles["mixed"] / name, load_external_data=False).graph.node}
         for name in (f"{stage}.onnx", f"{stage}.step.onnx")
     )
-    assert "MatMulInteger" in prefill
+    assert "QuantizeLinear" in prefill
     assert "MatMulNBits" not in prefill
     assert "MatMulNBits" in step
-    assert not {"MatMulInteger", "MatMul"} & step
+    assert not {"QuantizeLinear", "MatMul"} & step
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -174,7 +174,10 @@ def test_verify_has_the_limits_of_its_decode_steps(bundles: dict[str, Path], bun
     opened = Bundle.open(bundles["mixed"])
     voice = make_voice(opened.manifest.vocabulary, 100)
     assert voice is not None
-    stages = {stage.stage: stage for stage in measure(Bundle.open(bundle), opened, [voice], 32)}
+    stages = {
+        stage.stage: stage
+        for stage in measure(Source.of(Bundle.open(bundle)), Source.of(opened), opened.manifest, [voice], 32)
+    }
     assert stages["coarse"].limits["kl"] == 0.08  # int4's
     assert stages["fine"].limits["kl"] == 0.02  # int8's
     assert stages["coarse"].figures["kl"] > 0

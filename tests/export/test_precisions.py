@@ -138,7 +138,7 @@ def test_a_table_and_the_same_as_json(bundle_with_voice: Path, int8: Path, tmp_p
 def test_a_broken_graph_is_found(bundle: Path, tmp_path: Path) -> None:
     broken = scaled(bundle, tmp_path / "broken", "coarse", 2)
     result = verify(broken, bundle, "--tokens", "60", "--json", tmp_path / "figures.json")
-    assert_fails(result, 1, "further", "coarse: ", "kl ", "(limit 1e-06)", "top_1 ")
+    assert_fails(result, 1, "further", "coarse: ", "kl ", "(limit 1e-08)", "top_1 ")
     assert "semantic: " not in result.stderr
     assert "fine: " not in result.stderr
     assert result.stdout.count("over the limit") == 1

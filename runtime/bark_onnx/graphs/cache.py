@@ -38,26 +38,24 @@ class KVCache:
     """Keys and values of each row's positions, and the ids at these positions.
 
     Args:
-        memory: [2 * layers, rows, heads, context, head_size]; graphs append to it in place.
-        ids: [rows, 2, context], input and history ids, of which a row's first `lengths[row]` are valid.
-        lengths: [rows], positions that each row holds.
+        memory: [2 * layers, R, heads, context, head_size]; graphs append to it in place.
+        ids: [R, 2, context], input and history ids, of which a row's first `lengths[row]` are valid.
+        lengths: [R], positions that each row holds.
+        rows: the number of rows for sequences. R is larger if a decoder needs a spare row.
         prefilled: the cache of another precision that a `SplitDecoder` prefills in, while it is in use.
     """
 
     memory: Memory
     ids: IdArray
     lengths: IdArray
+    rows: int
     prefilled: "KVCache | None" = field(default=None, repr=False)
-
-    @property
-    def rows(self) -> int:
-        return len(self.lengths)
 
     def clear(self, row: int = 0) -> None:
         """Forget a row's positions, so that its next prompt is prefilled from the beginning.
 
-        A prefix that another utterance has left would be right, but not bit-identical: quantised activations depend
-        on which positions run together, so the same seed could make other tokens.
+        A prefix that another utterance has left would be right, but not bit-identical: a kernel may add up in another
+        order for other numbers of positions, and so the same seed could make other tokens.
         """
         self.lengths[row] = 0
         if not self.lengths.any():

@@ -34,6 +34,11 @@ KV_CACHE_DTYPES: dict[str, type[np.generic]] = {
 # masks those above the diagonal afterwards. Runs of this size skip most of them, and their scores fit in the CPU cache.
 PREFILL_CHUNK = 128
 
+# On CPUs the products with matrices in blocks (MatMulNBits) take rows of activations in pairs. A row without a partner
+# is added up in another order, and its last bits differ. Steps therefore run an even number of rows, so that a sequence
+# has the same logits alone and beside others. For 4-bit matrices two rows take as long as one.
+PAIR = 2
+
 # Providers that read and write bound memory itself. The others copy inputs when they are bound, so they need a new
 # binding for every step.
 _BINDING_ONCE = ("cpu", "cuda", "tensorrt")
@@ -123,13 +128,17 @@ class CausalDecoder(Decoder):
 
     def __init__(
         self, path: Path, size: TransformerSize, choices: int, kv_cache: str, device: Device,
-        profile: EngineProfile | None = None,
+        profile: EngineProfile | None = None, *, pairs: bool = False,
     ) -> None:  # fmt: skip
-        """`kv_cache` is the number format of the KV cache; the profile is for TensorRT."""
+        """`kv_cache` is the number format of the KV cache; the profile is for TensorRT.
+
+        `pairs`: whether decode steps run an even number of rows (see PAIR).
+        """
         if kv_cache == "bf16" and device.name == "cpu":
             raise DeviceError("a bf16 bundle needs a GPU (ONNX Runtime has no bfloat16 products on CPUs): export int8")
         self.size, self.choices, self.device = size, choices, device
         self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
+        self._together = PAIR if pairs else 1
         self._past, self._present = (cache_names(prefix, size.layers) for prefix in (PAST, PRESENT))
         ids = (np.int64, (None, None))
         cache = (self._kv_dtype, (None, size.heads, size.context, size.head_size))
@@ -140,9 +149,10 @@ class CausalDecoder(Decoder):
         self._steps: WeakKeyDictionary[KVCache, _Steps] = WeakKeyDictionary()
 
     def new_cache(self, rows: int = 1) -> KVCache:
-        shape = (2 * self.size.layers, rows, self.size.heads, self.size.context, self.size.head_size)
-        ids = np.zeros((rows, 2, self.size.context), np.int64)
-        return KVCache(Memory.zeros(shape, self._kv_dtype, self.device), ids, np.zeros(rows, np.int64))
+        own = rows + -rows % self._together
+        shape = (2 * self.size.layers, own, self.size.heads, self.size.context, self.size.head_size)
+        ids = np.zeros((own, 2, self.size.context), np.int64)
+        return KVCache(Memory.zeros(shape, self._kv_dtype, self.device), ids, np.zeros(own, np.int64), rows)
 
     def prefill_into(
         self, cache: KVCache, logits: Memory, input_ids: IntArray, history_ids: IntArray | None = None, row: int = 0
@@ -169,8 +179,8 @@ class CausalDecoder(Decoder):
     def decode_step(self, cache: KVCache, tokens: Sequence[int], rows: Sequence[int] = (0,)) -> FloatArray:
         steps = self._steps.get(cache)
         if steps is None:
-            steps = self._steps[cache] = _Steps(cache.rows, self.choices, self.size.no_history_id, self.device)
-        span = range(min(rows), max(rows) + 1)
+            steps = self._steps[cache] = _Steps(len(cache.lengths), self.choices, self.size.no_history_id, self.device)
+        span = self._span(cache, rows)
         part, places = slice(span.start, span.stop), list(rows)
         # A row between that is not decoded writes its next position, which is not counted and will be overwritten.
         lengths = np.minimum(cache.lengths[part], self.size.context - 1)
@@ -189,6 +199,18 @@ class CausalDecoder(Decoder):
         for row, token in zip(rows, tokens, strict=True):
             cache.append(row, token, no_history_id)
         return steps.logits[part] if len(places) == len(span) else steps.logits[places]
+
+    def _span(self, cache: KVCache, rows: Sequence[int]) -> range:
+        """The neighbouring rows that a step of these rows runs."""
+        span = range(min(rows), max(rows) + 1)
+        if len(span) % self._together == 0:
+            return span
+        after, before = range(span.start, span.stop + 1), range(span.start - 1, span.stop)
+        if after.stop > len(cache.lengths):
+            return before
+        if before.start < 0:
+            return after
+        return after if cache.lengths[after[-1]] <= cache.lengths[before[0]] else before  # the cheaper one
 
     def bind_step(self, cache: KVCache, rows: range, inputs: Iterable[Memory], logits: Memory) -> Binding:
         return self._bind(cache, rows, inputs, logits, repeated=True)

@@ -16,7 +16,17 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from ..errors import BarkError
-from ..model.bundle import QUANTIZE_CACHE, SAMPLER, STAGES, STEP, TOP_K_TOP_P, Bundle, CausalPrecision, Sizes
+from ..model.bundle import (
+    BLOCK_WEIGHTS,
+    QUANTIZE_CACHE,
+    SAMPLER,
+    STAGES,
+    STEP,
+    TOP_K_TOP_P,
+    Bundle,
+    CausalPrecision,
+    Sizes,
+)
 from ..model.sizes import TransformerSize
 from ..model.vocabulary import CausalStage, Vocabulary
 from .codec import CodecDecoder
@@ -172,7 +182,8 @@ class Networks:
         if device.name == "tensorrt":
             engines = engine_directory(self.bundle, stage)
             return TensorRTDecoder(path, size, choices, precision.kv_cache, device, engines)
-        return CausalDecoder(path, size, choices, precision.kv_cache, device)
+        pairs = device.memory == "cpu" and precision.weights in BLOCK_WEIGHTS
+        return CausalDecoder(path, size, choices, precision.kv_cache, device, pairs=pairs)
 
     def _open_fine(self) -> FineModel:
         vocabulary, profile = self.vocabulary, None

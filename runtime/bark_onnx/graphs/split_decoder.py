@@ -39,7 +39,7 @@ class SplitDecoder(Decoder):
             raise DeviceError("a bundle of mixed precision is for the CPU: export with --precision fp16 for GPUs")
         self.size, self.choices, self.device = size, choices, device
         self._prompts = CausalDecoder(prefill, size, choices, "fp32", device)
-        self._steps = CausalDecoder(step, size, choices, "int8", device)
+        self._steps = CausalDecoder(step, size, choices, "int8", device, pairs=True)
         self._past, self._present = (cache_names(prefix, self.size.layers) for prefix in (PAST, PRESENT))
         shape = (None, self.size.heads, self.size.context, self.size.head_size)
         inputs, outputs = dict.fromkeys(self._past, (np.float32, shape)), dict.fromkeys(self._present, (np.int8, shape))

@@ -34,6 +34,7 @@ VOICES = "voices"
 EMBEDDED = Path(__file__).parents[1] / "nano"  # the bundle that comes with the package
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4", "mixed", "w8a16", "w4a16")
 GPU_PRECISIONS = ("fp16", "bf16", "w8a16", "w4a16")  # the precisions of the static attention's CUDA kernel
+BLOCK_WEIGHTS = ("int4", "w8a16", "w4a16")  # the precisions whose graphs have matrices in blocks only
 KV_LAYOUTS = ("static", "portable")
 STAGES = ("semantic", "coarse", "fine", "codec")
 CAUSAL_STAGES: tuple[CausalStage, ...] = ("semantic", "coarse")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bark_onnx import BarkError, VoiceError
-from bark_onnx.checks import compare as comparison
+from bark_onnx import BarkError, BarkWarning, VoiceError
+from bark_onnx.checks import quality
 from bark_onnx.model.bundle import MANIFEST, Bundle, list_files
 from bark_onnx_export.bundle.write import new_directory
 from bark_onnx_export.checkpoint import open_checkpoint
@@ -30,17 +30,26 @@ main(prog_name="bark-onnx")
 """
 
 
-def test_a_failed_verification_writes_no_bundle(
+def test_a_bundle_over_its_limits_is_not_written(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(comparison.LIMITS, "int8", 1e-6)
+    monkeypatch.setitem(quality.LIMITS["int8"], "kl", 1e-9)
     report: list[str] = []
     with pytest.raises(
-        BarkError, match=r"semantic: relative .* limit 1e-06; coarse: .*; fine: .*no bundle was written"
+        BarkError, match=r"semantic: kl .* \(limit 1e-09\); coarse: .*; fine: .*no bundle was written.*--force"
     ):
         export_bundle(open_checkpoint(str(checkpoint)), tmp_path / "bundle", ExportOptions("int8"), report.append)
-    assert report[-1].count("over the limit") == 3
+    assert sum("over the limit" in line for line in report) == 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_force_writes_a_bundle_over_its_limits_with_a_warning(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(quality.LIMITS["int8"], "kl", 1e-9)
+    with pytest.warns(BarkWarning, match=r"int8 costs more than its limits allow \(semantic: kl .*may come out wrong"):
+        export_bundle(open_checkpoint(str(checkpoint)), tmp_path / "bundle", ExportOptions("int8", force=True))
+    assert Bundle.open(tmp_path / "bundle").manifest.quality["semantic"]["kl"] > 1e-9
 
 
 def test_a_failed_export_leaves_an_older_bundle_unchanged(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
