@@ -1,1 +1,1 @@
-"""ONNX graphs: tracing torch modules, precisions, calibration, quantising."""
+"""ONNX graphs: tracing torch modules, quantised matrices, files."""

@@ -76,9 +76,9 @@ def export_stage(
     scratch.mkdir()
     try:
         if own.weights in FORMS:
-            calibration = _calibration(stage, weights, voices, vocabulary)
+            calibration = calibration_passes(stage, weights, voices, vocabulary)
             smooth = smoothed(weights, calibration)
-            calibration = _calibration(stage, smooth, voices, vocabulary)
+            calibration = calibration_passes(stage, smooth, voices, vocabulary)
             traced = _trace(stage, smooth, scratch, vocabulary, precision, kv_layout)
             chosen = _quantize_stage(calibration, traced, target, own, portable=kv_layout == "portable")
         else:
@@ -91,7 +91,8 @@ def export_stage(
     return chosen
 
 
-def _calibration(stage: str, weights: Weights, voices: Sequence[VoicePreset], vocabulary: Vocabulary) -> Passes:
+def calibration_passes(stage: str, weights: Weights, voices: Sequence[VoicePreset], vocabulary: Vocabulary) -> Passes:
+    """Run a transformer over calibration prompts that are made from voices."""
     module = build_module(stage, weights, vocabulary)
     assert isinstance(weights.size, TransformerSize)
     assert not isinstance(module, CodecModule)

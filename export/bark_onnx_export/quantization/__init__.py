@@ -1,1 +1,1 @@
-"""Quantise the transformers: formats, calibration prompts, smoothing, rounding, and the choice of formats."""
+"""Quantise the transformers: calibration prompts, smoothing, rounding, choice of formats."""

