@@ -1,7 +1,7 @@
 """Prompts on which the transformers are calibrated, made from voice presets as the runtime makes them.
 
-Every position of a prompt counts for the activations. At the positions in `predicted` a token is sampled in generation;
-there the quantised model's distributions are compared with those of the original.
+Every position of a prompt counts for the activations. At the positions in `predicted`, the quantised model's
+distributions are compared with those of the original.
 
 If there are fewer voices than PROMPTS, they are used again for other prompts. Without voices the tokens are random: the
 largest values of a channel depend far more on the weights than on the tokens.
@@ -44,7 +44,7 @@ class Prompt:
 
 
 def prompts(stage: str, size: TransformerSize, voices: Sequence[VoicePreset], vocabulary: Vocabulary) -> list[Prompt]:
-    """Return the PROMPTS prompts of the semantic, coarse or fine model; for the semantic model twice as many."""
+    """Return PROMPTS prompts of the coarse or fine model, or twice as many of the semantic model."""
     rng = np.random.default_rng(0)
     voices = voices or [random_voice(rng, vocabulary) for _ in range(PROMPTS)]
     chosen = [voices[n * len(voices) // PROMPTS] for n in range(PROMPTS)]
@@ -57,12 +57,14 @@ def prompts(stage: str, size: TransformerSize, voices: Sequence[VoicePreset], vo
     for voice in chosen:
         no_text = np.full(vocabulary.text_window, vocabulary.text_pad)
         text = rng.integers(vocabulary.text_offset, vocabulary.text_pad, vocabulary.text_window)
-        # Without text the voice's own tokens are as likely as they can be; with text, other embeddings are in use.
-        found += [_semantic(voice, words, size, vocabulary) for words in (no_text, text)]
+        # A random text has nothing to do with the voice's tokens. So it counts for the activations only.
+        found += [_semantic(voice, no_text, size, vocabulary), _semantic(voice, text, size, vocabulary, predict=False)]
     return found
 
 
-def _semantic(voice: VoicePreset, text_ids: IntArray, size: TransformerSize, vocabulary: Vocabulary) -> Prompt:
+def _semantic(
+    voice: VoicePreset, text_ids: IntArray, size: TransformerSize, vocabulary: Vocabulary, *, predict: bool = True
+) -> Prompt:
     """The second half of the voice's last tokens follows a prompt with the first half as its history."""
     tokens = voice.semantic[-2 * vocabulary.text_window :]
     half = len(tokens) // 2
@@ -70,7 +72,7 @@ def _semantic(voice: VoicePreset, text_ids: IntArray, size: TransformerSize, voc
     ids, history = semantic_prompt(text_ids, before, size.no_history_id, vocabulary)
     after = tokens[half:]
     ids, history = np.append(ids, after), np.append(history, np.full(len(after), size.no_history_id))
-    predicted = np.arange(vocabulary.text_window, min(len(ids), size.context))
+    predicted = np.arange(vocabulary.text_window, min(len(ids), size.context) if predict else 0)
     return _causal(ids, history, predicted, np.zeros_like(predicted), vocabulary.semantic_choices, size)
 
 
