@@ -1,4 +1,4 @@
-"""The codec in chunks and in batches: the waveform is that of the whole utterance within 1e-5, for any chunks.
+"""The codec in chunks and in rows: the waveform is that of the whole utterance within 1e-5, for any chunks.
 
 The whole one is compared with transformers' in test_parity; here other sizes are too, dilated convolutions among them.
 """
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from transformers import EncodecConfig, EncodecModel
 
 from bark_onnx import Vocabulary
+from bark_onnx.graphs import codec as codec_module
 from bark_onnx.graphs.codec import CodecDecoder
 from bark_onnx.graphs.device import Device
 from bark_onnx.graphs.networks import Networks
 from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.sizes import CodecSize, codec_state
-from bark_onnx.stages.codec import WaveformStream, waveforms
+from bark_onnx.stages.codec import WaveformStream
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
 from bark_onnx_export.graphs.networks import codec_graph
 from bark_onnx_export.graphs.tracing import export_graph
@@ -110,6 +111,14 @@ def test_whole(codec: Codec, frames: int) -> None:
     assert_close(codec.onnx.decode(codes), expected)
 
 
+@pytest.mark.parametrize("run_frames", [1, 8, 30, 60])
+def test_a_long_utterance_takes_several_runs(codec: Codec, run_frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the first run must have more frames than that, and where the last one has few."""
+    monkeypatch.setattr(codec_module, "RUN_FRAMES", run_frames)
+    codes = codec.codes(61)
+    assert_close(codec.onnx.decode(codes), codec.expected(codes))
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(frames=st.integers(0, 40), lengths=st.lists(st.integers(0, 15), max_size=12), seed=st.integers(0, 9))
 def test_any_chunks_join_to_the_whole(codec: Codec, frames: int, lengths: list[int], seed: int) -> None:
@@ -158,16 +167,6 @@ def test_rows_are_utterances_of_their_own(codec: Codec, chunks: list[tuple[int, 
     for utterances in spoken:
         for parts, audio in utterances:
             assert_close(np.concatenate(audio), codec.onnx.decode(np.concatenate(parts, axis=1)))
-
-
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(lengths=st.lists(st.integers(1, 30), max_size=6))
-def test_utterances_of_any_lengths_in_one_run(codec: Codec, lengths: list[int]) -> None:
-    codes = [codec.codes(length, seed) for seed, length in enumerate(lengths)]
-    results = waveforms(codec.onnx, codes)
-    assert len(results) == len(codes)
-    for result, part in zip(results, codes, strict=True):
-        assert_close(result, codec.onnx.decode(part))
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 9])

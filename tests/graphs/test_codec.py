@@ -1,8 +1,9 @@
-"""The codec of a bundle, in chunks and in batches: the waveform is that of the whole. And the sizes of its state.
+"""The codec of a bundle, in chunks: the waveform is that of the whole, and memory does not grow with it. And its state.
 
 tests/export/test_codec_streams.py does the same for codecs of other shapes, and compares them with transformers.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bark_onnx import Bark, Vocabulary
-from bark_onnx.graphs.codec import CodecDecoder
+from bark_onnx import Bark, GenerationOptions, Request, Vocabulary
+from bark_onnx.errors import BundleError
+from bark_onnx.graphs import codec as codec_module
+from bark_onnx.graphs.codec import RUN_FRAMES, WAVEFORM, CodecDecoder
+from bark_onnx.graphs.session import Binding, Graph, Memory
 from bark_onnx.model.sizes import CodecSize, codec_state, misfits
-from bark_onnx.stages.codec import WaveformStream, waveforms
+from bark_onnx.stages.codec import WaveformStream
 
 TOLERANCE = 1e-5
 
@@ -38,10 +42,77 @@ def test_any_chunks_join_to_the_whole(bark: Bark, frames: int, cuts: list[int]) 
     np.testing.assert_allclose(found, codec.decode(codes), rtol=0, atol=TOLERANCE)
 
 
-def test_utterances_of_several_lengths_in_one_run(codec: CodecDecoder) -> None:
-    codes = [some_codes(codec, frames, seed=frames) for frames in (1, 30, 7, 30, 90)]
-    for waveform, own in zip(waveforms(codec, codes), codes, strict=True):
-        np.testing.assert_allclose(waveform, codec.decode(own), rtol=0, atol=TOLERANCE)
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes [rows, samples] of the waveforms that codec graphs have made, one for each run."""
+    made: list[tuple[int, ...]] = []
+    bind = Graph.bind
+
+    def watched(
+        graph: Graph, inputs: Mapping[str, Memory], outputs: Mapping[str, Memory], *, repeated: bool = False
+    ) -> Binding:
+        made.extend(memory.shape for name, memory in outputs.items() if name == WAVEFORM)
+        return bind(graph, inputs, outputs, repeated=repeated)
+
+    monkeypatch.setattr(Graph, "bind", watched)
+    return made
+
+
+def in_one_run(codec: CodecDecoder, codes: NDArray[np.int64], monkeypatch: pytest.MonkeyPatch) -> NDArray[np.float32]:
+    with monkeypatch.context() as patch:
+        patch.setattr(codec_module, "RUN_FRAMES", codes.shape[1])
+        return codec.decode(codes)
+
+
+@pytest.mark.parametrize("seconds", [10, 60])
+def test_a_run_does_not_grow_with_the_utterance(
+    codec: CodecDecoder, seconds: int, runs: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole, and pushed into a stream at once: the samples are those of a single run."""
+    codes, stream = some_codes(codec, 75 * seconds), WaveformStream(codec)
+    whole, pushed = codec.decode(codes), stream.push(codes)
+    assert max(runs) == (1, RUN_FRAMES * codec.size.frame_samples)
+    assert len(runs) == 2 * -(-75 * seconds // RUN_FRAMES)
+    runs.clear()
+    expected = in_one_run(codec, codes, monkeypatch)
+    assert runs == [(1, len(expected))]
+    assert expected.std() > 0.001
+    for found in (whole, pushed):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_a_run_does_not_grow_with_the_batch(bark: Bark, runs: list[tuple[int, ...]]) -> None:
+    """Utterances of a batch run one after another, so each has the samples that it has alone, bit for bit."""
+    lengths = (0.3, 2.5, 0.5, 2.5, 2.0)
+    requests = [
+        Request("hello", seed=seed, options=GenerationOptions(max_seconds=seconds, allow_early_stop=False))
+        for seed, seconds in enumerate(lengths)
+    ]
+    speeches = bark.generate_batch(requests)
+    assert max(runs) == (1, RUN_FRAMES * bark.vocabulary.frame_samples)
+    assert [speech.tokens.fine.shape[1] > RUN_FRAMES for speech in speeches] == [False, True, False, True, True]
+    for speech in speeches:
+        np.testing.assert_array_equal(speech.waveform, bark.decode(speech.tokens.fine))
+
+
+def test_a_failed_run_leaves_the_state(codec: CodecDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run of a chunk fails; the chunk is decoded again."""
+    codes, fresh = some_codes(codec, 3 * RUN_FRAMES)[None], np.ones(1, np.bool_)
+    state, run, ran = codec.new_state(1), Binding.run, []
+
+    def fails_once(binding: Binding) -> None:
+        ran.append(binding)
+        if len(ran) == 3:
+            raise BundleError("no memory")
+        run(binding)
+
+    monkeypatch.setattr(Binding, "run", fails_once)
+    begin = codec.decode_chunk(state, codes[..., :20], fresh)
+    with pytest.raises(BundleError):
+        codec.decode_chunk(state, codes[..., 20:], ~fresh)
+    rest = codec.decode_chunk(state, codes[..., 20:], ~fresh)
+    found = np.concatenate([begin, rest], axis=1)[0]
+    np.testing.assert_allclose(found, codec.decode(codes[0]), rtol=0, atol=TOLERANCE)
 
 
 def test_state_of_the_published_codec() -> None:

@@ -14,8 +14,9 @@ from bark_onnx.graphs.cache import KVCache
 from bark_onnx.graphs.decoder import CausalDecoder
 from bark_onnx.graphs.fine import FineModel
 from bark_onnx.sampling.distribution import probabilities, random_stream, sample
-from bark_onnx.sampling.host import HostFine
+from bark_onnx.sampling.host import SAMPLED_FRAMES, HostFine
 from bark_onnx.sampling.loops import Loops
+from bark_onnx.sampling.sequence import FineWindow
 from bark_onnx.stages.coarse import CoarseSequence, coarse_windows
 from bark_onnx.stages.fine import FineSequence, fine_codes
 from bark_onnx.stages.semantic import SemanticSequence, semantic_tokens
@@ -190,6 +191,30 @@ class FlatFine(FineModel):
 
     def logits(self, codes: NDArray[np.int64], codebook: int) -> NDArray[np.float32]:
         return np.zeros((1, 1024, 1024), np.float32)
+
+
+class OneWindow(FineModel):
+    """A fine model with the same logits [T, V] for every codebook."""
+
+    def __init__(self, logits: NDArray[np.float32]) -> None:
+        self._logits = logits
+
+    def logits(self, codes: NDArray[np.int64], codebook: int) -> NDArray[np.float32]:
+        return self._logits[None]
+
+
+@pytest.mark.parametrize(("frames", "first"), [(1024, 512), (100, 37), (SAMPLED_FRAMES, 0), (5, 4)])
+def test_frames_sampled_in_pieces_have_the_tokens_of_one_piece(frames: int, first: int) -> None:
+    rng = np.random.default_rng(3)
+    logits = rng.normal(scale=3, size=(frames, 300)).astype(np.float32)
+    uniforms = rng.random((frames - first, 3))
+    codes = np.full((3, frames), -1)
+    assert HostFine(OneWindow(logits)).fill([FineWindow(codes, first, uniforms, 0.5)], given=1) == {}
+    assert (codes[0] == -1).all()
+    assert (codes[:, :first] == -1).all()
+    for codebook in (1, 2):
+        expected = sample(probabilities(logits[first:], 0.5), uniforms[:, codebook])
+        np.testing.assert_array_equal(codes[codebook, first:], expected)
 
 
 def fine_codes_of_flat_logits(frames: int, voice: VoicePreset | None = None) -> list[NDArray[np.int64]]:

@@ -25,7 +25,6 @@ from ..numbers import check_seed, whole
 from ..sampling.distribution import draw_seed, random_stream
 from ..sampling.loops import Loops
 from ..stages.coarse import CoarseSequence
-from ..stages.codec import waveforms
 from ..stages.fine import FineSequence, fill
 from ..stages.options import GenerationOptions
 from ..stages.semantic import SemanticSequence
@@ -353,12 +352,10 @@ class Engine:
                 errors = fill(self._loops.fine, [job.fine for job in filling])
                 for place, error in errors.items():
                     filling[place].end(JobState.FAILED, error=error)
-        complete = [job for job in jobs if not job.ended and not job.fine.can_begin]
-        if complete:
-            with self._working("codec", complete):
-                audio = waveforms(self._networks.codec, [job.fine.codes() for job in complete])
-                for job, samples in zip(complete, audio, strict=True):
-                    self._finish(job, samples)
+        for job in jobs:
+            if not job.ended and not job.fine.can_begin:
+                with self._working("codec", [job]):
+                    self._finish(job, self._networks.codec.decode(job.fine.codes()))
         return True
 
     def _chunk_step(self) -> bool:

@@ -49,6 +49,11 @@ def _take(logits: FloatArray, sequences: Mapping[int, TokenSequence]) -> Errors:
     return errors
 
 
+# Frames of a fine window that are sampled together. Sampling takes several arrays of 64 bits: 34 MB for all 1024 frames
+# of a window, and 1 MB for 32 frames, which fits in the processor's cache and takes less than half of the time.
+SAMPLED_FRAMES = 32
+
+
 class HostFine:
     """Samples the codebooks of the fine model."""
 
@@ -61,8 +66,16 @@ class HostFine:
             logits = self._model.logits(np.stack([window.codes for window in windows]), codebook)
             for place, (window, own) in enumerate(zip(windows, logits, strict=True)):
                 try:
-                    p = probabilities(own[window.fill :], window.temperature)
-                    window.codes[codebook, window.fill :] = sample(p, window.uniforms[:, codebook])
+                    _fill(window, codebook, own)
                 except BarkError as error:
                     errors.setdefault(place, error)
         return errors
+
+
+def _fill(window: FineWindow, codebook: int, logits: FloatArray) -> None:
+    """Sample one codebook of a window's frames from their logits [T, V]."""
+    for start in range(window.fill, len(logits), SAMPLED_FRAMES):
+        frames = slice(start, start + SAMPLED_FRAMES)
+        p = probabilities(logits[frames], window.temperature)
+        uniforms = window.uniforms[start - window.fill :, codebook]
+        window.codes[codebook, frames] = sample(p, uniforms[: len(p)])

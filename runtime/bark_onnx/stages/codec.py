@@ -1,36 +1,12 @@
-"""The codec stage: fine codes -> waveform (reference: `codec_decode`), for several utterances at once or in chunks.
+"""The codec stage of a stream: fine codes -> waveform in chunks, as the codes come (reference: `codec_decode`).
 
-For one whole utterance see `CodecDecoder.decode`.
+For a whole utterance see `CodecDecoder.decode`.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from ..arrays import IntArray, Waveform
 from ..graphs.codec import CodecDecoder
-
-
-def waveforms(decoder: CodecDecoder, codes: Sequence[IntArray]) -> list[Waveform]:
-    """The waveforms of several utterances, each fine codes [codebooks, T], with one run of the decoder.
-
-    Shorter utterances are padded at the end. The decoder is causal, so padding changes nothing before it, with one
-    exception: the beginning of an utterance is reflected from its first `first_frames` frames. An utterance with fewer
-    frames therefore runs alone.
-    """
-    lengths = [part.shape[1] for part in codes]
-    together = [row for row, length in enumerate(lengths) if length >= decoder.size.first_frames]
-    results = {row: decoder.decode(codes[row]) for row in range(len(codes)) if row not in together}
-    if together:
-        longest = max(lengths[row] for row in together)
-        batch = np.zeros((len(together), decoder.size.codebooks, longest), np.int64)
-        for place, row in enumerate(together):
-            batch[place, :, : lengths[row]] = codes[row]
-        decoded = decoder.decode_chunk(decoder.new_state(len(batch)), batch, np.ones(len(batch), np.bool_))
-        for place, row in enumerate(together):
-            # A view would keep the whole batch in memory.
-            results[row] = decoded[place, : lengths[row] * decoder.size.frame_samples].copy()
-    return [results[row] for row in range(len(codes))]
 
 
 class WaveformStream:
