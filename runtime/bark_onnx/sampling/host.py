@@ -49,9 +49,9 @@ def _take(logits: FloatArray, sequences: Mapping[int, TokenSequence]) -> Errors:
     return errors
 
 
-# Frames of a fine window that are sampled together. Sampling takes several arrays of 64 bits: 34 MB for all 1024 frames
-# of a window, and 1 MB for 32 frames, which fits in the processor's cache and takes less than half of the time.
-SAMPLED_FRAMES = 32
+# Frames of a fine window that are sampled together. Sampling takes several arrays of 64 bits. For all 1024 frames of a
+# window they have 34 MB; for 64 frames they fit in the processor's cache, which takes 7 instead of 10 ms for a window.
+SAMPLED_FRAMES = 64
 
 
 class HostFine:
