@@ -1,13 +1,14 @@
 """Batch invariance: what runs beside a request changes none of its bits (logits) and none of its tokens."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from bark_onnx import Bark, GenerationOptions, Request, StreamOptions
 from bark_onnx.engine.speech import Speech
 from bark_onnx.graphs.decoder import Decoder
-from utterances import run
+from utterances import run, streamed
 
 OPTIONS = GenerationOptions(max_seconds=1.2)
 TEXTS = (
@@ -29,8 +30,16 @@ def requests(bark: Bark) -> list[Request]:
 
 
 def alone(bark: Bark) -> list[Speech]:
-    """Each of `requests` by itself."""
-    return [bark.generate(own.text, voice=own.voice, seed=own.seed, options=own.options) for own in requests(bark)]
+    """Each of `requests` by itself, streamed or not."""
+    speeches = []
+    for own in requests(bark):
+        arguments: Any = {"voice": own.voice, "seed": own.seed, "options": own.options}
+        if own.streaming is None:
+            speeches.append(bark.generate(own.text, **arguments))
+        else:
+            _, speech = streamed(bark, own.text, **arguments, streaming=own.streaming)
+            speeches.append(speech)
+    return speeches
 
 
 def assert_tokens_do_not_depend_on_company(
