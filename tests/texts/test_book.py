@@ -51,7 +51,7 @@ The licence.
         ("said.² word¹², but m², 10² and x³", "said. word, but m², 10² and x³"),
         ("[1] See Smith. [laughs] [MAN] [12345]", "See Smith. [laughs] [MAN] [12345]"),
         ("_It_ was _very_ dark, snake_case __x__ _", "It was very dark, snake_case __x__ _"),
-        ("on [Pg 12] and on {13} [Illustration] [Illustration: a man]", "on  and on"),
+        ("on [Pg 12] and on {13} [Illustration] [Illustration: a man] stash@{1}", "on  and on    stash@{1}"),
         ("fish &amp; chips &mdash; AT&T", "fish & chips — AT&T"),
         ("plain text, as it is.\n\n* * *\n", "plain text, as it is.\n\n* * *\n"),
     ],

@@ -16,6 +16,8 @@ from bark_onnx.texts.markdown import read_markdown
         ("- one\n  more\n* two\n+ [x] three\n1. four\n2) five", "one\nmore\n\ntwo\n\nthree\n\n1. four\n\n2) five"),
         ("> quoted\n> > twice\n\n> [!NOTE]\n> text", "quoted\ntwice\n\ntext"),
         ("```python\ncode\n```\ntext\n\n~~~~\n```\n~~~~", "text"),
+        ("* ```\n  code\n  ```\n* text", "text"),
+        ("**Ann** <<ann@x.y>> and #<me_too>", "Ann <ann@x.y> and #"),
         ("text\n\n    code\n\ntext\n\n- item\n\n    more of it", "text\n\ntext\n\nitem\n\nmore of it"),
         ("a `x * y` b ``c`d`` `open", "a x * y b c`d `open"),
         ("| A | B |\n|---|:-:|\n| 1 | 2 \\| 3 |\n|  | x |\n\ntext | more", "A, B\n\n1, 2 | 3\n\nx\n\ntext | more"),

@@ -31,7 +31,7 @@ _LEFT_OUT = {
     "footnote marks": re.compile(
         r"[ \t]?\[(?:\d{1,3}|[*†‡]{1,3})\](?!\()|(?:(?<=[.,;:!?”’\"')\]])|(?<=[^\W\d_]{4}))[⁰¹²³⁴-⁹]{1,3}|[†‡]{1,3}"
     ),
-    "page numbers": re.compile(r"\[(?:Pg|Page|p\.) ?\d{1,4}\]|\{\d{1,4}\}"),
+    "page numbers": re.compile(r"\[(?:Pg|Page|p\.) ?\d{1,4}\]|(?<![\w@])\{\d{1,4}\}(?!\w)"),
     "illustrations": re.compile(r"\[Illustration(?::[^\[\]]{0,500})?\]"),
     "underscores": re.compile(r"(?<![\w_])_(?=[^\W_])|(?<=[^\s_])_(?![\w_])"),
 }

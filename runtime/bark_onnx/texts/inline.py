@@ -22,9 +22,9 @@ _TICKS = re.compile(r"`+")
 _RUN = re.compile(r"\*+|_+|~~+")
 _RAW = ("script", "style")
 
-# While marks are removed, punctuation that is not a mark is written with characters that no text has.
+# While marks are removed, characters that are not marks are written with others, which no text has.
 _PRIVATE = 0xF0000
-_HIDE = {code: code + _PRIVATE for code in range(33, 127) if not chr(code).isalnum()}
+_HIDE = {code: code + _PRIVATE for code in range(33, 127)}
 _SHOW = {hidden: code for code, hidden in _HIDE.items()}
 
 

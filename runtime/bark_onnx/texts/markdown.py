@@ -81,7 +81,8 @@ class _Reader:
             self.end_block()
             self._in_table = False
             return at + 1
-        if fence := _FENCE.fullmatch(line):
+        item = _ITEM.match(line)
+        if fence := _FENCE.fullmatch(line, item.end() if item else 0):
             return self._skip_code(at, fence["marks"])
         if written.startswith("    ") and not self._block and not self._in_list:
             self.left_out["lines of code"] += 1
