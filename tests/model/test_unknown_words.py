@@ -119,6 +119,7 @@ def test_what_is_lost_is_what_is_unknown(model: Model, text: str) -> None:
         ("naïve Ελλάδα now", "naive [UNK] now"),
         ("Z\u0337a\u0336l\u0335go", "zalgo"),
         ("[laughs] ♪ la ♪", "[ laughs ] [UNK] la [UNK]"),
+        ("1\ufe0f\u20e3 ok", "1 ok"),
     ],
 )
 def test_words_get_a_form_that_nano_has(nano: Model, text: str, read: str) -> None:

@@ -169,7 +169,8 @@ UNITS = [
     "[a][", "![a](", "[](a", "(", "\\", "|", "-", "> ", "#", "# ", "-\n", "- a\n", "---\n", "```\n", "~~~~\n", "<!--\n",
     "a-\n", "a-\na", "    a\n", "[a]: b\n", "[^a]", "\n", " ", "\t", " \n", "{\\", "1\n",
     "00:00:01,000 --> 00:00:02,000\n", "[Illustration", "[1]", "*** START OF THE PROJECT GUTENBERG\n",
-    "End of Project Gutenberg\n", "I\n", "CHAPTER ", "<speak>", "<sub alias='a'>", "<break time='1s'/>", "\u00b9", "WEBVTT", "NOTE\n", "\u0301", "1. ", "*a* ", '"',
+    "End of Project Gutenberg\n", "I\n", "CHAPTER ", "<speak>", "<sub alias='a'>", "<break time='1s'/>",
+    "\u00b9", "WEBVTT", "NOTE\n", "\u0301", "1. ", "*a* ", '"',
     "a,b,c\n", "a\tb\n", '{"a":', "[[", "a|b\n-|-\n",
 ]  # fmt: skip
 

@@ -30,7 +30,7 @@ PLAIN = str.maketrans(
 LISTED = 5  # words in a warning
 LONGEST = 30  # characters of a word in a warning
 
-_ACCENTS = re.compile("[\u0300-\u036f]+")
+_ACCENTS = re.compile("[\u0300-\u036f\u20d0-\u20f0\ufe00-\ufe0f]+")
 _REMEMBERED = 1 << 14  # words; a long text repeats most of them
 _JOINED = ("<wide>", "<narrow>", "<font>")  # characters that stand for one digit of a number, such as a full-width 5
 
