@@ -101,24 +101,23 @@ class Tokenizer:
     def read(self, text: str) -> Reading:
         """Tokenize a text of any length. Raises BarkError for an invalid string."""
         text = " ".join(text.split())  # the reference collapses white space before it tokenizes
-        encoding = self._encode(text)
-        unknown = self._unknown_spans(encoding, text)
+        ids, unknown = self._word_ids(text)
         if not unknown:
-            return Reading(encoding.ids, [], says_something(text))
+            return Reading(ids, [], says_something(text))
         # A word is a unit to the tokenizer, so the words beside it keep their ids when spaces are put around it.
         text = " ".join(
             self._unknown_words.rewrite(part) if is_unknown else part for part, is_unknown in _divided(text, unknown)
         )
-        encoding = self._encode(text)
+        ids, unknown = self._word_ids(text)
         known: list[str] = []
         lost: list[str] = []
-        for part, is_unknown in _divided(text, self._unknown_spans(encoding, text)):
+        for part, is_unknown in _divided(text, unknown):
             (lost if is_unknown else known).append(part)
         lost = [part for part in dict.fromkeys(lost) if any(map(_is_spoken, part))]
         rest = "".join(known)
         # A bracket is not a mark if the word in it is lost.
         remains = any(character.isalnum() or character == NOTE for character in rest) if lost else says_something(rest)
-        return Reading(encoding.ids, lost, remains)
+        return Reading(ids, lost, remains)
 
     def report(self, lost: Collection[str], *, says_something: bool, warns: bool = True) -> None:
         """Warn about the words that a text loses.
@@ -161,17 +160,17 @@ class Tokenizer:
         ids = self._encode(text).ids
         return bool(ids) and self._unknown not in ids
 
-    def _unknown_spans(self, encoding: Encoding, text: str) -> list[tuple[int, int]]:
-        """Where the words that became [UNK] are: the first character and the end of each.
+    def _word_ids(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return the ids of a text, and where the words are that became [UNK]: first character and end of each.
 
-        A text may also have the token [UNK] itself, as it may have [MASK].
+        The text may also have the token [UNK] itself, as it may have [MASK]. That is not a word.
         """
-        if self._unknown is None or self._unknown not in encoding.ids:
-            return []
-        spans = (
-            offsets for token, offsets in zip(encoding.ids, encoding.offsets, strict=True) if token == self._unknown
-        )
-        return [(start, end) for start, end in spans if text[start:end] != self._unknown_token]
+        encoding = self._encode(text)
+        ids: list[int] = encoding.ids
+        if self._unknown is None or self._unknown not in ids:
+            return ids, []
+        spans = [offsets for token, offsets in zip(ids, encoding.offsets, strict=True) if token == self._unknown]
+        return ids, [(start, end) for start, end in spans if text[start:end] != self._unknown_token]
 
     def _encode(self, text: str) -> Encoding:
         try:

@@ -58,9 +58,10 @@ class UnknownWords:
         known = self._known_form(word)
         if known is not None:
             return known
+        pieces = list(_pieces(word))
         parts: list[str] = []  # known forms, and between them what is unknown
         unknown = ""
-        for piece in _pieces(word):
+        for piece in pieces if len(pieces) > 1 else []:
             form = self._known_form(piece)
             if form is None:
                 unknown += piece
@@ -71,7 +72,7 @@ class UnknownWords:
 
     def _known_form(self, word: str) -> str | None:
         """Return the first form of a word that the vocabulary has; None if it has none of them."""
-        for form in _forms(word):
+        for form in dict.fromkeys(_forms(word)):
             divided = " ".join(part for piece in form.split() for part in _parts(piece, self._longest))
             if self._knows(divided):
                 return divided
