@@ -189,6 +189,13 @@ def test_nothing_is_told_about_words_that_are_spoken(nano: Model, text: str) -> 
         nano.tokenizer.encode(text)
 
 
+def test_a_known_word_behind_the_cut_does_not_count(nano: Model) -> None:
+    with pytest.raises(BarkError, match="lacks all words"):
+        nano.tokenizer.encode("ж " * 300 + "hello")
+    with pytest.warns(BarkWarning, match="are cut off"):
+        nano.tokenizer.encode("hello " + "ж " * 300)
+
+
 def told(caught: pytest.WarningsRecorder) -> list[str]:
     return [str(warning.message) for warning in caught if LOST in str(warning.message)]
 

@@ -80,8 +80,9 @@ class Tokenizer:
         """
         require_something_to_say(text)
         reading, window = self.read(text), self._vocabulary.text_window
-        self.report(reading.lost, says_something=reading.says_something, warns=warns)
         ids = reading.ids
+        remains = reading.says_something and (not reading.lost or len(ids) <= window or self._says(ids[:window]))
+        self.report(reading.lost, says_something=remains, warns=warns)
         if len(ids) > window:
             lost = len(ids) - window
             warn(
@@ -115,9 +116,7 @@ class Tokenizer:
             (lost if is_unknown else known).append(part)
         lost = [part for part in dict.fromkeys(lost) if any(map(_is_spoken, part))]
         rest = "".join(known)
-        # A bracket is not a mark if the word in it is lost.
-        remains = any(character.isalnum() or character == NOTE for character in rest) if lost else says_something(rest)
-        return Reading(ids, lost, remains)
+        return Reading(ids, lost, _says_words(rest) if lost else says_something(rest))
 
     def report(self, lost: Collection[str], *, says_something: bool, warns: bool = True) -> None:
         """Warn about the words that a text loses.
@@ -156,6 +155,10 @@ class Tokenizer:
         """The scripts that the vocabulary covers, such as Latin; the one with most letters first."""
         return scripts(self._word_piece.get_vocab())
 
+    def _says(self, ids: Sequence[int]) -> bool:
+        """Whether tokens say something beside [UNK]."""
+        return any(_says_words(self._word_piece.id_to_token(number) or "") for number in ids if number != self._unknown)
+
     def _knows(self, text: str) -> bool:
         ids = self._encode(text).ids
         return bool(ids) and self._unknown not in ids
@@ -177,6 +180,11 @@ class Tokenizer:
             return self._word_piece.encode(text, add_special_tokens=False)
         except Exception as error:  # `tokenizers` raises bare Exceptions
             raise BarkError(f"the text cannot be tokenized: {reason(error)}") from None
+
+
+def _says_words(text: str) -> bool:
+    """Whether a text has a letter, a digit or a song. A bracket is not a mark if the word in it is lost."""
+    return any(character.isalnum() or character == NOTE for character in text)
 
 
 def _is_spoken(character: str) -> bool:

@@ -14,6 +14,7 @@ from .markup import unescaped
 from .prose import Prose
 
 HEADING_LENGTH = 60  # characters; a longer line is text
+CREDIT_LINES = 6  # of the paragraph that names who produced the file, at most
 
 _GUTENBERG_START = re.compile(
     r"\s{0,9}\*{3}\s?START OF (?:THE|THIS) PROJECT GUTENBERG|\s{0,9}\*END\*?\s?THE SMALL PRINT", re.I
@@ -92,8 +93,8 @@ def _footer_before(lines: list[str], start: int, end: int) -> int:
 def _after_credits(lines: list[str], start: int, end: int) -> int:
     """Return where the book begins after the paragraph that names who produced the file."""
     first = next((n for n in range(start, end) if lines[n].strip()), end)
-    if first < end and _CREDITS.match(lines[first]):
-        return next((n for n in range(first, end) if not lines[n].strip()), end)
+    if first < end and _CREDITS.match(lines[first]):  # a longer paragraph belongs to the book
+        return next((n for n in range(first, min(end, first + CREDIT_LINES + 1)) if not lines[n].strip()), start)
     return start
 
 
