@@ -7,7 +7,7 @@ A text that the vocabulary has gets the ids of the reference. Words that become 
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,7 @@ class Tokenizer:
         self._unknown_token: str = getattr(model, "unk_token", None) or ""
         self._unknown = self._word_piece.token_to_id(self._unknown_token)
         longest = getattr(model, "max_input_chars_per_word", LONGEST_WORD)
-        self._unknown_words = UnknownWords(self._knows, max(1, longest))
+        self._unknown_words = UnknownWords(partial(_knows, self._word_piece, self._unknown), max(1, longest))
 
     def encode(self, text: str, *, warns: bool = True) -> NDArray[np.int64]:
         """Return the ids of a text in the semantic model's vocabulary, padded: [text_window]. No special tokens.
@@ -159,27 +159,17 @@ class Tokenizer:
         """Whether tokens say something beside [UNK]."""
         return any(_says_words(self._word_piece.id_to_token(number) or "") for number in ids if number != self._unknown)
 
-    def _knows(self, text: str) -> bool:
-        ids = self._encode(text).ids
-        return bool(ids) and self._unknown not in ids
-
     def _word_ids(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Return the ids of a text, and where the words are that became [UNK]: first character and end of each.
 
         The text may also have the token [UNK] itself, as it may have [MASK]. That is not a word.
         """
-        encoding = self._encode(text)
+        encoding = _encoded(self._word_piece, text)
         ids: list[int] = encoding.ids
         if self._unknown is None or self._unknown not in ids:
             return ids, []
         spans = [offsets for token, offsets in zip(ids, encoding.offsets, strict=True) if token == self._unknown]
         return ids, [(start, end) for start, end in spans if text[start:end] != self._unknown_token]
-
-    def _encode(self, text: str) -> Encoding:
-        try:
-            return self._word_piece.encode(text, add_special_tokens=False)
-        except Exception as error:  # `tokenizers` raises bare Exceptions
-            raise BarkError(f"the text cannot be tokenized: {reason(error)}") from None
 
 
 def _says_words(text: str) -> bool:
@@ -190,6 +180,19 @@ def _says_words(text: str) -> bool:
 def _is_spoken(character: str) -> bool:
     """Whether a character is a letter, a digit or a symbol. Nobody misses punctuation that the vocabulary lacks."""
     return unicodedata.category(character)[0] in "LNS"
+
+
+def _encoded(word_piece: WordPiece, text: str) -> Encoding:
+    try:
+        return word_piece.encode(text, add_special_tokens=False)
+    except Exception as error:  # `tokenizers` raises bare Exceptions
+        raise BarkError(f"the text cannot be tokenized: {reason(error)}") from None
+
+
+def _knows(word_piece: WordPiece, unknown: int | None, text: str) -> bool:
+    """Whether a text has tokens, and none of them is [UNK]."""
+    ids = _encoded(word_piece, text).ids
+    return bool(ids) and unknown not in ids
 
 
 def _divided(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[str, bool]]:

@@ -15,7 +15,6 @@ tried:
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
-from functools import lru_cache
 from itertools import groupby
 
 PLAIN = str.maketrans(
@@ -46,13 +45,21 @@ class UnknownWords:
     def __init__(self, knows: Callable[[str], bool], longest: int) -> None:
         self._knows = knows
         self._longest = longest
-        self.rewrite = lru_cache(_REMEMBERED)(self._rewrite)
+        self._rewritten: dict[str, str] = {}
 
-    def _rewrite(self, word: str) -> str:
+    def rewrite(self, word: str) -> str:
         """Return a word in a form that the vocabulary has, as far as there is one.
 
         The result may have several words. What the vocabulary lacks in every form is in it as it was.
         """
+        known = self._rewritten.get(word)
+        if known is None:
+            if len(self._rewritten) >= _REMEMBERED:
+                self._rewritten.clear()
+            known = self._rewritten[word] = self._rewrite(word)
+        return known
+
+    def _rewrite(self, word: str) -> str:
         if len(word) > self._longest:
             return " ".join(map(self._rewrite, _parts(word, self._longest)))
         known = self._known_form(word)
