@@ -246,7 +246,7 @@ class Bark:
         if seed is None and path is not None:
             seed = Journal.seed(path)
         seed = checked_seed(seed)
-        parts = plan_passages(text, self._fits(narration.passage_seconds), cast)
+        parts = plan_passages(text, self._fits(narration.passage_seconds), self._tokenizer, cast)
         voices = {speaker: self.preset(own) for speaker, own in ({None: voice} if cast is None else cast).items()}
         model = hashlib.sha256(self.bundle.manifest.to_json().encode()).hexdigest()
         plan = Plan(parts, voices, history, seed, options, narration, model)
@@ -393,12 +393,17 @@ class Bark:
             self._caches[stage] = self._loops.causal(stage).new_cache()
         return self._caches[stage]
 
-    # voices, closing
+    # voices, scripts, closing
 
     @property
     def voices(self) -> tuple[str, ...]:
         """The names of the bundle's voices."""
         return tuple(self.bundle.voices)
+
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        """The scripts that the model's vocabulary covers, such as Latin; the one with most letters first."""
+        return self._tokenizer.scripts
 
     def preset(self, voice: Voice | None) -> VoicePreset | None:
         """The VoicePreset of a name or a path, checked against this model. Raises VoiceError."""

@@ -12,7 +12,8 @@ from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.tokenizer import Tokenizer, require_something_to_say, says_something
 from linear import is_linear
 
-SAYS_SOMETHING = ["a", "1", "¿é?", "我", "か", "가", "है", "ı", "[laughs]", "[", "♪", "... ♪ ...", "²", "\u200bx", "१"]
+NANO_HAS = ["a", "1", "¿é?", "[laughs]", "[", "²", "\u200bx", "Привет, 5!", "ﬁ", "Ａ"]
+NANO_LACKS = ["我", "か", "가", "है", "ı", "♪", "... ♪ ...", "१", "[Привет]", "Привет, мир!"]
 SAYS_NOTHING = ["\u200b", "...", "?!", "* * *", "—", "😀", "\u0301", "\x00", "]", "_", "。", "\ufeff", "€"]
 EMPTY = ["", " ", "\n\t", "\u3000", "\u2029\x1c"]
 
@@ -24,10 +25,18 @@ def tokenizer() -> Tokenizer:
     return Tokenizer(bundle.tokenizer, bundle.manifest.vocabulary)
 
 
-@pytest.mark.parametrize("text", SAYS_SOMETHING)
+@pytest.mark.filterwarnings("ignore::bark_onnx.BarkWarning")
+@pytest.mark.parametrize("text", NANO_HAS)
 def test_letters_digits_and_marks_say_something(tokenizer: Tokenizer, text: str) -> None:
     assert says_something(text)
     assert tokenizer.encode(text).shape == (256,)
+
+
+@pytest.mark.parametrize("text", NANO_LACKS)
+def test_a_text_says_nothing_to_a_model_whose_vocabulary_lacks_all_of_it(tokenizer: Tokenizer, text: str) -> None:
+    assert says_something(text)
+    with pytest.raises(BarkError, match="there is nothing to say: the model's vocabulary lacks all words"):
+        tokenizer.encode(text)
 
 
 @pytest.mark.parametrize("text", SAYS_NOTHING)
@@ -64,6 +73,12 @@ def every_call(bark: Bark, text: Any) -> list[Callable[[], object]]:
 def test_every_call_refuses_a_text_that_says_nothing(bark: Bark, text: str) -> None:
     for call in every_call(bark, text):
         with pytest.raises(BarkError, match="there is nothing to say"):
+            call()
+
+
+def test_every_call_refuses_a_text_in_a_script_that_the_model_lacks(bark: Bark) -> None:
+    for call in every_call(bark, "Γειά σου, Κόσμε!"):
+        with pytest.raises(BarkError, match=r"lacks all words of the text: Γειά, σου, Κόσμε \(it covers Latin\)"):
             call()
 
 

@@ -1,13 +1,17 @@
 """The texts of the corpus: they depend on the seed, and leave out the sentences of the evaluation."""
 
 from collections import Counter
+from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
 
+from bark_onnx.model.bundle import EMBEDDED, TOKENIZER
 from bark_onnx_nano.text import phrases, sentences, tokenizer, wordnet
 from bark_onnx_nano.text.words import words_of
+
+CHECKPOINT = Path(__file__).parents[2] / "export" / "bark_onnx_nano" / "bark-nano"
 
 
 def test_phrases_depend_on_the_seed_and_have_only_characters_of_the_tokenizer() -> None:
@@ -20,6 +24,14 @@ def test_phrases_depend_on_the_seed_and_have_only_characters_of_the_tokenizer() 
     held_out = sentences.held_out()
     assert len(held_out) == len(set(held_out)) >= 100
     assert all(4 <= len(words_of(sentence)) <= 14 for sentence in held_out)
+
+
+def test_the_tokenizer_of_the_recipe_is_the_one_in_the_package(tmp_path: Path) -> None:
+    """It lowers capitals, which the networks have hardly seen."""
+    written = tokenizer.write(tmp_path / TOKENIZER)
+    assert written.read_bytes() == (EMBEDDED / TOKENIZER).read_bytes() == (CHECKPOINT / TOKENIZER).read_bytes()
+    encoder = tokenizer.encoder(written)
+    assert encoder.read("ERROR: THE SERVER IS DOWN.") == encoder.read("error: the server is down.")
 
 
 @pytest.mark.skipif(not wordnet.WORDNET.exists(), reason="needs the package wordnet-base")

@@ -14,11 +14,14 @@ PIECES = [*SPECIAL, *CHARACTERS, *(f"##{c}" for c in CHARACTERS)]
 
 
 def write(path: Path) -> Path:
-    """Write `tokenizer.json`. It strips accents, keeps case, and splits at white space and punctuation as BERT does."""
+    """Write `tokenizer.json`. It strips accents, writes capitals small, and splits words as BERT does.
+
+    The corpus has few capitals inside words, so a network that read them would speak words in capitals as noise.
+    """
     tokenizer = Tokenizer(
         models.WordPiece({piece: n for n, piece in enumerate(PIECES)}, unk_token="[UNK]", max_input_chars_per_word=100)
     )
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=True)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.add_special_tokens(SPECIAL)

@@ -1,29 +1,31 @@
 """`bark-onnx info`: what a bundle contains."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from ..model.bundle import STAGES, Bundle, CausalPrecision, Manifest
+from ..model.tokenizer import Tokenizer
 from .group import bundle_argument
 
 
 @click.command()
 @bundle_argument
 def info(bundle: Path) -> None:
-    """Describe a model: its sizes, precision, voices and files. Checks every file's hash.
+    """Describe a model: its sizes, precision, voices, scripts and files. Checks every file's hash.
 
     BUNDLE is a directory that `bark-onnx export` made. Without it, this describes nano, the small demonstration model
     that comes with bark-onnx.
     """
     opened = Bundle.open(bundle)
-    for line in _lines(opened.manifest, len(opened.voices)):
+    scripts = Tokenizer(opened.tokenizer, opened.manifest.vocabulary).scripts
+    for line in _lines(opened.manifest, len(opened.voices), scripts):
         click.echo(line)
 
 
-def _lines(manifest: Manifest, voices: int) -> Iterator[str]:
+def _lines(manifest: Manifest, voices: int, scripts: Sequence[str]) -> Iterator[str]:
     yield f"model      {manifest.model}" + (f" at {manifest.revision}" if manifest.revision else "")
     layout = f"{manifest.kv_layout} KV layout"
     yield f"precision  {manifest.precision}, {layout}, written by bark-onnx {manifest.exporter}"
@@ -36,6 +38,7 @@ def _lines(manifest: Manifest, voices: int) -> Iterator[str]:
         yield f"cost       KL divergence from fp32, measured at the export: {', '.join(costs)} nats"
     total = sum(entry.bytes for entry in manifest.files.values())
     yield f"voices     {voices}"
+    yield f"scripts    {', '.join(scripts) or 'none'} (letters that the vocabulary has)"
     yield f"files      {len(manifest.files)}, {total / 1e6:.1f} MB, hashes right"
 
 

@@ -15,6 +15,7 @@ from ..long.plan import HISTORIES, History, NarrationOptions
 from ..long.script import parse_cast
 from ..pipeline import Bark
 from ..stages.options import PROFILES, GenerationOptions
+from ..texts.formats import FORMATS, Format
 from .group import device_options
 
 _TEMPERATURE = click.FloatRange(0, 100)
@@ -175,12 +176,16 @@ class Streaming:
 class LongText:
     """How a text is spoken passage by passage."""
 
+    text_format: Format
     history: History | None
     cast: tuple[str, ...]
     subtitles: Path | None
     retries: int | None
 
     OPTIONS: ClassVar[list[Any]] = [
+        click.option("--format", "text_format", type=click.Choice(FORMATS), default="auto", show_default=True,
+                     help="How the text of --file is written; text: speak it as it is. auto goes by its name and its "
+                     "content."),
         click.option("--history", type=click.Choice(HISTORIES),
                      help="For a long text: continue each passage from the voice (fixed), from the passage before "
                      "(rolling) or from both (hybrid).  [default: fixed]"),

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from ..audio.files import format_of
-from ..errors import BarkError
+from ..errors import BarkError, one_line
+from ..texts.formats import read_text, refuse_binary
 from .group import check_writable
 from .narrate import SUBTITLES, narrate
 from .options import Loading, LongText, Output, Sampling, Streaming, with_options
@@ -62,12 +63,13 @@ def say(
         streaming.is_tuned and (is_long or not streaming.stream),
         "--chunk-seconds, --fine-context, --exact and --buffer are for --stream",
     )
+    _refuse(long_text.text_format != "auto" and text_file is None, "--format is for a text of --file")
     _check_outputs(output, save_voice, long_text.subtitles)
     try:
         sampling.options(), streaming.options(), long_text.voices(), long_text.options()
     except BarkError as error:
         raise click.UsageError(str(error)) from None
-    words = _read(text_file) if text_file is not None else _argument(str(text))
+    words = _prose(text_file, long_text, output.quiet) if text_file is not None else _argument(str(text))
     if loading.bundle is None and not output.quiet:
         click.echo(f"bark-onnx: {NANO}", err=True)
     with loading.load(progress=not output.quiet) as bark:
@@ -109,6 +111,16 @@ def _argument(text: str) -> str:
     return text
 
 
+def _prose(path: Path, long_text: LongText, quiet: bool) -> str:
+    """The words of a file, without what is not to be spoken. A note tells what that is."""
+    name = "" if str(path) == "-" else path.name
+    prose = read_text(_read(path), long_text.text_format, name=name, script=bool(long_text.cast))
+    if not prose.is_as_written and not quiet:
+        hint = "; --format text speaks all of it" if long_text.text_format == "auto" else ""
+        click.echo(f"bark-onnx: {one_line(name or 'the text')}: {prose.note}{hint}", err=True)
+    return prose.text
+
+
 def _read(path: Path) -> str:
     """The text of a file, or of standard input for the path "-".
 
@@ -125,6 +137,7 @@ def _read(path: Path) -> str:
         raise click.ClickException(f"{name}: {error.strerror}") from None
     if len(content) > MAX_TEXT_BYTES:
         raise click.ClickException(f"{name} is over {MAX_TEXT_BYTES >> 20} MiB: divide it")
+    refuse_binary(content, str(name))
     utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     encoding, shown = ("utf-16", "UTF-16") if utf_16 else ("utf-8-sig", "UTF-8")
     try:

@@ -83,8 +83,12 @@ class Engine:
         self.add(job)
         return job
 
-    def prepare(self, request: Request) -> Job:
-        """The job of a request, not yet in the queue. Raises BarkError if it cannot be done."""
+    def prepare(self, request: Request, *, warns: bool = True) -> Job:
+        """The job of a request, not yet in the queue. Raises BarkError if it cannot be done.
+
+        Args:
+            warns: whether to warn about words that the model's vocabulary lacks. A long text does that once.
+        """
         if not isinstance(request, Request):
             raise BarkError(f"a request must be a Request, not {type(request).__name__}: Request('a text')")
         options, vocabulary = or_default("options", request.options, GenerationOptions), self._vocabulary
@@ -95,7 +99,7 @@ class Engine:
             voice.warn_if_uneven(vocabulary)
         streams = {stage: random_stream(seed, stage) for stage in ("semantic", "coarse", "fine")}
         sizes = self._networks.sizes
-        text_ids = self._tokenizer.encode(request.text)
+        text_ids = self._tokenizer.encode(request.text, warns=warns)
         fine = FineSequence(voice, options, vocabulary, streams["fine"])
         return Job(
             request,
@@ -159,8 +163,11 @@ class Engine:
                 self.cancel(job)  # changes nothing for a job that has ended
 
     def run(self, requests: Sequence[Request]) -> list[Job]:
-        """Submit requests and work until all of them have ended. Raises BarkError if one cannot be done."""
-        jobs = [self.prepare(request) for request in requests]
+        """Submit the passages of a long text and work until all of them have ended.
+
+        Raises BarkError if one cannot be done.
+        """
+        jobs = [self.prepare(request, warns=False) for request in requests]
         for job in jobs:
             self.add(job)
         self.work(jobs)

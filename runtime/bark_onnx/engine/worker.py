@@ -61,8 +61,11 @@ class Worker:
         timeout = None if timeout is None else real("timeout", timeout)
         if timeout is not None and not timeout > 0:
             raise BarkError(f"timeout must be over 0 seconds, not {timeout}")
+        return self._submit(request, timeout, block=block, warns=True)
+
+    def _submit(self, request: Request, timeout: float | None, *, block: bool, warns: bool) -> Task:
         self._check_process()
-        job = self._engine.prepare(request)  # in the caller's thread: the engine's goes on meanwhile
+        job = self._engine.prepare(request, warns=warns)  # in the caller's thread: the engine's goes on meanwhile
         with self._changed:
             self._check()
             while self._engine.waiting >= self._max_waiting:
@@ -81,14 +84,14 @@ class Worker:
         return task
 
     def run(self, requests: Sequence[Request]) -> list[Job]:
-        """Submit requests, waiting for places in the queue, and return their jobs when all have ended.
+        """Submit the passages of a long text, waiting for places in the queue. Returns their jobs when all have ended.
 
         If a request is refused or the caller is interrupted, the others are cancelled.
         """
         tasks: list[Task] = []
         try:
             for request in requests:
-                tasks.append(self.submit(request, block=True))
+                tasks.append(self._submit(request, None, block=True, warns=False))
             for task in tasks:
                 task.wait()
                 self._check_alive()

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import BarkError, require
-from ..model.tokenizer import require_something_to_say, says_something
+from ..model.tokenizer import Tokenizer, require_something_to_say
 from ..model.voice import VoicePreset
 from ..numbers import check_seed, plain_numbers
 from ..stages.options import GenerationOptions
@@ -123,42 +123,48 @@ class Plan:
         return self.narration.clause_pause if cut else self.narration.sentence_pause
 
 
-def speakable(passages: Sequence[Passage]) -> list[Passage]:
-    """The passages that say something.
+def speakable(passages: Sequence[Passage], tokenizer: Tokenizer) -> list[Passage]:
+    """The passages that say something, in themselves and in the model's vocabulary.
 
-    A passage without letters or digits, such as a line of asterisks, only ends a paragraph: the model would invent
-    words for it. Raises BarkError if no passage says anything.
+    Another passage, such as a line of asterisks, only ends a paragraph: the model would invent words for it. One
+    warning names all words that the vocabulary lacks. Raises BarkError if no passage says anything.
     """
     found: list[Passage] = []
+    lost: dict[str, None] = {}  # words in their order
     for passage in passages:
-        if says_something(passage.text):
+        reading = tokenizer.read(passage.text)
+        lost |= dict.fromkeys(reading.lost)
+        if reading.says_something:
             found.append(passage)
         elif found:
             found[-1] = replace(found[-1], ends_paragraph=True)
-    if not found:
-        raise BarkError("the text is empty: there is nothing to say")
+    tokenizer.report(lost, says_something=bool(found))
     return found
 
 
-def plan_passages(text: str, fits: Callable[[str], bool], cast: Collection[str] | None = None) -> list[Passage]:
+def plan_passages(
+    text: str, fits: Callable[[str], bool], tokenizer: Tokenizer, cast: Collection[str] | None = None
+) -> list[Passage]:
     """Split a text into passages that one utterance can say.
 
     Args:
         text: paragraphs with blank lines between them; with a cast, a script of `SPEAKER: line`.
         fits: whether one utterance can say a text.
+        tokenizer: the model's.
         cast: the speakers of a script.
 
     Raises BarkError for a text that says nothing, or a script with speakers who are not in the cast.
     """
     if cast is None:
         require_something_to_say(text)
-        return speakable(passages(text, fits))
+        return speakable(passages(text, fits), tokenizer)
     return speakable(
         [
             replace(passage, ends_paragraph=passage.ends_paragraph and line.ends_paragraph)
             for line in parse_script(text, cast)
             for passage in passages(line.text, fits, line.speaker)
-        ]
+        ],
+        tokenizer,
     )
 
 

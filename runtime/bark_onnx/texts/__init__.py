@@ -1,0 +1,1 @@
+"""Files with a text in them: which format they have, and the words to speak."""
