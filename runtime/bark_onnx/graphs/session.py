@@ -13,8 +13,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..errors import BundleError, DeviceError, reason
-from .device import Device, allocate
+from ..errors import LESS_MEMORY, BarkError, BundleError, DeviceError, OutOfMemory, is_out_of_memory, reason
+from .device import CPU, Device, allocate
 from .tensorrt import EngineProfile
 
 BFLOAT16 = np.uint16
@@ -40,7 +40,7 @@ class Binding:
     keeps: list[Any]
 
     def run(self) -> None:
-        """Run the graph once. Raises BundleError."""
+        """Run the graph once. Raises BundleError or OutOfMemory."""
         self.graph.run_bound(self)
 
 
@@ -114,7 +114,7 @@ class Feed:
 
 
 class Graph:
-    """One loaded graph. A run that fails raises a BundleError that names the graph's file.
+    """One loaded graph. A run that fails raises a BundleError, or OutOfMemory, that names the graph's file.
 
     Args:
         inputs, outputs: exactly the inputs and outputs that the graph must have.
@@ -141,9 +141,13 @@ class Graph:
         _process.add(self, arena=arena)
         if arena:
             options.add_session_config_entry("session.use_env_allocators", "1")
+        on_cpu = providers[0][0] == CPU
         try:
-            self._session = ort.InferenceSession(path, options, providers=providers)
+            # After a failure ONNX Runtime tries the CPU, and prints that to standard output.
+            self._session = ort.InferenceSession(path, options, providers=providers, enable_fallback=int(not on_cpu))
         except Exception as error:  # ONNX Runtime's exceptions share no base class
+            if is_out_of_memory(error):
+                raise OutOfMemory(f"not enough memory to load {path.name}: {LESS_MEMORY}") from None
             if device.options:
                 raise DeviceError(f"{device.provider} does not start with these options: {reason(error)}") from None
             raise BundleError(
@@ -195,7 +199,9 @@ class Graph:
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise self._failure(error) from None
 
-    def _failure(self, error: Exception) -> BundleError:
+    def _failure(self, error: Exception) -> BarkError:
+        if is_out_of_memory(error):
+            return OutOfMemory(f"not enough memory to run {self.name}: {LESS_MEMORY}")
         return BundleError(f"{self.name} failed while it ran: {reason(error)}")
 
 
