@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from ..errors import LESS_MEMORY, BarkError, is_out_of_memory, one_line, reason
-from ..files import plain_file
+from ..files import check_replaceable, plain_file
 from ..model.bundle import EMBEDDED
 
 COMMANDS = "bark_onnx.commands"  # entry points by which other packages add commands, so that none is imported here
@@ -106,3 +106,7 @@ def check_writable(path: Path, option: str, suffixes: list[str] | None = None) -
             raise click.BadParameter(f"you may not write to {path}", param_hint=option)
     elif not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
         raise click.BadParameter(f"{target.parent} is not a directory that you may write to", param_hint=option)
+    try:
+        check_replaceable(path)
+    except OSError as error:
+        raise click.BadParameter(f"{path} cannot be written: {reason(error)}", param_hint=option) from None
