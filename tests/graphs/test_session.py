@@ -201,9 +201,11 @@ def test_provider_options_reach_the_session(bundle: Path, monkeypatch: pytest.Mo
     seen = []
     real = ort.InferenceSession
 
-    def session(path: Path, options: ort.SessionOptions, providers: list[tuple[str, dict[str, str]]]) -> object:
+    def session(
+        path: Path, options: ort.SessionOptions, providers: list[tuple[str, dict[str, str]]], **named: object
+    ) -> object:
         seen.append(providers)
-        return real(path, options, providers=providers)
+        return real(path, options, providers=providers, **named)
 
     monkeypatch.setattr(ort, "InferenceSession", session)
     Bark.load(bundle, device="cpu", threads=1, provider_options={"anything": "1"})
@@ -308,9 +310,9 @@ def test_sessions_share_an_arena_unless_memory_is_low(
     seen: list[ort.SessionOptions] = []
     real = ort.InferenceSession
 
-    def session(path: Path, options: ort.SessionOptions, providers: object) -> object:
+    def session(path: Path, options: ort.SessionOptions, providers: object, **named: object) -> object:
         seen.append(options)
-        return real(path, options, providers=providers)
+        return real(path, options, providers=providers, **named)
 
     monkeypatch.setattr(ort, "InferenceSession", session)
     bark = Bark.load(bundle, device="cpu", threads=1, low_memory=low_memory)
