@@ -70,6 +70,17 @@ def test_ways_to_name_a_file(file: str, path: str, tmp_path: Path, monkeypatch: 
     assert_same(VoicePreset.load(path))
 
 
+def test_a_file_is_read_whatever_it_is_called_but_is_no_name(tmp_path: Path) -> None:
+    """A server may keep uploads without suffixes. A name, which may come from elsewhere, opens no other files."""
+    make_voice(SPACE).save(tmp_path / "mine.npz")
+    (tmp_path / "mine.npz").rename(tmp_path / "mine")
+    assert_same(VoicePreset.load(tmp_path / "mine"))
+    with refused("no voice"):
+        find_voice(tmp_path / "mine", NAMES)
+    make_voice(SPACE, seed=2).save(tmp_path / "mine.npz")
+    assert find_voice(tmp_path / "mine", NAMES) == tmp_path / "mine.npz"
+
+
 @pytest.mark.parametrize("stem", ["en_speaker_6", "v2/en.speaker"])
 def test_three_npy_files_are_named_by_their_stem(stem: str, tmp_path: Path, bark: Bark) -> None:
     write_triple(tmp_path, stem, make_voice(SPACE))

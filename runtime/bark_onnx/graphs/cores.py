@@ -6,7 +6,7 @@ threads beyond those only wait for each other.
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 MOST_THREADS = 1024
@@ -52,7 +52,7 @@ def _quota() -> int:
     return MOST_THREADS if quota is None else max(1, math.ceil(quota))
 
 
-def _allowed() -> Iterable[int]:
+def _allowed() -> Collection[int]:
     """The numbers of the CPUs on which this process may run."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
 

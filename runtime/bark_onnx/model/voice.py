@@ -72,13 +72,14 @@ class VoicePreset:
         """Read a voice from its file or its files. Nothing in them is executed.
 
         Args:
-            path: an `.npz` file, with or without the suffix; or the beginning of the names of three `.npy` files, which
-                `_semantic_prompt.npy`, `_coarse_prompt.npy` and `_fine_prompt.npy` follow. `~` is the home directory.
+            path: a file in the format of `.npz`, with or without that suffix; or the beginning of the names of three
+                `.npy` files, which `_semantic_prompt.npy`, `_coarse_prompt.npy` and `_fine_prompt.npy` follow. `~` is
+                the home directory.
 
         Raises VoiceError that names the file.
         """
         path = _path(path)
-        found = _files(path)
+        found = path if os.path.isfile(path) else _files(path)  # noqa: PTH113  as below
         if found is None:
             raise VoiceError(f"{path}: no such voice file")
         return cls._load_file(found) if isinstance(found, Path) else cls.load_parts(found)
@@ -237,8 +238,8 @@ def find_voice(name: str | PathLike[str], voices: Mapping[str, Path]) -> Path:
     if name in voices:
         return voices[name]
     path = _path(name)
-    if _files(path) is not None:
-        return path
+    if (found := _files(path)) is not None:
+        return found if isinstance(found, Path) else path
     if path.suffix.lower() == ".npy":
         raise VoiceError(f"no voice {name!r}: of three .npy files, give what their names begin with, as in DIR/NAME")
     near = difflib.get_close_matches(name, voices, n=3, cutoff=0.5)
