@@ -117,7 +117,7 @@ def test_bad_usage_of_the_real_command_is_status_2() -> None:
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
-        (["say", "hi", "--bundle", "{bundle}", "--device", "tpu"], ["unknown device 'tpu'", "here are auto, cpu"]),
+        (["say", "hi", "--bundle", "{bundle}", "--device", "tpu"], ["unknown device 'tpu'", "has auto, cpu"]),
         (["say", "hi", "--bundle", "nowhere"], ["nowhere", "no such directory", "bark-onnx export"]),
         (["say", "hi", "--bundle", "file"], ["file", "not a bundle", "bark-onnx export"]),
         (["say", "hi", "--bundle", "{damaged}"], ["damaged", "fine.onnx has another hash", "again"]),

@@ -71,7 +71,7 @@ def test_the_device_takes_it_and_the_caller_goes_before(machine: pytest.MonkeyPa
 
 def test_more_threads_than_cpus_get_a_remark(machine: pytest.MonkeyPatch) -> None:
     machine.setattr(cores, "cpu_quota", lambda: 1.5)
-    with pytest.warns(BarkWarning, match="99 threads on 2 CPUs"):
+    with pytest.warns(BarkWarning, match=r"99 threads on 2 CPUs are slower than 2: leave"):
         assert Device.choose("cpu", 99).threads == 99
 
 

@@ -72,7 +72,7 @@ def test_a_device_that_is_not_built_in_is_an_error(monkeypatch: pytest.MonkeyPat
 
 
 def test_unknown_devices_and_threads_are_errors() -> None:
-    with pytest.raises(DeviceError, match=r"unknown device 'tpu'; here are auto, cpu"):
+    with pytest.raises(DeviceError, match=r"unknown device 'tpu': this ONNX Runtime has auto, cpu"):
         Device.choose("tpu")
     with pytest.raises(DeviceError, match="threads"):
         Device.choose("cpu", 0)
@@ -85,11 +85,13 @@ def test_an_unknown_device_lists_what_can_run_here(monkeypatch: pytest.MonkeyPat
     with pytest.raises(DeviceError) as caught:
         Device.choose(name)
     text = str(caught.value)
-    assert text.startswith(f"unknown device '{name}'; here are auto, cpu (for cuda and tensorrt, in a checkout")
+    assert text.startswith(
+        f"unknown device '{name}': this ONNX Runtime has auto, cpu; for cuda and tensorrt, in a checkout"
+    )
 
 
 def test_a_gpu_s_devices_are_listed_where_they_are(gpus: None) -> None:
-    with pytest.raises(DeviceError, match=r"'foo'; here are auto, cpu, cuda, tensorrt$"):
+    with pytest.raises(DeviceError, match=r"'foo': this ONNX Runtime has auto, cpu, cuda, tensorrt$"):
         Device.choose("foo")
 
 
@@ -124,7 +126,7 @@ def test_any_provider_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str) ->
     device = Device.choose(name, options={"device_type": "NPU"})
     assert (device.name, device.memory) == (provider, "cpu")
     assert device.providers(None) == [(provider, {"device_type": "NPU"}), ("CPUExecutionProvider", {})]
-    with pytest.raises(DeviceError, match=r"unknown device 'npu'; here are auto, cpu, openvino"):
+    with pytest.raises(DeviceError, match=r"unknown device 'npu': this ONNX Runtime has auto, cpu, openvino"):
         Device.choose("npu")
 
 

@@ -132,8 +132,8 @@ def _parse(name: str) -> tuple[str, int]:
     here = ort.get_available_providers()
     own = [short for short, provider in _PROVIDERS.items() if provider in here]
     others = [p.removesuffix(_SUFFIX).lower() for p in here if p not in (*_PROVIDERS.values(), _REMOTE)]
-    gpu = "" if CUDA in here else f" (for cuda and tensorrt, {how_to_install('gpu')} without the extra cpu)"
-    raise DeviceError(f"unknown device {name!r:.40}; here are {', '.join(['auto', *own, *others])}{gpu}")
+    gpu = "" if CUDA in here else f"; for cuda and tensorrt, {how_to_install('gpu')} without the extra cpu"
+    raise DeviceError(f"unknown device {name!r:.40}: this ONNX Runtime has {', '.join(['auto', *own, *others])}{gpu}")
 
 
 def _checked_threads(threads: object) -> int:
@@ -142,7 +142,8 @@ def _checked_threads(threads: object) -> int:
     if not 1 <= number <= MOST_THREADS:
         raise DeviceError(f"threads must be from 1 to {MOST_THREADS}, not {number}")
     if number > (cpus := usable_cpus()):
-        warn(f"{number} threads on {cpus} CPU{'s' * (cpus > 1)}: threads without a CPU of their own make it slower")
+        on = f"{cpus} CPU{'s' * (cpus > 1)}"
+        warn(f"{number} threads on {on} are slower than {cpus}: leave the number out, or give at most {cpus}")
     return number
 
 
