@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from bark_onnx import Bark, GenerationOptions, Guards, NarrationOptions, Request, compat
-from bark_onnx.model.bundle import EMBEDDED
+from bark_onnx.model.place import EMBEDDED
 from run_command import assert_fails, assert_silent, run
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,6 @@ import pytest
 
 from bark_onnx.errors import BundleError
 from bark_onnx.model.bundle import (
-    EMBEDDED,
     MANIFEST,
     MAX_MANIFEST_BYTES,
     SAMPLERS,
@@ -19,6 +18,7 @@ from bark_onnx.model.bundle import (
     graph_file,
     hash_file,
 )
+from bark_onnx.model.place import EMBEDDED
 from manifests import VOICES, document, refused, write_files
 
 

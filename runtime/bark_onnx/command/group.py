@@ -12,7 +12,7 @@ import click
 
 from ..errors import LESS_MEMORY, BarkError, is_out_of_memory, one_line, reason
 from ..files import check_replaceable, plain_file
-from ..model.bundle import EMBEDDED
+from ..model.place import EMBEDDED
 
 COMMANDS = "bark_onnx.commands"  # entry points by which other packages add commands, so that none is imported here
 

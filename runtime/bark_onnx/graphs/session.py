@@ -229,7 +229,7 @@ class _ProcessMemory:
             if self._arena:
                 self._new_arena()
             if sys.platform == "linux":
-                with contextlib.suppress(AttributeError):  # C libraries other than glibc lack this function
+                with contextlib.suppress(AttributeError, MemoryError):  # C libraries other than glibc lack this
                     ctypes.CDLL(None).malloc_trim(0)
 
     def _new_arena(self) -> None:

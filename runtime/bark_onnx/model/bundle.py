@@ -15,8 +15,6 @@ a file that is missing, changed or outside the directory is one error that names
 
 import hashlib
 import json
-import os
-import re
 import types
 import typing
 from collections.abc import Iterable
@@ -26,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import BarkError, BundleError, reason
+from .place import bundle_directory, no_bundle
 from .sizes import CodecSize, TransformerSize, misfits
 from .vocabulary import CausalStage, Vocabulary
 
@@ -33,7 +32,6 @@ FORMAT_REVISION = 1
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 VOICES = "voices"
-EMBEDDED = Path(__file__).parents[1] / "nano"  # the bundle that comes with the package
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4", "mixed", "w8a16", "w4a16")
 GPU_PRECISIONS = ("fp16", "bf16", "w8a16", "w4a16")  # the precisions of the static attention's CUDA kernel
 BLOCK_WEIGHTS = ("int4", "w8a16", "w4a16")  # the precisions whose graphs have matrices in blocks only
@@ -187,14 +185,14 @@ class Bundle:
             directory: a directory that `bark-onnx export` wrote; `~` in it is the home directory. None, or the name
                 `nano` where no directory has it, is the embedded bundle.
         """
-        directory = _directory(directory)
+        directory = bundle_directory(directory)
         path = directory / MANIFEST
         try:
             if path.stat().st_size > MAX_MANIFEST_BYTES:
                 raise BundleError(f"{path} is over {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
             text = path.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
-            raise BundleError(_missing(directory)) from None
+            raise no_bundle(directory, MANIFEST) from None
         except (OSError, ValueError) as error:  # ValueError: no text in UTF-8, or a path with a null character
             raise BundleError(f"{path} cannot be read: {reason(error)}") from None
         try:
@@ -245,27 +243,6 @@ class Bundle:
             for name in sorted(names)
             if name.is_relative_to(VOICES)
         }
-
-
-def _directory(given: str | Path | None) -> Path:
-    """The directory that a caller means."""
-    if not isinstance(given, (str, Path, types.NoneType)):
-        raise BundleError(f"a bundle is the path of a directory, not {type(given).__name__}")
-    if given is None or (str(given) == EMBEDDED.name and not Path(given).exists()):
-        return EMBEDDED
-    return Path(os.path.expanduser(given))  # noqa: PTH111  Path.expanduser raises if there is no such user
-
-
-def _missing(directory: Path) -> str:
-    """What is wrong with a directory that has no manifest, and what to do."""
-    if directory.is_dir():
-        return f"{directory} is not a bundle (no {MANIFEST}): make one by `bark-onnx export`"
-    if directory.exists():
-        return f"{directory} is a file, not a bundle: give the directory that `bark-onnx export` made"
-    name = directory.as_posix()
-    if re.fullmatch(r"[\w.-]*\w/[\w.-]+", name) and not directory.parent.exists():  # suno/bark-small
-        return f"{directory}: no such directory; first export the model: `bark-onnx export {name} DIR`"
-    return f"{directory}: no such directory; `bark-onnx export` makes a bundle"
 
 
 def hash_file(path: Path) -> str:
