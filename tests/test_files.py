@@ -189,7 +189,7 @@ def test_whether_a_file_can_be_written_is_found_out_by_trying(tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "pipe"]
     assert (tmp_path / "old").read_text() == "old"
     for path in (tmp_path / "nowhere" / "new", tmp_path / ("a" * 256)):
-        with pytest.raises(OSError, match="No such file|too long"):
+        with pytest.raises(OSError, match=r"No such file|too long"):
             check_replaceable(path)
 
 
