@@ -91,7 +91,7 @@ def test_a_network_that_does_not_fit(bundle: Path, monkeypatch: pytest.MonkeyPat
             bark.semantic("Hello.", seed=1)
     assert len(bark.semantic("Hello.", options=GenerationOptions(max_seconds=0.1), seed=1)) > 0
     monkeypatch.setattr(ort, "InferenceSession", fail)
-    with pytest.raises(MemoryError, match=r"not enough memory to load semantic\.onnx: .*low_memory=True") as caught:
+    with pytest.raises(MemoryError, match=r"not enough memory to load \w+\.onnx: .*low_memory=True") as caught:
         Bark.load(bundle, device="cpu", threads=1)
     assert isinstance(caught.value, BarkError)
 
