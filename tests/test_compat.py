@@ -1,5 +1,6 @@
 """suno-ai/bark's names: their signatures, their kinds of arguments, and the results of this package's own API."""
 
+import importlib
 import inspect
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, BarkError, BarkWarning, BundleError, GenerationOptions, VoiceError, VoicePreset, compat
+from bark_onnx.compat import generation
 from tiny import SPACE
 from tiny import VOICE as NAME
 from voices import make_voice
@@ -69,16 +71,46 @@ SIGNATURES: dict[str, dict[str, Any]] = {
     },
     "generate_fine": {"x_coarse_gen": REQUIRED, "history_prompt": None, "temp": 0.5, "silent": True},
     "codec_decode": {"fine_tokens": REQUIRED},
+    "load_model": {"use_gpu": True, "use_small": False, "force_reload": False, "model_type": "text"},
+    "load_codec_model": {"use_gpu": True, "force_reload": False},
+    "clean_models": {"model_key": None},
+}
+
+# The same file's constants.
+CONSTANTS: dict[str, Any] = {
+    "CONTEXT_WINDOW_SIZE": 1024,
+    "SEMANTIC_RATE_HZ": 49.9,
+    "SEMANTIC_VOCAB_SIZE": 10_000,
+    "CODEBOOK_SIZE": 1024,
+    "N_COARSE_CODEBOOKS": 2,
+    "N_FINE_CODEBOOKS": 8,
+    "COARSE_RATE_HZ": 75,
+    "SAMPLE_RATE": 24_000,
+    "TEXT_ENCODING_OFFSET": 10_048,
+    "SEMANTIC_PAD_TOKEN": 10_000,
+    "TEXT_PAD_TOKEN": 129_595,
+    "SEMANTIC_INFER_TOKEN": 129_599,
+    "COARSE_SEMANTIC_PAD_TOKEN": 12_048,
+    "COARSE_INFER_TOKEN": 12_050,
+}
+
+# Which names of the reference are in which of its modules.
+API = "generate_audio text_to_semantic semantic_to_waveform save_as_prompt".split()
+STAGES = "generate_text_semantic generate_coarse generate_fine codec_decode".split()
+LOADING = "preload_models load_model load_codec_model clean_models models".split()
+MODULES: dict[str, list[str]] = {
+    "bark_onnx.compat": [*API, "SAMPLE_RATE", "preload_models"],
+    "bark_onnx.compat.api": [*API, *STAGES],
+    "bark_onnx.compat.generation": [*CONSTANTS, "SUPPORTED_LANGS", "ALLOWED_PROMPTS", *LOADING, *STAGES],
 }
 
 
 @pytest.fixture
 def loaded(bundle_with_voice: Path, monkeypatch: pytest.MonkeyPatch) -> Bark:
     """`preload_models` done; what was loaded before comes back afterwards."""
-    monkeypatch.setattr(compat, "_loaded", None)
+    monkeypatch.setattr(generation, "models", {})
     compat.preload_models(text_use_gpu=False, bundle=bundle_with_voice)
-    assert compat._loaded is not None
-    return compat._loaded
+    return generation.models["text"]
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
@@ -91,8 +123,26 @@ def test_signatures(name: str) -> None:
     assert all(p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is None for p in added)
 
 
-def test_sample_rate() -> None:
-    assert compat.SAMPLE_RATE == 24_000
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants(name: str) -> None:
+    for module in (compat, generation):
+        value = getattr(module, name)
+        assert (value, type(value)) == (CONSTANTS[name], type(CONSTANTS[name]))
+
+
+def test_languages_and_the_names_of_suno_s_voices() -> None:
+    codes = ["en", "de", "es", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "tr", "zh"]
+    assert [code for _, code in compat.SUPPORTED_LANGS] == codes
+    assert compat.SUPPORTED_LANGS[0] == ("English", "en")
+    assert len(compat.ALLOWED_PROMPTS) == 1 + 2 * 10 * len(codes)
+    assert {"announcer", "en_speaker_0", "v2/zh_speaker_9"} <= compat.ALLOWED_PROMPTS
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_names_can_be_imported_from_the_modules_of_the_reference(module: str) -> None:
+    found = importlib.import_module(module)
+    assert [name for name in MODULES[module] if not hasattr(found, name)] == []
+    assert [name for name in MODULES[module] if name != "models" and not hasattr(compat, name)] == []
 
 
 # Loading
@@ -100,14 +150,14 @@ def test_sample_rate() -> None:
 
 def test_bundle_of_the_environment(bundle_with_voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loaded by the first generation, and once; `force_reload` and another bundle load again."""
-    monkeypatch.setattr(compat, "_loaded", None)
+    monkeypatch.setattr(generation, "models", {})
     monkeypatch.setenv("BARK_ONNX_BUNDLE", str(bundle_with_voice))
     assert compat.codec_decode(np.zeros((8, 2), np.int64)).shape == (640,)
-    first = compat._loaded
+    first = generation.models["text"]
     compat.preload_models()
-    assert compat._loaded is first
+    assert generation.models["text"] is first
     compat.preload_models(force_reload=True)
-    assert compat._loaded is not first
+    assert generation.models["text"] is not first
     monkeypatch.setenv("BARK_ONNX_BUNDLE", str(tmp_path / "missing"))
     compat.preload_models(bundle=bundle_with_voice)  # goes before the environment
     with pytest.raises(BundleError, match="missing"):
@@ -116,7 +166,7 @@ def test_bundle_of_the_environment(bundle_with_voice: Path, tmp_path: Path, monk
 
 def test_without_a_bundle_a_warning_says_who_speaks(monkeypatch: pytest.MonkeyPatch, recwarn: Any) -> None:
     """Once, and not where a bundle is given."""
-    monkeypatch.setattr(compat, "_loaded", None)
+    monkeypatch.setattr(generation, "models", {})
     monkeypatch.delenv("BARK_ONNX_BUNDLE", raising=False)
     with pytest.warns(BarkWarning, match=r"nano, a small demonstration voice.*BARK_ONNX_BUNDLE"):
         compat.generate_text_semantic("Hello", max_gen_duration_s=0.1, silent=True, seed=1)
@@ -132,10 +182,51 @@ def test_with_a_bundle_there_is_no_warning(loaded: Bark, recwarn: Any) -> None:
 
 
 def test_a_bundle_that_is_none_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(compat, "_loaded", None)
+    monkeypatch.setattr(generation, "models", {})
     monkeypatch.setenv("BARK_ONNX_BUNDLE", str(tmp_path))
     with pytest.raises(BundleError, match="export"):
         compat.generate_audio("Hello")
+
+
+def test_a_reload_keeps_the_bundle_that_is_loaded(loaded: Bark, monkeypatch: pytest.MonkeyPatch, recwarn: Any) -> None:
+    """It is not replaced by nano, and the memory of the first is freed before the second is loaded."""
+    monkeypatch.delenv("BARK_ONNX_BUNDLE", raising=False)
+    compat.preload_models(force_reload=True)
+    assert generation.models["text"] is not loaded
+    assert generation.models["text"].bundle.directory == loaded.bundle.directory
+    assert "closed" in repr(loaded)
+    assert list(recwarn) == []
+
+
+def test_a_bundle_may_be_called_path(bundle_with_voice: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "models", {})
+    compat.preload_models(path=bundle_with_voice)
+    assert generation.models["codec"].bundle.directory == bundle_with_voice
+    with pytest.raises(BarkError, match="give one of them"):
+        compat.preload_models(path=bundle_with_voice, bundle=bundle_with_voice)
+
+
+def test_load_model_returns_the_bark(loaded: Bark) -> None:
+    for name in ("text", "coarse", "fine"):
+        assert compat.load_model(model_type=name) is loaded
+    assert compat.load_codec_model(use_gpu=False) is loaded
+    assert compat.load_model(force_reload=True) is not loaded
+    with pytest.raises(BarkError, match="text, coarse, fine, not 'codec'"):
+        compat.load_model(model_type="codec")
+
+
+@pytest.mark.parametrize("key", [None, "text", "codec"])
+def test_clean_models_frees_the_bundle(loaded: Bark, key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next call loads a bundle again."""
+    compat.clean_models("no such model")
+    assert generation.models
+    compat.clean_models(key)
+    compat.clean_models(key)
+    assert generation.models == {}
+    with pytest.raises(BarkError, match="closed"):
+        loaded.decode(np.zeros((8, 2), np.int64))
+    monkeypatch.setenv("BARK_ONNX_BUNDLE", str(loaded.bundle.directory))
+    assert compat.codec_decode(np.zeros((8, 2), np.int64)).shape == (640,)
 
 
 # Generating

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from bark_onnx import Bark, GenerationOptions, Guards, NarrationOptions, Request, compat
-from bark_onnx.model.bundle import EMBEDDED
+from bark_onnx.model.place import EMBEDDED
 from run_command import assert_fails, assert_silent, run
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +75,7 @@ def test_commands_without_a_bundle_mean_it() -> None:
 
 
 def test_a_program_of_suno_s_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compat, "_loaded", None)
+    monkeypatch.setattr(compat.generation, "models", {})
     monkeypatch.delenv("BARK_ONNX_BUNDLE", raising=False)
     audio = compat.generate_audio("Hello.", history_prompt="en_male", silent=True, seed=1)
     assert isinstance(audio, np.ndarray)

@@ -15,7 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from bark_onnx.files import plain_file, replacing, replacing_directory, restore_replaced, temporary_names
+from bark_onnx.files import (
+    check_replaceable,
+    plain_file,
+    replacing,
+    replacing_directory,
+    restore_replaced,
+    temporary_names,
+)
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="permissions, locks and signals of POSIX")
 
@@ -172,6 +179,18 @@ def test_a_link_to_a_missing_file_creates_it(tmp_path: Path) -> None:
     write(tmp_path / "link")
     assert (tmp_path / "file").read_text() == "new"
     assert (tmp_path / "link").is_symlink()
+
+
+def test_whether_a_file_can_be_written_is_found_out_by_trying(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("old", "new", "pipe"):
+        check_replaceable(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "pipe"]
+    assert (tmp_path / "old").read_text() == "old"
+    for path in (tmp_path / "nowhere" / "new", tmp_path / ("a" * 256)):
+        with pytest.raises(OSError, match=r"No such file|too long"):
+            check_replaceable(path)
 
 
 def test_a_link_to_itself_is_an_error(tmp_path: Path) -> None:

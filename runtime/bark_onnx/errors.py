@@ -9,6 +9,14 @@ from typing import Any, TypeVar
 PACKAGE = str(Path(__file__).parent)
 LONGEST = 800  # characters of an error's text
 
+# How C++, ONNX Runtime's arena, CUDA, the C library and Python say that memory could not be allocated. A thread needs
+# memory for its stack.
+_NO_MEMORY = (
+    "bad_alloc", "Failed to allocate memory", "out of memory", "Cannot allocate memory", "can't start new thread",
+    "pthread_create failed",
+)  # fmt: skip
+LESS_MEMORY = "close other programs, take a bundle of a smaller precision, or use --low-memory (low_memory=True)"
+
 T = TypeVar("T")
 
 
@@ -29,6 +37,10 @@ class VoiceError(BarkError):
 
 class DeviceError(BarkError):
     """The execution provider that the caller asked for is not available."""
+
+
+class OutOfMemory(BarkError, MemoryError):
+    """There is not enough memory to load a network, or to run it."""
 
 
 class NothingSaid(BarkError):
@@ -80,6 +92,12 @@ def reason(error: Exception) -> str:
     """Return why something failed: the first line of another library's exception, without the exception's name."""
     strerror = getattr(error, "strerror", None)
     return strerror or next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of Python, of the system or of ONNX Runtime says that memory could not be allocated."""
+    said = str(error)
+    return isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY)
 
 
 def shown(value: object) -> str:

@@ -54,6 +54,14 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(target)
 
 
+def check_replaceable(path: Path) -> None:
+    """Raise the OSError that `replacing` would raise: create its temporary file, and delete it."""
+    target = plain_file(path)
+    if target is not None:
+        with _temporary(target, target.suffix, directory=False):
+            pass
+
+
 @contextmanager
 def replacing_directory(target: Path) -> Iterator[Path]:
     """Write a directory whole or not at all: yield a directory to fill, which takes the name `target` at the end.

@@ -95,7 +95,8 @@ class Bark:
             device: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or another execution provider of ONNX Runtime by its
                 name, such as `openvino`. `auto` is CUDA if that starts and the bundle was exported for GPUs, else the
                 CPU.
-            threads: threads of one graph run on the CPU; None leaves the number to ONNX Runtime.
+            threads: threads of one graph run on the CPU; None is OMP_NUM_THREADS, else one for each core that this
+                process may use.
             provider_options: options of the execution provider, as ONNX Runtime names them.
             low_memory: load each network when its stage begins and drop it afterwards. The memory is that of one
                 network; the time to load all of them is added to every utterance. Streams, batches and long texts need
@@ -105,6 +106,7 @@ class Bark:
         Raises:
             BundleError: the bundle is incomplete or changed.
             DeviceError: the device does not exist or does not start.
+            OutOfMemory: there is not enough memory for the networks.
         """
         opened = Bundle.open(bundle)
         precision, layout, for_gpu = opened.manifest.precision, opened.manifest.kv_layout, opened.manifest.for_gpu

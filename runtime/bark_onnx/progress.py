@@ -44,5 +44,8 @@ def counted(stage: str, total: float, option: ProgressOption) -> Iterator[Callab
         report = option
         yield lambda done: report(Progress(stage, done, total))
         return
-    with tqdm(desc=f"{stage:8}", total=round(total), leave=False, disable=None if option else True) as bar:
+    if not option:  # no bar at all, since even a disabled one starts a thread
+        yield lambda done: None
+        return
+    with tqdm(desc=f"{stage:8}", total=round(total), leave=False, disable=None) as bar:
         yield lambda done: bar.update(round(done) - bar.n) and None

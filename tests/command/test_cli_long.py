@@ -223,7 +223,7 @@ def test_a_text_that_cannot_be_read_is_told(short_bundle: Path, tmp_path: Path) 
     ("arguments", "fragment"),
     [
         (["Hello", "--file", "text.txt"], "either TEXT or --file"),
-        ([], "either TEXT or --file"),
+        (["--history", "fixed"], "either TEXT or --file"),
         (["-f", "text.txt", "--raw"], "--raw is for -o -"),
         (["-f", "text.txt", "--raw", "-o", "out.wav"], "--raw is for -o -"),
         (["-f", "text.txt", "--save-voice", "mine.npz"], "--save-voice is for a single utterance"),

@@ -103,6 +103,26 @@ def test_what_cannot_be_written_to_is_bad_usage(bundle: Path, tmp_path: Path, ou
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_a_long_name_is_refused_before_the_work(bundle: Path, tmp_path: Path) -> None:
+    """A name may have 255 bytes, and the journal of a long text has a longer one than its audio file."""
+    longest = f"{'é' * 125}a.wav"
+    assert len(os.fsencode(longest)) == 255
+    assert_silent(run(*SAY, "--bundle", bundle, "-o", longest, cwd=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [longest]
+    options = ["--bundle", tmp_path / "a bundle that is not loaded", "-o"]
+    for arguments in ([*options, f"a{longest}"], [*options, longest, "--history", "fixed"]):
+        result = run(*SAY, *arguments, cwd=tmp_path)
+        assert (result.returncode, b"File name too long" in result.stderr) == (2, True), result
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc, where not even root can write")
+@pytest.mark.parametrize("option", [["-o", "/proc/out.wav"], ["--save-voice", "/proc/voice.npz"]])
+def test_where_no_file_can_be_created_the_work_does_not_begin(tmp_path: Path, option: list[str]) -> None:
+    """The permissions of the directory look right to root: the temporary file is created at the start."""
+    result = run(*SAY, "--bundle", tmp_path / "a bundle that is not loaded", *option, cwd=tmp_path)
+    assert (result.returncode, b"cannot be written" in result.stderr or b"may write" in result.stderr) == (2, True)
+
+
 # Closed standard streams
 
 

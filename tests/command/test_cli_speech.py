@@ -54,6 +54,44 @@ def test_say_reads_standard_input(bundle: Path) -> None:
     assert soundfile.info(io.BytesIO(by_pipe.stdout)).frames > 0
 
 
+@pytest.mark.parametrize("way", [[], ["--stream"], ["--history", "fixed"]], ids=["once", "stream", "long"])
+def test_without_a_text_a_pipe_is_read(bundle: Path, way: list[str]) -> None:
+    options = [*SAY[2:], *way, "--bundle", bundle, "-o", "-"]
+    expected = run("say", "-", *options, stdin=b"hello")
+    assert (expected.returncode, len(expected.stdout) > 1000) == (0, True)
+    assert run("say", *options, stdin=b"hello").stdout == expected.stdout
+    assert run("say", *options, stdin=b" \n").returncode == 1  # as for "-": there is nothing to say
+    assert run("say", *options, stdin=b"").returncode == 2
+
+
+def test_without_a_text_a_terminal_is_not_read(bundle: Path, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    master, terminal = pty.openpty()
+    command = [*COMMAND, "say", "--bundle", bundle]
+    result = subprocess.run(command, stdin=terminal, capture_output=True, cwd=tmp_path, timeout=60, check=False)
+    os.close(terminal)
+    os.close(master)
+    assert (result.returncode, b"or pipe a text into it" in result.stderr) == (2, True)
+
+
+def test_a_text_that_begins_with_a_dash(bundle: Path) -> None:
+    options = [*SAY[2:], "--bundle", bundle, "-o", "-"]
+    dashed = run("say", *options, "--", "-5 degrees")
+    assert (dashed.returncode, dashed.stdout) == (0, run("say", "-", *options, stdin=b"-5 degrees").stdout)
+
+
+def test_a_text_that_names_a_file_gets_a_hint(bundle: Path, tmp_path: Path) -> None:
+    """It is spoken all the same: a file may be called like a word."""
+    (tmp_path / "hello").write_text("Another text.")
+    result = run(*SAY, "--bundle", bundle, "-q", cwd=tmp_path)
+    line = result.stderr.decode()
+    assert line == (
+        "bark-onnx: warning: TEXT is the name of a file, and the name is spoken: "
+        "to speak what is in it, give --file hello\n"
+    )
+    assert (tmp_path / "out.wav").read_bytes() == run(*SAY, "--bundle", bundle, "-o", "-").stdout
+
+
 def test_a_seed_makes_the_same_sound_again(bundle: Path) -> None:
     first, again, other = (
         run(*SAY, "--seed", seed, "--bundle", bundle, "-o", "-").stdout for seed in ("3", "3", "18446744073709551615")

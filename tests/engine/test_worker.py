@@ -7,6 +7,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -186,14 +187,24 @@ def test_a_deadline(worker: Worker, alone: list[Alone]) -> None:
 
 def test_result_can_give_up_waiting(worker: Worker) -> None:
     task = worker.submit(LONG)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"^nothing came within 0\.01 s, and the work goes on: wait again, or"):
         task.result(0.01)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
         next(task.chunks(0.01))
     assert not task.wait(0.01)
     assert not task.done()
     task.cancel()
     assert task.wait(30)
+
+
+def test_an_utterance_that_failed_with_a_timeout_keeps_its_error(worker: Worker) -> None:
+    """It ended, so the advice to wait again would be wrong."""
+    task = worker.submit(LONG)
+    task._result = Future()
+    task._result.set_exception(TimeoutError("of something else"))
+    with pytest.raises(TimeoutError, match="of something else"):
+        task.result(1)
+    task.cancel()
 
 
 @pytest.mark.parametrize("when", ["waiting", "generating", "ended"])

@@ -72,10 +72,27 @@ def test_a_device_that_is_not_built_in_is_an_error(monkeypatch: pytest.MonkeyPat
 
 
 def test_unknown_devices_and_threads_are_errors() -> None:
-    with pytest.raises(DeviceError, match=r"unknown device 'tpu'; choose one of auto, cpu, cuda, tensorrt"):
+    with pytest.raises(DeviceError, match=r"unknown device 'tpu': this ONNX Runtime has auto, cpu"):
         Device.choose("tpu")
     with pytest.raises(DeviceError, match="threads"):
         Device.choose("cpu", 0)
+
+
+@pytest.mark.parametrize("name", ["gpu", "azure", "AzureExecutionProvider"])
+def test_an_unknown_device_lists_what_can_run_here(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Not the provider that sends requests to a service, though it is in every build."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["AzureExecutionProvider", "CPUExecutionProvider"])
+    with pytest.raises(DeviceError) as caught:
+        Device.choose(name)
+    text = str(caught.value)
+    assert text.startswith(
+        f"unknown device '{name}': this ONNX Runtime has auto, cpu; for cuda and tensorrt, in a checkout"
+    )
+
+
+def test_a_gpu_s_devices_are_listed_where_they_are(gpus: None) -> None:
+    with pytest.raises(DeviceError, match=r"'foo': this ONNX Runtime has auto, cpu, cuda, tensorrt$"):
+        Device.choose("foo")
 
 
 @pytest.mark.parametrize("name", ["cuda:", "cuda:x", "cuda:-1", "cuda:99999", "cuda:1:2", "tensorrt:a"])
@@ -109,7 +126,7 @@ def test_any_provider_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str) ->
     device = Device.choose(name, options={"device_type": "NPU"})
     assert (device.name, device.memory) == (provider, "cpu")
     assert device.providers(None) == [(provider, {"device_type": "NPU"}), ("CPUExecutionProvider", {})]
-    with pytest.raises(DeviceError, match=r"unknown device 'npu'.*, tensorrt, OpenVINO"):
+    with pytest.raises(DeviceError, match=r"unknown device 'npu': this ONNX Runtime has auto, cpu, openvino"):
         Device.choose("npu")
 
 
@@ -186,9 +203,11 @@ def test_provider_options_reach_the_session(bundle: Path, monkeypatch: pytest.Mo
     seen = []
     real = ort.InferenceSession
 
-    def session(path: Path, options: ort.SessionOptions, providers: list[tuple[str, dict[str, str]]]) -> object:
+    def session(
+        path: Path, options: ort.SessionOptions, providers: list[tuple[str, dict[str, str]]], **named: object
+    ) -> object:
         seen.append(providers)
-        return real(path, options, providers=providers)
+        return real(path, options, providers=providers, **named)
 
     monkeypatch.setattr(ort, "InferenceSession", session)
     Bark.load(bundle, device="cpu", threads=1, provider_options={"anything": "1"})
@@ -293,9 +312,9 @@ def test_sessions_share_an_arena_unless_memory_is_low(
     seen: list[ort.SessionOptions] = []
     real = ort.InferenceSession
 
-    def session(path: Path, options: ort.SessionOptions, providers: object) -> object:
+    def session(path: Path, options: ort.SessionOptions, providers: object, **named: object) -> object:
         seen.append(options)
-        return real(path, options, providers=providers)
+        return real(path, options, providers=providers, **named)
 
     monkeypatch.setattr(ort, "InferenceSession", session)
     bark = Bark.load(bundle, device="cpu", threads=1, low_memory=low_memory)

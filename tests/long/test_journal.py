@@ -1,5 +1,6 @@
 """The journal: an interrupted job continues with the same samples, and other files are not touched."""
 
+import errno
 import json
 import os
 import shutil
@@ -208,6 +209,28 @@ def test_an_error_names_the_directory_that_cannot_be_a_journal(short: Bark, tmp_
             narrate(short, path)
         assert str(path) in str(caught.value)
     assert contents(tmp_path) == {"file": b"mine"}
+
+
+def test_an_error_says_why_a_passage_was_not_written(
+    short: Bark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deleted directory is not a full disk."""
+    journal = Journal(tmp_path / "journal", "fingerprint", 1)
+    record = Record(np.zeros(10, np.float32), None, 1, 1, (), ())
+    shutil.rmtree(tmp_path / "journal")
+    with pytest.raises(BarkError, match=r"journal.00000\.npz: its directory was deleted meanwhile$"):
+        journal.save(0, record)
+    (tmp_path / "journal").mkdir()
+    for number, said in ((errno.ENOSPC, "; is the disk full?"), (errno.EACCES, "")):
+
+        def fail(*_: object, number: int = number, **__: object) -> None:
+            raise OSError(number, "reason")
+
+        monkeypatch.setattr(np, "savez", fail)
+        with pytest.raises(BarkError) as caught:
+            journal.save(0, record)
+        assert str(caught.value).endswith(f"00000.npz: reason{said}")
+    assert [path.name for path in (tmp_path / "journal").iterdir()] == []
 
 
 # Removing

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bark_onnx.errors import BundleError
 from bark_onnx.model.bundle import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -16,6 +18,7 @@ from bark_onnx.model.bundle import (
     graph_file,
     hash_file,
 )
+from bark_onnx.model.place import EMBEDDED
 from manifests import VOICES, document, refused, write_files
 
 
@@ -167,12 +170,43 @@ def test_voices_are_listed_by_name(plain: Path) -> None:
     assert voices["v2/en_speaker_6"] == plain / "voices/v2/en_speaker_6.npz"
 
 
-@pytest.mark.parametrize("kind", ["nothing", "file", "empty directory"])
-def test_a_directory_that_is_no_bundle_is_an_error(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "fragment"),
+    [("nothing", "no such directory"), ("file", "is a file, not a bundle"), ("empty directory", "is not a bundle")],
+)
+def test_a_directory_that_is_no_bundle_is_an_error(tmp_path: Path, kind: str, fragment: str) -> None:
     path = tmp_path / "target"
     if kind == "file":
         path.write_text("GGUF")
     elif kind == "empty directory":
         path.mkdir()
-    with refused(str(path), "not a bundle", "bark-onnx export"):
+    with refused(str(path), fragment, "bark-onnx export"):
         Bundle.open(path)
+
+
+def test_a_name_on_the_hub_is_exported_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with refused("no such directory", "`bark-onnx export suno/bark-small DIR`"):
+        Bundle.open("suno/bark-small")
+    (tmp_path / "suno").mkdir()  # then it is a path with a typing error
+    with refused("suno/bark-smal: no such directory; `bark-onnx export` makes"):
+        Bundle.open("suno/bark-smal")
+
+
+def test_the_embedded_bundle_has_a_name(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory of that name goes before it."""
+    monkeypatch.chdir(tmp_path)
+    assert Bundle.open("nano").directory == Bundle.open(Path("nano")).directory == EMBEDDED
+    plain.rename(tmp_path / "nano")
+    assert Bundle.open("nano").directory == Path("nano")
+
+
+def test_the_home_directory(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(plain.parent))
+    assert Bundle.open(f"~/{plain.name}").directory == plain
+
+
+@pytest.mark.parametrize("given", [7, b"bundle", "a\0b", "a" * 5000, "", "~nobody-of-this-name/bundle"])
+def test_what_is_no_path_is_one_clear_error(given: Any) -> None:
+    with pytest.raises(BundleError):
+        Bundle.open(given)

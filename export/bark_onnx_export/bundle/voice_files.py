@@ -6,8 +6,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from bark_onnx.errors import VoiceError, reason
 from bark_onnx.model.bundle import is_plain
 from bark_onnx.model.vocabulary import Vocabulary
@@ -60,7 +58,7 @@ def read_voices(directory: Path, vocabulary: Vocabulary, *, within: Path | None 
             found.left_out[problem].append(file)
             continue
         try:
-            voice = VoicePreset.load(files) if isinstance(files, Path) else _read_triple(files)
+            voice = VoicePreset.load(files) if isinstance(files, Path) else VoicePreset.load_parts(files)
             voice.check(vocabulary)
         except VoiceError as error:
             problem = str(error).removeprefix(str(files)).lstrip(": ")
@@ -140,14 +138,3 @@ def _files(directory: Path, found: FoundVoices) -> list[Path]:
             if path.suffix.lower() in (".npy", ".npz") or (path.is_symlink() and not path.exists()):
                 files.append(path)
     return sorted(files)
-
-
-def _read_triple(files: Triple) -> VoicePreset:
-    """Read a voice from its three files. Raises VoiceError."""
-    arrays = {}
-    for part, path in files.items():
-        try:  # mapped into memory, so that a header of a huge array costs nothing
-            arrays[part] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except Exception as error:  # a hostile file can raise anything
-            raise VoiceError(f"{path.name} cannot be read ({reason(error)})") from None
-    return VoicePreset(**arrays)

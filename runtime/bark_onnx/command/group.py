@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
-from ..errors import BarkError, one_line
-from ..files import plain_file
-from ..model.bundle import EMBEDDED
+from ..errors import LESS_MEMORY, BarkError, is_out_of_memory, one_line, reason
+from ..files import check_replaceable, plain_file
+from ..model.place import EMBEDDED
 
 COMMANDS = "bark_onnx.commands"  # entry points by which other packages add commands, so that none is imported here
 
@@ -44,8 +44,13 @@ class Commands(click.Group):
             ctx.exit(1)
         except BarkError as error:
             raise click.ClickException(str(error)) from None
-        except OSError as error:
-            raise click.ClickException(one_line(f"{error.filename or 'system'}: {error.strerror or error}")) from None
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise click.ClickException(f"not enough memory ({reason(error)}): {LESS_MEMORY}") from None
+            if isinstance(error, OSError):
+                said = one_line(f"{error.filename or 'system'}: {error.strerror or error}")
+                raise click.ClickException(said) from None
+            raise
 
 
 def bundle_argument(command: F) -> F:
@@ -62,7 +67,9 @@ def device_options(command: F) -> F:
         help="Where to compute: auto, cpu, cuda, cuda:1, tensorrt, or another execution provider of ONNX Runtime.",
     )(command)
     command = click.option(
-        "--threads", type=click.IntRange(1, 1024), help="CPU threads to compute with.  [default: one for each core]"
+        "--threads",
+        type=click.IntRange(1, 1024),
+        help="CPU threads to compute with.  [default: OMP_NUM_THREADS, else one for each core that may be used]",
     )(command)
     return click.option(
         "--provider-option",
@@ -99,3 +106,7 @@ def check_writable(path: Path, option: str, suffixes: list[str] | None = None) -
             raise click.BadParameter(f"you may not write to {path}", param_hint=option)
     elif not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
         raise click.BadParameter(f"{target.parent} is not a directory that you may write to", param_hint=option)
+    try:
+        check_replaceable(path)
+    except OSError as error:
+        raise click.BadParameter(f"{path} cannot be written: {reason(error)}", param_hint=option) from None

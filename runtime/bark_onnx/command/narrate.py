@@ -13,7 +13,7 @@ from ..pipeline import Bark
 from .options import LongText, Output, Sampling
 from .output import open_output
 
-JOURNAL_SUFFIX = ".partial"
+_JOURNAL_SUFFIX = ".partial"
 SUBTITLES = {".srt": to_srt, ".json": to_json}  # by suffix
 
 
@@ -21,7 +21,7 @@ def narrate(bark: Bark, text: str, output: Output, sampling: Sampling, long_text
     """Speak a text, write the audio of each passage as soon as it is made, and the subtitles at the end."""
     start = perf_counter()
     cues: list[Cue] = []
-    journal = None if output.file is None else Path(f"{output.file}{JOURNAL_SUFFIX}")
+    journal = None if output.file is None else journal_of(output.file)
     passages = bark.generate_long(
         text,
         voice=sampling.voice,
@@ -48,6 +48,11 @@ def narrate(bark: Bark, text: str, output: Output, sampling: Sampling, long_text
     if journal is not None:
         Journal.remove(journal)
     output.summarize(cues[-1].end, perf_counter() - start)
+
+
+def journal_of(output: Path) -> Path:
+    """Return the directory in which finished passages are kept until the audio file is complete."""
+    return Path(f"{output}{_JOURNAL_SUFFIX}")
 
 
 def _report(number: int, passage: SpokenPassage) -> None:

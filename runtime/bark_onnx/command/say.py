@@ -1,6 +1,7 @@
 """`bark-onnx say`: what it accepts. The work is in `utterance` and in `narrate`."""
 
 import codecs
+import os
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
@@ -9,10 +10,10 @@ from pathlib import Path
 import click
 
 from ..audio.files import format_of
-from ..errors import BarkError, one_line
+from ..errors import BarkError, one_line, reason, warn
 from ..texts.formats import read_text, refuse_binary
 from .group import check_writable
-from .narrate import SUBTITLES, narrate
+from .narrate import SUBTITLES, journal_of, narrate
 from .options import Loading, LongText, Output, Sampling, Streaming, with_options
 from .utterance import say_once, say_streamed
 
@@ -21,9 +22,23 @@ NANO = (
     "bark-onnx export suno/bark-small DIR --precision int8, and then say --bundle DIR"
 )
 MAX_TEXT_BYTES = 64 << 20
+_NO_TEXT = "give either TEXT or --file FILE, or pipe a text into it"
 
 
-@click.command()
+class _Say(click.Command):
+    """A command that says what to do if a text begins with a dash, which click takes for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption as error:
+            if any(argument[:1] == "-" and (" " in argument or argument[1:2].isdigit()) for argument in args):
+                hint = "If a text begins with it: options first, then --, then the text, as in: say -q -- '-5 degrees'"
+                raise click.UsageError(f"{error.format_message()} {hint}", ctx) from None
+            raise
+
+
+@click.command(cls=_Say)
 @click.argument("text", required=False)
 @click.option(
     "-f", "--file", "text_file", type=click.Path(path_type=Path),
@@ -41,7 +56,7 @@ def say(
     long_text: LongText,
     loading: Loading,
 ) -> None:
-    """Speak TEXT into an audio file. If TEXT is -, read it from standard input.
+    """Speak TEXT into an audio file. If TEXT is -, or is left out in a pipe, read it from standard input.
 
     TEXT is one utterance of at most about 15 seconds. A longer text (--file, --history, --cast or --subtitles) is split
     into passages. If that is interrupted, run the same command again to continue.
@@ -49,7 +64,8 @@ def say(
     is_long = text_file is not None or long_text.is_asked_for
     path = output.output or (None if streaming.stream else "out.wav")
     output = replace(output, output="-" if path == "/dev/stdout" else path)
-    _refuse((text is None) == (text_file is None), "give either TEXT or --file FILE")
+    _refuse(text is not None and text_file is not None, _NO_TEXT)
+    _refuse(text is None and text_file is None and (sys.stdin is None or sys.stdin.isatty()), _NO_TEXT)
     _refuse(output.raw and output.output != "-", "--raw is for -o -")
     _refuse(is_long and save_voice is not None, "--save-voice is for a single utterance")
     _refuse(
@@ -65,11 +81,13 @@ def say(
     )
     _refuse(long_text.text_format != "auto" and text_file is None, "--format is for a text of --file")
     _check_outputs(output, save_voice, long_text.subtitles)
+    if is_long and output.file is not None:
+        _check_journal(output.file)
     try:
         sampling.options(), streaming.options(), long_text.voices(), long_text.options()
     except BarkError as error:
         raise click.UsageError(str(error)) from None
-    words = _prose(text_file, long_text, output.quiet) if text_file is not None else _argument(str(text))
+    words = _prose(text_file, long_text, output.quiet) if text_file is not None else _argument(text)
     if loading.bundle is None and not output.quiet:
         click.echo(f"bark-onnx: {NANO}", err=True)
     with loading.load(progress=not output.quiet) as bark:
@@ -102,12 +120,24 @@ def _check_outputs(output: Output, save_voice: Path | None, subtitles: Path | No
         check_writable(subtitles, "--subtitles", list(SUBTITLES))
 
 
-def _argument(text: str) -> str:
-    """The text of the argument, or of standard input if that is "-"."""
-    if text == "-":
-        return _read(Path("-"))
+def _check_journal(output: Path) -> None:
+    """Refuse an audio file whose journal could not have its name, which is longer."""
+    try:
+        journal_of(output).exists()
+    except OSError as error:
+        raise click.BadParameter(f"{journal_of(output)}: {reason(error)}", param_hint="--output") from None
+
+
+def _argument(text: str | None) -> str:
+    """The text of the argument; or of standard input, if that is "-" or was left out."""
+    if text is None or text == "-":
+        piped = _read(Path("-"))
+        _refuse(text is None and not piped, _NO_TEXT)
+        return piped
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise click.ClickException("TEXT is not UTF-8: use a terminal in UTF-8, or give a file with --file")
+    if os.path.isfile(text):  # noqa: PTH113  Path.is_file raises for a text that is too long
+        warn(f"TEXT is the name of a file, and the name is spoken: to speak what is in it, give --file {text}")
     return text
 
 

@@ -61,7 +61,12 @@ class Task:
         Raises the error of a failed utterance: BarkError, JobCancelled, DeadlineExceeded, WorkerError. Raises
         TimeoutError after `timeout` seconds; the work goes on then.
         """
-        return self._result.result(timeout)
+        try:
+            return self._result.result(timeout)
+        except TimeoutError:
+            if self._result.done():
+                raise  # the utterance's own error
+            raise _still_working(timeout) from None
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the utterance has ended, however it did; False after `timeout` seconds."""
@@ -81,7 +86,10 @@ class Task:
             if isinstance(chunk, AudioChunk):
                 yield chunk
             else:
-                chunk.result(timeout)
+                try:
+                    chunk.result(timeout)
+                except TimeoutError:
+                    raise _still_working(timeout) from None
 
     async def __aiter__(self) -> AsyncIterator[AudioChunk]:
         try:
@@ -135,6 +143,10 @@ class Task:
                     self._result.set_exception(error)
             news.set_result(None)
         return ended
+
+
+def _still_working(timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"nothing came within {timeout} s, and the work goes on: wait again, or cancel the task")
 
 
 async def _done(future: Future[Any]) -> None:

@@ -7,13 +7,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnxruntime as ort
 
-from ..errors import DeviceError, how_to_install
+from ..errors import DeviceError, how_to_install, warn
 from ..numbers import whole
+from .cores import MOST_THREADS, default_threads, usable_cpus
 from .tensorrt import EngineProfile
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
-MOST_THREADS = 1024
+_REMOTE = "AzureExecutionProvider"  # is in every build, and runs no graph here: it sends requests to a service
 _SUFFIX = "ExecutionProvider"
 _CAPTURE = "enable_cuda_graph"  # ONNX Runtime's name for it
 
@@ -55,7 +56,7 @@ class Device:
     ) -> "Device":
         """The device with a name: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or any provider of this ONNX Runtime.
 
-        `auto` is CUDA if it loads and `auto_gpu` allows it, else the CPU.
+        `auto` is CUDA if it loads and `auto_gpu` allows it, else the CPU. Without `threads`, `default_threads` decides.
 
         Raises DeviceError for a device that is unknown or unavailable.
         """
@@ -63,9 +64,7 @@ class Device:
             raise DeviceError(f"device must be a name such as 'cpu', not {type(name).__name__}")
         if not isinstance(options, Mapping | None):
             raise DeviceError(f"provider_options must be a dictionary of strings, not {type(options).__name__}")
-        threads = None if threads is None else whole("threads", threads)
-        if threads is not None and not 1 <= threads <= MOST_THREADS:
-            raise DeviceError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
+        threads = default_threads() if threads is None else _checked_threads(threads)
         available = ort.get_available_providers()
         if name == "auto":
             name = "cuda" if auto_gpu and CUDA in available and _gpu_answers() else "cpu"
@@ -128,11 +127,24 @@ def _parse(name: str) -> tuple[str, int]:
         return base, int(number or 0)
     known: list[str] = ort.get_all_providers()
     for provider in known:
-        if name.lower() in (provider.lower(), provider.removesuffix(_SUFFIX).lower()):
+        if provider != _REMOTE and name.lower() in (provider.lower(), provider.removesuffix(_SUFFIX).lower()):
             return next((own for own, theirs in _PROVIDERS.items() if theirs == provider), provider), 0
-    available = [p.removesuffix(_SUFFIX) for p in ort.get_available_providers() if p not in _PROVIDERS.values()]
-    others = "".join(f", {provider}" for provider in available)
-    raise DeviceError(f"unknown device {name!r:.40}; choose one of auto, {', '.join(_PROVIDERS)}{others}")
+    here = ort.get_available_providers()
+    own = [short for short, provider in _PROVIDERS.items() if provider in here]
+    others = [p.removesuffix(_SUFFIX).lower() for p in here if p not in (*_PROVIDERS.values(), _REMOTE)]
+    gpu = "" if CUDA in here else f"; for cuda and tensorrt, {how_to_install('gpu')} without the extra cpu"
+    raise DeviceError(f"unknown device {name!r:.40}: this ONNX Runtime has {', '.join(['auto', *own, *others])}{gpu}")
+
+
+def _checked_threads(threads: object) -> int:
+    """A caller's number of threads. More than the process has CPUs for are slow, which a warning says."""
+    number = whole("threads", threads)
+    if not 1 <= number <= MOST_THREADS:
+        raise DeviceError(f"threads must be from 1 to {MOST_THREADS}, not {number}")
+    if number > (cpus := usable_cpus()):
+        on = f"{cpus} CPU{'s' * (cpus > 1)}"
+        warn(f"{number} threads on {on} are slower than {cpus}: leave the number out, or give at most {cpus}")
+    return number
 
 
 def _gpu_answers(index: int = 0) -> bool:

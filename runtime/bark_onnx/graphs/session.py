@@ -1,10 +1,11 @@
 """Sessions of ONNX Runtime: graphs that are loaded and checked, and memory that they read and write in place."""
 
 import contextlib
+import ctypes
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,8 +13,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..errors import BundleError, DeviceError, reason
-from .device import Device, allocate
+from ..errors import LESS_MEMORY, BarkError, BundleError, DeviceError, OutOfMemory, is_out_of_memory, reason
+from .device import CPU, Device, allocate
 from .tensorrt import EngineProfile
 
 BFLOAT16 = np.uint16
@@ -39,7 +40,7 @@ class Binding:
     keeps: list[Any]
 
     def run(self) -> None:
-        """Run the graph once. Raises BundleError."""
+        """Run the graph once. Raises BundleError or OutOfMemory."""
         self.graph.run_bound(self)
 
 
@@ -113,7 +114,7 @@ class Feed:
 
 
 class Graph:
-    """One loaded graph. A run that fails raises a BundleError that names the graph's file.
+    """One loaded graph. A run that fails raises a BundleError, or OutOfMemory, that names the graph's file.
 
     Args:
         inputs, outputs: exactly the inputs and outputs that the graph must have.
@@ -136,12 +137,17 @@ class Graph:
         # that the first run left in the arena: 44 MB more for a fine pass of bark-small. On a CPU no run was faster.
         options.enable_mem_pattern = device.memory != "cpu"
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN))
-        if device.one_arena and device.memory == "cpu":
-            _register_arena()
+        arena = device.one_arena and device.memory == "cpu"
+        _process.add(self, arena=arena)
+        if arena:
             options.add_session_config_entry("session.use_env_allocators", "1")
+        on_cpu = providers[0][0] == CPU
         try:
-            self._session = ort.InferenceSession(path, options, providers=providers)
+            # After a failure ONNX Runtime tries the CPU, and prints that to standard output.
+            self._session = ort.InferenceSession(path, options, providers=providers, enable_fallback=int(not on_cpu))
         except Exception as error:  # ONNX Runtime's exceptions share no base class
+            if is_out_of_memory(error):
+                raise OutOfMemory(f"not enough memory to load {path.name}: {LESS_MEMORY}") from None
             if device.options:
                 raise DeviceError(f"{device.provider} does not start with these options: {reason(error)}") from None
             raise BundleError(
@@ -152,6 +158,11 @@ class Graph:
         problems = _differences(self._session.get_inputs(), inputs) + _differences(self._session.get_outputs(), outputs)
         if problems:
             raise BundleError(f"{path.name} is not the graph that the manifest describes: {'; '.join(problems)}")
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():  # the system takes all memory then
+            self.__dict__.pop("_session", None)
+            _process.remove(self)
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Any:
         """The first output for these inputs."""
@@ -188,16 +199,48 @@ class Graph:
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise self._failure(error) from None
 
-    def _failure(self, error: Exception) -> BundleError:
+    def _failure(self, error: Exception) -> BarkError:
+        if is_out_of_memory(error):
+            return OutOfMemory(f"not enough memory to run {self.name}: {LESS_MEMORY}")
         return BundleError(f"{self.name} failed while it ran: {reason(error)}")
 
 
-@cache
-def _register_arena() -> None:
-    """Have ONNX Runtime keep one arena for this process, so that sessions that run in turn use the same memory."""
-    info = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    with contextlib.suppress(Exception):  # another library of this process has registered one already
-        ort.create_and_register_allocator(info, None)
+class _ProcessMemory:
+    """What the sessions of this process share: ONNX Runtime's arena, so that sessions that run in turn use the same
+    memory, and the heap of the C library.
+
+    Both keep what sessions have freed, more than half of it. So it is returned when the last session is gone.
+    """
+
+    def __init__(self) -> None:
+        self._graphs: set[int] = set()  # by id; a set changes in one step, whichever threads load and unload
+        self._arena = False
+
+    def add(self, graph: Graph, *, arena: bool) -> None:
+        """Note that a graph gets a session, and whether it uses the arena."""
+        self._graphs.add(id(graph))
+        if arena and not self._arena:
+            self._new_arena()
+
+    def remove(self, graph: Graph) -> None:
+        """Note that a graph's session is gone."""
+        self._graphs.discard(id(graph))
+        if not self._graphs:
+            if self._arena:
+                self._new_arena()
+            if sys.platform == "linux":
+                with contextlib.suppress(AttributeError, MemoryError):  # C libraries other than glibc lack this
+                    ctypes.CDLL(None).malloc_trim(0)
+
+    def _new_arena(self) -> None:
+        """Register an arena. It replaces the one before, which is freed with the last session that uses it."""
+        info = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+        with contextlib.suppress(Exception):  # sessions then use what another library of this process has registered
+            ort.create_and_register_allocator(info, None)
+        self._arena = True
+
+
+_process = _ProcessMemory()
 
 
 def _differences(nodes: list[ort.NodeArg], expected: Shapes) -> list[str]:

@@ -8,6 +8,7 @@ The files may be damaged or hostile when they are read again. So their sizes are
 and a passage that cannot be read is spoken again.
 """
 
+import errno
 import json
 import re
 import stat
@@ -109,8 +110,11 @@ class Journal:
                 path.unlink()  # nobody else's file is written: neither through a link nor into a pipe
             with replacing(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, samples=record.waveform, about=np.array(json.dumps(about)), **arrays)
+        except FileNotFoundError:
+            raise BarkError(f"cannot write {self._path(index)}: its directory was deleted meanwhile") from None
         except OSError as error:
-            raise BarkError(f"cannot write {self._path(index)}: {reason(error)}; is the disk full?") from None
+            full = "; is the disk full?" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+            raise BarkError(f"cannot write {self._path(index)}: {reason(error)}{full}") from None
 
     def load(self, index: int, vocabulary: Vocabulary) -> Record | None:
         """Read a passage. Returns None if it was not written, cannot be read, or does not fit the vocabulary."""

@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import BarkError, BundleError, reason
+from .place import bundle_directory, no_bundle
 from .sizes import CodecSize, TransformerSize, misfits
 from .vocabulary import CausalStage, Vocabulary
 
@@ -31,7 +32,6 @@ FORMAT_REVISION = 1
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 VOICES = "voices"
-EMBEDDED = Path(__file__).parents[1] / "nano"  # the bundle that comes with the package
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4", "mixed", "w8a16", "w4a16")
 GPU_PRECISIONS = ("fp16", "bf16", "w8a16", "w4a16")  # the precisions of the static attention's CUDA kernel
 BLOCK_WEIGHTS = ("int4", "w8a16", "w4a16")  # the precisions whose graphs have matrices in blocks only
@@ -182,17 +182,18 @@ class Bundle:
         """Read the manifest, and check the size and the hash of every file that it lists. Raises BundleError.
 
         Args:
-            directory: a directory that `bark-onnx export` wrote; None for the embedded bundle.
+            directory: a directory that `bark-onnx export` wrote; `~` in it is the home directory. None, or the name
+                `nano` where no directory has it, is the embedded bundle.
         """
-        directory = EMBEDDED if directory is None else Path(directory)
+        directory = bundle_directory(directory)
         path = directory / MANIFEST
         try:
             if path.stat().st_size > MAX_MANIFEST_BYTES:
                 raise BundleError(f"{path} is over {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
             text = path.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
-            raise BundleError(f"{directory} is not a bundle (no {MANIFEST}): make one by `bark-onnx export`") from None
-        except (OSError, UnicodeDecodeError) as error:
+            raise no_bundle(directory, MANIFEST) from None
+        except (OSError, ValueError) as error:  # ValueError: no text in UTF-8, or a path with a null character
             raise BundleError(f"{path} cannot be read: {reason(error)}") from None
         try:
             bundle = cls(directory, Manifest.from_json(text))

@@ -1,10 +1,11 @@
 """Voice presets: the tokens of an utterance, which the stages take as their history in order to speak in its voice.
 
 The file format is suno-ai/bark's `.npz` with three integer arrays: semantic_prompt [S], coarse_prompt [2, T] and
-fine_prompt [8, T].
+fine_prompt [8, T]. Suno's repository on the hub has three `.npy` files instead: NAME_semantic_prompt.npy and so on.
 """
 
 import difflib
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,8 +69,23 @@ class VoicePreset:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "VoicePreset":
-        """Read an `.npz` file. Nothing in it is executed. Raises VoiceError that names the file."""
+        """Read a voice from its file or its files. Nothing in them is executed.
+
+        Args:
+            path: a file in the format of `.npz`, with or without that suffix; or the beginning of the names of three
+                `.npy` files, which `_semantic_prompt.npy`, `_coarse_prompt.npy` and `_fine_prompt.npy` follow. `~` is
+                the home directory.
+
+        Raises VoiceError that names the file.
+        """
         path = _path(path)
+        found = path if os.path.isfile(path) else _files(path)  # noqa: PTH113  as below
+        if found is None:
+            raise VoiceError(f"{path}: no such voice file")
+        return cls._load_file(found) if isinstance(found, Path) else cls.load_parts(found)
+
+    @classmethod
+    def _load_file(cls, path: Path) -> "VoicePreset":
         try:
             with zipfile.ZipFile(path) as archive:
                 if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
@@ -82,6 +98,17 @@ class VoicePreset:
             raise VoiceError(f"{path}: {error}") from None
         except Exception as error:  # a hostile file can fail in zipfile, zlib, struct or numpy
             raise VoiceError(f"{path} cannot be read as a voice preset: {reason(error)}") from None
+
+    @classmethod
+    def load_parts(cls, files: Mapping[str, Path]) -> "VoicePreset":
+        """Read a voice from three `.npy` files: of `semantic`, `coarse` and `fine`. Raises VoiceError."""
+        arrays = {}
+        for part, path in files.items():
+            try:  # mapped into memory, so that a header of a huge array costs nothing
+                arrays[part] = np.load(path, mmap_mode="r", allow_pickle=False)
+            except Exception as error:  # a hostile file can raise anything
+                raise VoiceError(f"{path.name} cannot be read ({reason(error)})") from None
+        return cls(**arrays)
 
     @classmethod
     def from_prompt(cls, prompt: Mapping[str, Any]) -> "VoicePreset":
@@ -106,7 +133,7 @@ class VoicePreset:
         Raises VoiceError for another suffix, or if the file cannot be written.
         """
         path = _path(path)
-        if path.suffix != ".npz":
+        if path.suffix.lower() != ".npz":
             raise VoiceError(f"{path}: the name of a voice preset must end in .npz")
         arrays: dict[str, Any] = {**self.to_prompt()}
         try:
@@ -148,13 +175,24 @@ class VoicePreset:
 
 def _path(path: object) -> Path:
     if isinstance(path, (str, PathLike)):
-        return Path(path)
+        return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises if there is no such user
     raise VoiceError(f"the path of a voice must be a string or a Path, not {type(path).__name__}")
 
 
+def _files(path: Path) -> Path | dict[str, Path] | None:
+    """The `.npz` file, or the three `.npy` files by part, that a caller's path leads to; None if there are none."""
+    if path.suffix.lower() == ".npz":
+        return path
+    single = Path(f"{path}.npz")
+    if os.path.isfile(single):  # noqa: PTH113  Path.is_file raises for a name that is too long
+        return single
+    parts = {part: Path(f"{path}_{array}.npy") for part, array in _ARRAYS.items()}
+    return parts if any(map(os.path.isfile, parts.values())) else None
+
+
 Voice: TypeAlias = VoicePreset | str | PathLike[str] | Mapping[str, Any]
-"""A voice that a caller gives: a preset, a name in the bundle, the path of an `.npz` file, or suno-ai/bark's dictionary
-(`VoicePreset.from_prompt`)."""
+"""A voice that a caller gives: a preset, a name in the bundle, a path (`VoicePreset.load`), or the dictionary of
+suno-ai/bark (`VoicePreset.from_prompt`)."""
 
 
 def open_voice(voice: Voice, voices: Mapping[str, Path]) -> VoicePreset:
@@ -192,22 +230,24 @@ def succession(voice: VoicePreset, before: VoicePreset, vocabulary: Vocabulary) 
 
 
 def find_voice(name: str | PathLike[str], voices: Mapping[str, Path]) -> Path:
-    """Return the file of a voice, given its name in the bundle or the path of an `.npz` file.
+    """Return what `VoicePreset.load` reads, given a voice's name in the bundle or its path.
 
     Raises VoiceError that suggests similar names.
     """
     name = fspath(name)
     if name in voices:
         return voices[name]
-    path = Path(name)
-    if path.suffix == ".npz":
-        return path
+    path = _path(name)
+    if (found := _files(path)) is not None:
+        return found if isinstance(found, Path) else path
+    if path.suffix.lower() == ".npy":
+        raise VoiceError(f"no voice {name!r}: of three .npy files, give what their names begin with, as in DIR/NAME")
     near = difflib.get_close_matches(name, voices, n=3, cutoff=0.5)
     if near:
         advice = f"did you mean {' or '.join(near)}?"
     elif voices:
         names = f"{', '.join(list(voices)[:3])}{' ...' if len(voices) > 3 else ''}"
-        advice = f"the bundle has {len(voices)}: {names}; a voice file ends in .npz"
+        advice = f"the bundle has {len(voices)}: {names}; there is no voice file of this name either"
     else:
         advice = "the bundle has no voices; give the path of an .npz file"
     raise VoiceError(f"no voice {name!r}: {advice}")
