@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from bark_onnx import Bark, GenerationOptions, Request, StreamOptions
+from bark_onnx import Bark, Request, StreamOptions
 from bark_onnx.engine.speech import Speech
 from bark_onnx.graphs.decoder import Decoder
-from utterances import run, streamed
+from utterances import lasting, run, streamed
+from voices import make_voice
 
-OPTIONS = GenerationOptions(max_seconds=1.2)
 TEXTS = (
     "Hello.",
     "The rain stays in the south.",
@@ -22,10 +22,17 @@ TEXTS = (
 
 def requests(bark: Bark) -> list[Request]:
     """Requests of different texts, voices, lengths and seeds; every second one streams."""
-    voices = [None, *bark.voices, None, None]
+    own = bark.voices or (make_voice(bark.vocabulary, 300), make_voice(bark.vocabulary, 40))
+    voices = [None, *own, None, own[0]]
     return [
-        Request(text, voice=voice, seed=seed, options=OPTIONS, streaming=StreamOptions() if seed % 2 else None)
-        for seed, (text, voice) in enumerate(zip(TEXTS, voices, strict=False))
+        Request(
+            text,
+            voice=voice,
+            seed=seed,
+            options=lasting(20 + 13 * seed),
+            streaming=StreamOptions() if seed % 2 else None,
+        )
+        for seed, (text, voice) in enumerate(zip(TEXTS, voices, strict=True))
     ]
 
 

@@ -82,9 +82,10 @@ def _divided_values(packed: Tensor, factors: Tensor) -> Tensor:
 def _factors(largest: Tensor, weight: Tensor) -> Tensor:
     """Return the factor [K] of each column of a matrix [N, K]; their geometric mean is 1.
 
-    Weights are compared within their rows, since every row has a scale of its own.
+    Weights are compared within their rows, since every row has a scale of its own. They are compared with the mean of
+    the row, which a few large columns change little.
     """
-    rows = weight.abs().amax(1, keepdim=True).clamp_min(_SMALLEST)
+    rows = weight.abs().mean(1, keepdim=True).clamp_min(_SMALLEST)
     columns = (weight.abs() / rows).amax(0).clamp_min(_SMALLEST)
     factors = (largest.clamp_min(_SMALLEST) / columns).sqrt()
     return factors / factors.log().mean().exp()

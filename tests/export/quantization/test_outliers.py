@@ -77,7 +77,7 @@ def test_mixed_stays_within_its_limits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", MODELS)
 def test_smoothing_undoes_the_outliers(tmp_path: Path, stage: str) -> None:
-    """The largest input of every channel is that of the plain checkpoint, and the function is the same."""
+    """No channel is much larger than in the plain checkpoint, and the function is the same."""
     inputs, logits = [], []
     for directory in (NANO, outliers(tmp_path / "checkpoint", 60)):
         checkpoint = open_checkpoint(str(directory))
@@ -88,7 +88,8 @@ def test_smoothing_undoes_the_outliers(tmp_path: Path, stage: str) -> None:
         logits.append(smooth.logits())
     assert_close(*logits)
     for name, largest in inputs[0].items():
-        assert torch.allclose(largest / largest.mean(), inputs[1][name] / inputs[1][name].mean(), rtol=1e-3), name
+        ratios = inputs[1][name] / largest
+        assert ratios.max() / ratios.median() < 2, name  # it is 60 without smoothing
 
 
 def passes_of(checkpoint: Checkpoint, stage: str, weights: Weights | None = None) -> Passes:
