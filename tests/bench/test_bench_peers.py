@@ -14,6 +14,7 @@ from bark_onnx_bench.peers.bark_cpp import bark_cpp_peer, timings
 from bark_onnx_bench.peers.comparison import Peer, PeerRun, compare, table
 from bark_onnx_bench.peers.suno import suno_peer
 from bark_onnx_bench.peers.transformers import transformers_peer
+from voices import PUBLISHED, voice_or_none
 
 
 def peer(name: str, unit: float, calls: list[tuple[str, int]], audio_seconds: float = 1.5) -> Peer:
@@ -51,9 +52,9 @@ def test_the_json_file_has_command_machine_and_versions(
 ) -> None:
     monkeypatch.setattr(peers, "gather", lambda arguments, threads: [peer("a", 1.0, []), peer("b", 0.5, [])])
     file = tmp_path / "peers.json"
-    peers.main(["some/ckpt", "some/int8", "--bf16", "--static", "--repeats", "1", "--json", str(file)])
+    peers.main(["some/ckpt", "some/int8", "--bf16", "--static", "--voice", "a/v.npz", "--repeats", "1", "--json", str(file)])
     figures = json.loads(file.read_text())
-    assert figures["command"] == "python -m bark_onnx_bench.peers ckpt int8 --bf16 --static --repeats 1"
+    assert figures["command"] == "python -m bark_onnx_bench.peers ckpt int8 --bf16 --static --voice v.npz --repeats 1"
     assert figures["machine"]["cores"] >= 1
     assert [(found["name"], found["version"], found["note"]) for found in figures["peers"]] == [
         ("a", "version of a", None),
@@ -67,6 +68,7 @@ def test_the_json_file_has_command_machine_and_versions(
     [
         (["c", "b", "--bark-cpp", "main"], "--bark-cpp and --bark-cpp-model belong together"),
         (["c", "b", "--repeats", "0"], "--repeats must be at least 1"),
+        (["c", "b", "--voice", "v.npz", "--suno", "d"], "--voice is for transformers and this runtime"),
     ],
 )
 def test_bad_usage_is_reported_first(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,9 +88,10 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("static", [False, True])
-def test_transformers_times_every_stage_of_the_workload(checkpoint: Path, static: bool) -> None:
-    found = transformers_peer(checkpoint, torch.float32, static=static).run(1)
+@pytest.mark.parametrize(("static", "tokens"), [(False, 0), (True, 0), (False, 300)])
+def test_transformers_times_every_stage_of_the_workload(checkpoint: Path, static: bool, tokens: int) -> None:
+    voice = voice_or_none(PUBLISHED, tokens)
+    found = transformers_peer(checkpoint, torch.float32, voice=voice, static=static).run(1)
     assert list(found.seconds) == ["semantic", "coarse", "fine", "codec"]
     assert min(found.seconds.values()) > 0
     assert found.audio_seconds == 5.12

@@ -1,7 +1,7 @@
 """Run the workload on this runtime and on the other ways to run Bark, from the same checkpoint.
 
     python -m bark_onnx_bench.peers CHECKPOINT BUNDLE [BUNDLE ...] [--bf16] [--static] [--suno DIR]
-        [--bark-cpp BINARY --bark-cpp-model FILE] [--device cpu] [--repeats 3] [--json FILE]
+        [--bark-cpp BINARY --bark-cpp-model FILE] [--voice FILE] [--device cpu] [--repeats 3] [--json FILE]
 
 transformers always runs in fp32 (on a GPU in fp16); with --bf16 and --static it also runs in bf16 and with a static
 cache. suno-ai/bark runs if its package is installed or a checkout is given. bark.cpp runs if a built binary is given,
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from bark_onnx import Bark, BarkError, __version__
+from bark_onnx import Bark, BarkError, VoicePreset, __version__
 
 from ..machine.description import machine, machine_line
 from ..measure.workload import run_once
@@ -26,12 +26,12 @@ from .suno import is_importable, suno_peer
 from .transformers import transformers_peer
 
 
-def this_runtime(bundle: Path, device: str = "cpu") -> Peer:
+def this_runtime(bundle: Path, device: str = "cpu", voice: VoicePreset | None = None) -> Peer:
     """bark-onnx with a bundle on a device."""
     bark = Bark.load(bundle, device=device)
 
     def run(seed: int) -> PeerRun:
-        speech = run_once(bark, None, seed)
+        speech = run_once(bark, voice, seed)
         return PeerRun(dict(speech.timings), speech.duration)
 
     return Peer(bundle.name, f"bark-onnx {__version__}, {bark.bundle.manifest.precision}", run)
@@ -41,16 +41,17 @@ def gather(arguments: argparse.Namespace, threads: int) -> list[Peer]:
     """Return the peers that were asked for and those that are installed, this runtime last."""
     checkpoint, device = arguments.checkpoint, arguments.device
     default = torch.float32 if device == "cpu" else torch.float16
-    peers = [transformers_peer(checkpoint, default, device)]
+    voice = None if arguments.voice is None else VoicePreset.load(arguments.voice)
+    peers = [transformers_peer(checkpoint, default, device, voice)]
     if arguments.static:
-        peers.append(transformers_peer(checkpoint, default, device, static=True))
+        peers.append(transformers_peer(checkpoint, default, device, voice, static=True))
     if arguments.bf16:
-        peers.append(transformers_peer(checkpoint, torch.bfloat16, device))
-    if arguments.suno is not None or is_importable():
+        peers.append(transformers_peer(checkpoint, torch.bfloat16, device, voice))
+    if arguments.suno is not None or (voice is None and is_importable()):
         peers.append(suno_peer(checkpoint, arguments.suno, device))
     if arguments.bark_cpp is not None:
         peers.append(bark_cpp_peer(arguments.bark_cpp, arguments.bark_cpp_model, threads))
-    return peers + [this_runtime(bundle, device) for bundle in arguments.bundles]
+    return peers + [this_runtime(bundle, device, voice) for bundle in arguments.bundles]
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
@@ -63,11 +64,14 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--suno", type=Path, metavar="DIR", help="a checkout of suno-ai/bark")
     parser.add_argument("--bark-cpp", type=Path, metavar="BINARY", help="bark.cpp's built examples/main")
     parser.add_argument("--bark-cpp-model", type=Path, metavar="FILE", help="ggml weights for it")
+    parser.add_argument("--voice", type=Path, metavar="FILE", help="a voice preset; for transformers and this runtime")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args(words)
     if (arguments.bark_cpp is None) != (arguments.bark_cpp_model is None):
         parser.error("--bark-cpp and --bark-cpp-model belong together: give both or neither")
+    if arguments.voice is not None and (arguments.suno is not None or arguments.bark_cpp is not None):
+        parser.error("--voice is for transformers and this runtime: leave out --suno and --bark-cpp")
     if arguments.repeats < 1:
         parser.error("--repeats must be at least 1")
     return arguments
@@ -81,6 +85,7 @@ def command(arguments: argparse.Namespace) -> str:
     words += ["--static"] if arguments.static else []
     words += ["--suno", "DIR"] if arguments.suno else []
     words += ["--bark-cpp", "BINARY", "--bark-cpp-model", arguments.bark_cpp_model.name] if arguments.bark_cpp else []
+    words += ["--voice", arguments.voice.name] if arguments.voice else []
     return " ".join(["python -m bark_onnx_bench.peers", *words, f"--repeats {arguments.repeats}"])
 
 

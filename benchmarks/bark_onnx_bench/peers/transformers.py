@@ -14,19 +14,23 @@ from transformers.models.bark.generation_configuration_bark import (
     BarkSemanticGenerationConfig,
 )
 
+from bark_onnx import VoicePreset
+
 from ..measure.workload import SEMANTIC_TOKENS
 from .comparison import Peer, PeerRun, Seconds
 
 
-def transformers_peer(checkpoint: Path, dtype: torch.dtype, device: str = "cpu", *, static: bool = False) -> Peer:
+def transformers_peer(
+    checkpoint: Path, dtype: torch.dtype, device: str = "cpu", voice: VoicePreset | None = None, *, static: bool = False
+) -> Peer:
     """BarkModel on a torch device in this number format. With a `static` KV cache it is compiled on GPUs."""
     name = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
     model = BarkModel.from_pretrained(checkpoint).eval().to(device, dtype)
     version = f"transformers {transformers.__version__}, torch {torch.__version__}"
-    return Peer(f"transformers {name}{', static cache' if static else ''}", version, _runner(model, static))
+    return Peer(f"transformers {name}{', static cache' if static else ''}", version, _runner(model, voice, static))
 
 
-def _runner(model: BarkModel, static: bool) -> Callable[[int], PeerRun]:
+def _runner(model: BarkModel, voice: VoicePreset | None, static: bool) -> Callable[[int], PeerRun]:
     config: Any = model.generation_config
     semantic = BarkSemanticGenerationConfig(**config.semantic_config)
     coarse = BarkCoarseGenerationConfig(**config.coarse_acoustics_config)
@@ -34,6 +38,10 @@ def _runner(model: BarkModel, static: bool) -> Callable[[int], PeerRun]:
     configs: dict[str, Any] = {"semantic_generation_config": semantic, "coarse_generation_config": coarse}
     sampled: dict[str, Any] = {"do_sample": True, "temperature": 0.7}
     sampled |= {"cache_implementation": "static"} if static else {}
+    history: dict[str, Any] = {}
+    if voice is not None:
+        prompt = {name: torch.tensor(array, device=model.device) for name, array in voice.to_prompt().items()}
+        history["history_prompt"] = prompt
     # transformers lets the second codebook be any id from its first one upwards, so suppress the ids above it.
     pads = list(
         range(semantic.semantic_vocab_size + 2 * config.codebook_size, model.coarse_acoustics.config.input_vocab_size)
@@ -56,18 +64,25 @@ def _runner(model: BarkModel, static: bool) -> Callable[[int], PeerRun]:
         with torch.inference_mode():
             tokens = timed(
                 "semantic",
-                lambda: model.semantic.generate(text, semantic_generation_config=semantic, **length, **sampled),
+                lambda: model.semantic.generate(
+                    text, semantic_generation_config=semantic, **history, **length, **sampled
+                ),
             )
             codes = timed(
                 "coarse",
                 lambda: model.coarse_acoustics.generate(
-                    tokens, **configs, codebook_size=config.codebook_size, suppress_tokens=pads, **sampled
+                    tokens, **configs, codebook_size=config.codebook_size, suppress_tokens=pads, **history, **sampled
                 ),
             )
             codes = timed(
                 "fine",
                 lambda: model.fine_acoustics.generate(
-                    codes, **configs, fine_generation_config=fine, codebook_size=config.codebook_size, temperature=0.5
+                    codes,
+                    **configs,
+                    **history,
+                    fine_generation_config=fine,
+                    codebook_size=config.codebook_size,
+                    temperature=0.5,
                 ),
             )
             audio = timed("codec", lambda: model.codec_decode(codes))
