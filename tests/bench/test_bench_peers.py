@@ -52,7 +52,8 @@ def test_the_json_file_has_command_machine_and_versions(
 ) -> None:
     monkeypatch.setattr(peers, "gather", lambda arguments, threads: [peer("a", 1.0, []), peer("b", 0.5, [])])
     file = tmp_path / "peers.json"
-    peers.main(["some/ckpt", "some/int8", "--bf16", "--static", "--voice", "a/v.npz", "--repeats", "1", "--json", str(file)])
+    options = ["--bf16", "--static", "--voice", "a/v.npz", "--repeats", "1", "--json", str(file)]
+    peers.main(["some/ckpt", "some/int8", *options])
     figures = json.loads(file.read_text())
     assert figures["command"] == "python -m bark_onnx_bench.peers ckpt int8 --bf16 --static --voice v.npz --repeats 1"
     assert figures["machine"]["cores"] >= 1
