@@ -26,11 +26,11 @@ FP32 = CausalPrecision("fp32", "fp32", "fp32", "fp32")
 CHOICES = 2048
 
 # bark-small, by hand: a layer has 12 * 768^2 = 7 077 888 weights, twelve have 84 934 656, the head 2048 * 768 =
-# 1 572 864; a layer has 9 * 768 = 6912 outputs, each with 5 bytes of scale and zero point in int8.
+# 1 572 864; a layer has 9 * 768 = 6912 outputs, each with a scale of 4 bytes in int8.
 
 
 def test_a_decode_step_reads_the_weights_and_the_cache() -> None:
-    weights = 84_934_656 + 12 * 6_912 * 5 + 1_572_864 + 2_048 * 5
+    weights = 84_934_656 + 12 * 6_912 * 4 + 1_572_864 + 2_048 * 4
     cache = 44_236_800  # 2 * 12 layers * 600 positions * 768 * 4 bytes
     assert decode_work(SMALL, INT8, CHOICES, 600) == Work(weights + cache, {"int8": 86_507_520, "fp32": 11_059_200})
     assert decode_work(SMALL, FP32, CHOICES, 600) == Work(4 * 86_507_520 + cache, {"fp32": 86_507_520 + 11_059_200})
@@ -62,7 +62,7 @@ def test_a_fine_pass_has_full_attention_and_an_unquantised_head() -> None:
     work = fine_work(SMALL, GraphPrecision("int8", "fp16"), 1024, 1024)
     attention, head = 19_327_352_832, 805_306_368  # 2 * 12 * 1024^2 * 768; 1024 * 1024 * 768
     assert work.multiply_adds == {"int8": 86_973_087_744, "fp32": attention + head}
-    assert work.bytes_read == 85_349_376 + 1_572_864
+    assert work.bytes_read == 84_934_656 + 12 * 6_912 * 4 + 1_572_864
 
 
 def test_each_codec_layer_is_used_at_its_own_rate() -> None:
@@ -78,29 +78,38 @@ def test_each_codec_layer_is_used_at_its_own_rate() -> None:
 
 
 def test_the_bytes_of_a_matrix_include_its_scales() -> None:
-    sizes = {form: matrix_bytes((768, 3072), form) for form in ("fp32", "fp16", "int8", "int4", "int4 head")}
+    sizes = {form: matrix_bytes((768, 3072), form) for form in ("fp32", "fp16", "int8", "int4-32", "int8-128")}
     weights = 768 * 3072
     assert sizes["fp32"] == 2 * sizes["fp16"] == 4 * weights
-    assert sizes["int8"] == weights + 5 * 3072
-    assert sizes["int4"] == weights / 2 + 4 * 24 * 3072
-    assert sizes["int4 head"] - sizes["int4"] == weights / 2
-    assert matrix_bytes((768, 3072), "bf16") == matrix_bytes((768, 3072), "w4a16 head") == sizes["fp16"]
-    assert matrix_bytes((768, 3072), "w8a16") == weights + 2 * 24 * 3072
-    with pytest.raises(BarkError, match="no floor is known for matrices stored as int3"):
-        matrix_bytes((768, 3072), "int3")
+    assert sizes["int8"] == weights + 4 * 3072
+    assert sizes["int4-32"] == weights / 2 + 4 * 24 * 3072
+    assert sizes["int8-128"] == weights + 4 * 6 * 3072
+    assert matrix_bytes((768, 3072), "bf16") == sizes["fp16"]
+    assert matrix_bytes((768, 3072), "int8-32", scale=2) == weights + 2 * 24 * 3072
+    for form in ("int3", "int4", "int4-x"):
+        with pytest.raises(BarkError, match=f"no floor is known for matrices stored as {form}"):
+            matrix_bytes((768, 3072), form)
 
 
 def test_int4_is_read_as_4_bits_and_multiplied_as_8_bits() -> None:
     work = decode_work(SMALL, CausalPrecision("int4", "fp16", "fp32", "int4"), CHOICES, 0)
-    head = 1_572_864 + 4 * 1_572_864 // 32
-    assert work.bytes_read == 84_934_656 // 2 + 4 * 84_934_656 // 32 + head
+    assert work.bytes_read == 86_507_520 // 2 + 4 * 86_507_520 // 32
     assert work.multiply_adds == {"int8": 86_507_520, "fp32": 0}
+
+
+def test_the_formats_of_the_manifest_are_counted() -> None:
+    precision = CausalPrecision("int8", "fp16", "int8", "int4-128")
+    narrow = decode_work(SMALL, precision, CHOICES, 0).bytes_read
+    wide = {"head": "int8-128", "blocks.3.mlp.up": "int8-128"}
+    assert decode_work(SMALL, precision, CHOICES, 0, forms=wide).bytes_read - narrow == (1_572_864 + 2_359_296) // 2
+    weight_only = CausalPrecision("w4a16", "fp16", "fp16", "w4a16")
+    assert decode_work(SMALL, weight_only, CHOICES, 0).bytes_read == 84_934_656 * (0.5 + 2 / 32) + 2 * 1_572_864
 
 
 def test_the_slower_of_reading_and_multiplying_is_the_floor() -> None:
     limits = Limits(32e9, {"fp32": 100e9, "int8": 400e9})
     step = floor(decode_work(SMALL, INT8, CHOICES, 600), limits)
-    assert (step.bound_by, step.seconds) == ("bandwidth", pytest.approx(131_169_280 / 32e9))
+    assert (step.bound_by, step.seconds) == ("bandwidth", pytest.approx((131_169_280 - 12 * 6_912 - 2_048) / 32e9))
     prefill = floor(prefill_work(SMALL, INT8, CHOICES, 887), limits)
     assert prefill.bound_by == "arithmetic"
     assert prefill.seconds == pytest.approx(70_112_772_096 / 400e9 + 6_655_480_320 / 100e9)

@@ -12,7 +12,7 @@ from bark_onnx.graphs.decoder import Decoder
 from bark_onnx.graphs.device import Device
 from bark_onnx.graphs.fine import FineModel
 from bark_onnx.graphs.networks import Networks
-from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.bundle import STEP, Bundle, graph_file
 from bark_onnx.model.vocabulary import CausalStage
 
 from ..machine.timing import Timing, timed
@@ -108,6 +108,8 @@ class CausalBench:
         self._limits = limits
         self._threads = device.threads
         self._precision = {"semantic": manifest.precisions.semantic, "coarse": manifest.precisions.coarse}[stage]
+        graphs = {"prefill": graph_file(stage), "step": graph_file(stage, STEP if self._precision.split else None)}
+        self._forms = {phase: manifest.matrices.get(graph) for phase, graph in graphs.items()}
         vocabulary = manifest.vocabulary
         self._choices = {"semantic": vocabulary.semantic_choices, "coarse": vocabulary.coarse_choices}[stage]
 
@@ -115,7 +117,7 @@ class CausalBench:
         """Time a prefill of `positions` into an empty cache."""
         ids, cache = self._ids(positions), self._cache
         timing = timed(lambda: self.decoder.prefill(cache, ids), repeats, prepare=cache.clear)
-        work = prefill_work(self.decoder.size, self._precision, self._choices, positions)
+        work = prefill_work(self.decoder.size, self._precision, self._choices, positions, self._forms["prefill"])
         return self._timing("prefill", positions, timing, work)
 
     def step(self, context: int, rows: int = 1) -> StageTiming:
@@ -129,7 +131,7 @@ class CausalBench:
 
         every, tokens = range(rows), [0] * rows
         timing = timed(lambda: self.decoder.decode_step(cache, tokens, every), STEP_REPEATS, 5, step_back)
-        work = decode_work(self.decoder.size, self._precision, self._choices, context, rows)
+        work = decode_work(self.decoder.size, self._precision, self._choices, context, rows, self._forms["step"])
         return self._timing("step", context, timing, work, rows)
 
     def _ids(self, count: int) -> NDArray[np.int64]:
@@ -148,7 +150,8 @@ def fine_pass(
     codes = np.random.default_rng(0).integers(0, vocabulary.codebook_size, shape)
     timing = timed(lambda: model.logits(codes, vocabulary.coarse_codebooks), repeats)
     frames = vocabulary.fine_window
-    work = fine_work(manifest.sizes.fine, manifest.precisions.fine, vocabulary.codebook_size, frames)
+    forms = manifest.matrices.get(graph_file("fine"))
+    work = fine_work(manifest.sizes.fine, manifest.precisions.fine, vocabulary.codebook_size, frames, forms)
     return StageTiming("fine", "pass", frames, timing, work, _floor(work, limits), threads=threads)
 
 

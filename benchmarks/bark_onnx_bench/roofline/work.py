@@ -6,7 +6,7 @@ number format in which they are multiplied, those of attention in the format of 
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bark_onnx.errors import BarkError
@@ -21,13 +21,10 @@ ARITHMETIC = {"fp32": "fp32", "fp16": "fp16", "bf16": "fp16", "int8": "int8", "i
               "w8a16": "fp16", "w4a16": "fp16"}  # fmt: skip
 _FLOAT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 CACHE_BYTES = {**_FLOAT_BYTES, "int8": 1}  # of one number in the KV cache
-# Block-quantised formats: bytes of a weight, bytes of a scale, inputs that share a scale; then the same for the head.
-_BLOCKS = {
-    "int4": ((0.5, 4, 32), (1, 4, 32)),
-    "int4-128": ((0.5, 4, 128), (1, 4, 128)),
-    "w8a16": ((1, 2, 32), (2, 0, 32)),
-    "w4a16": ((0.5, 2, 32), (2, 0, 32)),
-}
+# The format of the matrices for which the manifest has none, where it is not the name of the weights.
+_FORMS = {"int4": "int4-32", "w8a16": "int8-32", "w4a16": "int4-32"}
+_WEIGHT_ONLY = ("w8a16", "w4a16")
+_BLOCK_MATRICES = ("attention.qkv", "attention.out", "mlp.up", "mlp.down")
 
 
 @dataclass(frozen=True)
@@ -46,27 +43,35 @@ def layer_matrices(width: int) -> list[Matrix]:
     return [(width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)]
 
 
-def matrix_bytes(matrix: Matrix, stored: str) -> float:
+def matrix_bytes(matrix: Matrix, stored: str, scale: int = 4) -> float:
     """Return the bytes of a weight matrix with its scales.
 
-    int8 has a scale of 4 bytes and a zero point of 1 byte per output. int4 has a scale of 4 bytes per block of 32 (or
-    128) inputs of an output; its head (`int4 head`) has the same scales and 8-bit weights. The weight-only formats
-    w8a16 and w4a16 have scales of 2 bytes and a head in fp16.
+    Args:
+        stored: a floating-point format; int8, with a scale for each output; or a format of blocks such as int4-128,
+            with a scale for each block of 128 inputs of an output.
+        scale: bytes of a scale.
     """
     inputs, outputs = matrix
-    weights, form = inputs * outputs, stored.removesuffix(" head")
-    if form in _BLOCKS:
-        weight, scale, block = _BLOCKS[form][stored != form]
-        return weight * weights + scale * -(-inputs // block) * outputs
-    if stored == "int8":
-        return weights + 5 * outputs
+    weights, (form, _, block) = inputs * outputs, stored.partition("-")
     if stored in _FLOAT_BYTES:
         return _FLOAT_BYTES[stored] * weights
-    raise BarkError(f"no floor is known for matrices stored as {stored}")
+    if not (stored == "int8" or (form in ("int8", "int4") and block.isdecimal())):
+        raise BarkError(f"no floor is known for matrices stored as {stored}")
+    blocks = -(-inputs // int(block)) if block else 1
+    return weights * (1 if form == "int8" else 0.5) + scale * blocks * outputs
 
 
-def decode_work(size: TransformerSize, precision: CausalPrecision, choices: int, context: int, rows: int = 1) -> Work:
+def decode_work(
+    size: TransformerSize,
+    precision: CausalPrecision,
+    choices: int,
+    context: int,
+    rows: int = 1,
+    forms: Mapping[str, str] | None = None,
+) -> Work:
     """A decode step of `rows` sequences with `context` positions each, the new position included.
+
+    `forms` has the formats of matrices by name, from the manifest.
 
     Read once for all rows: every block's matrices, and the head's rows for the `choices` ids that can be sampled.
     Read per row: a key and a value of `width` numbers per layer and position.
@@ -75,15 +80,21 @@ def decode_work(size: TransformerSize, precision: CausalPrecision, choices: int,
     products = size.layers * 12 * size.width**2 + size.width * choices
     attention = 2 * size.layers * context * size.width
     kv_cache = attention * CACHE_BYTES[precision.kv_cache] * rows
-    weights = _causal_weights(size, precision.step_weights, choices)
+    weights = _causal_weights(size, precision.step_weights, choices, forms or {})
     return Work(
         round(weights + kv_cache),
         _by_format((precision.step_weights, rows * products), (precision.kv_cache, rows * attention)),
     )
 
 
-def prefill_work(size: TransformerSize, precision: CausalPrecision, choices: int, positions: int) -> Work:
-    """A prefill of `positions` into an empty cache.
+def prefill_work(
+    size: TransformerSize,
+    precision: CausalPrecision,
+    choices: int,
+    positions: int,
+    forms: Mapping[str, str] | None = None,
+) -> Work:
+    """A prefill of `positions` into an empty cache. `forms` has the formats of matrices by name, from the manifest.
 
     Only the logits of the last position are needed. So the last layer computes keys and values (2 width^2) of all
     positions, but query, output and MLP (10 width^2) of one position. Attention is causal: position n attends to n
@@ -93,13 +104,21 @@ def prefill_work(size: TransformerSize, precision: CausalPrecision, choices: int
     square, width = size.width**2, size.width
     products = (size.layers - 1) * 12 * square * positions + 2 * square * positions + 10 * square + width * choices
     pairs = (size.layers - 1) * positions * (positions + 1) // 2 + positions
-    weights = _causal_weights(size, precision.weights, choices)
+    weights = _causal_weights(size, precision.weights, choices, forms or {})
     counts = ((precision.weights, products), (_attention_format(precision), 2 * width * pairs))
     return Work(round(weights), _by_format(*counts))
 
 
-def fine_work(size: TransformerSize, precision: GraphPrecision, codebook_size: int, frames: int) -> Work:
+def fine_work(
+    size: TransformerSize,
+    precision: GraphPrecision,
+    codebook_size: int,
+    frames: int,
+    forms: Mapping[str, str] | None = None,
+) -> Work:
     """A pass over `frames` that returns the logits of one codebook for every frame.
+
+    `forms` has the formats of matrices by name, from the manifest.
 
     Attention is not causal: every frame attends to every frame. The head is an embedding table, which is never
     quantised.
@@ -108,7 +127,7 @@ def fine_work(size: TransformerSize, precision: GraphPrecision, codebook_size: i
     products = size.layers * 12 * size.width**2 * frames
     attention = 2 * size.layers * frames**2 * size.width
     head = size.width * codebook_size
-    weights = size.layers * sum(matrix_bytes(matrix, precision.weights) for matrix in layer_matrices(size.width))
+    weights = _block_weights(size, precision.weights, forms or {})
     table = head * _FLOAT_BYTES[precision.embeddings]
     counts = ((precision.weights, products), (floating, attention + head * frames))
     return Work(round(weights + table), _by_format(*counts))
@@ -140,9 +159,17 @@ def codec_weights(size: CodecSize) -> Iterator[tuple[int, int]]:
     yield size.last_kernel * size.filters, rate
 
 
-def _causal_weights(size: TransformerSize, stored: str, choices: int) -> float:
-    layer = sum(matrix_bytes(matrix, stored) for matrix in layer_matrices(size.width))
-    return size.layers * layer + matrix_bytes((size.width, choices), f"{stored} head" if stored in _BLOCKS else stored)
+def _causal_weights(size: TransformerSize, weights: str, choices: int, forms: Mapping[str, str]) -> float:
+    head = "fp16" if weights in _WEIGHT_ONLY else forms.get("head", _FORMS.get(weights, weights))
+    return _block_weights(size, weights, forms) + matrix_bytes((size.width, choices), head)
+
+
+def _block_weights(size: TransformerSize, weights: str, forms: Mapping[str, str]) -> float:
+    """The bytes of the matrices in all transformer blocks; `weights` is the manifest's name for them."""
+    scale, form = 2 if weights in _WEIGHT_ONLY else 4, _FORMS.get(weights, weights)
+    names = [(f"blocks.{n}.{name}", matrix) for n in range(size.layers)
+             for name, matrix in zip(_BLOCK_MATRICES, layer_matrices(size.width), strict=True)]  # fmt: skip
+    return sum(matrix_bytes(matrix, forms.get(name, form), scale) for name, matrix in names)
 
 
 def _attention_format(precision: CausalPrecision) -> str:
