@@ -198,6 +198,12 @@ def test_a_reload_keeps_the_bundle_that_is_loaded(loaded: Bark, monkeypatch: pyt
     assert list(recwarn) == []
 
 
+def test_a_reload_that_fails_keeps_the_bundle_that_is_loaded(loaded: Bark, tmp_path: Path) -> None:
+    with pytest.raises(BundleError):
+        compat.preload_models(bundle=tmp_path / "missing")
+    assert compat.generation.load_model() is loaded
+
+
 def test_a_bundle_may_be_called_path(bundle_with_voice: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "models", {})
     compat.preload_models(path=bundle_with_voice)

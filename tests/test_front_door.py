@@ -320,3 +320,11 @@ def test_the_package_hands_out_what_the_docs_name() -> None:
     for name in bark_onnx.__all__:
         assert getattr(bark_onnx, name) is not None
     assert StreamOptions().first_seconds == 0.1
+
+
+def test_a_batch_takes_any_iterable_of_requests(nano: Bark) -> None:
+    (speech,) = nano.generate_batch(Request(text, options=SHORT, seed=1) for text in [TEXT])
+    assert speech.seed == 1
+    for wrong in (None, "Hello", Request(TEXT)):
+        with pytest.raises(BarkError, match="requests must be a list of Request"):
+            nano.generate_batch(wrong)  # type: ignore[arg-type]

@@ -80,7 +80,7 @@ def export(
     )
     from .convert import ExportOptions, export_bundle
 
-    options = ExportOptions(precision, layout, tokenizer, voices, verify=not no_verify, force=force)
+    options = ExportOptions(precision, layout, tokenizer, voices, verify=not no_verify, progress=not quiet, force=force)
     export_bundle(opened, out, options, (lambda line: None) if quiet else click.echo)
     if not quiet:
         for line in _summary(out, time.monotonic() - start):

@@ -45,6 +45,7 @@ class ExportOptions:
         tokenizer: a tokenizer.json or vocab.txt; None for the checkpoint's own.
         voices: a directory of voice presets; None for the checkpoint's own, if it has any.
         verify: compare every graph with torch on the tokens of voices, and write no bundle if one is over its limits.
+        progress: show progress bars on standard error where that is a terminal.
         force: overwrite a bundle of the same name, and write a bundle that is over its limits, with a warning.
     """
 
@@ -53,6 +54,7 @@ class ExportOptions:
     tokenizer: Path | None = None
     voices: Path | None = None
     verify: bool = True
+    progress: bool = False
     force: bool = False
 
 
@@ -119,7 +121,7 @@ def export_bundle(
         manifest = replace(manifest, files=list_files(directory))
         stages = []
         if options.verify:
-            stages = _verified(checkpoint, Bundle(directory, manifest), report, force=options.force)
+            stages = _verified(checkpoint, Bundle(directory, manifest), report, options)
         manifest = replace(manifest, quality={stage.stage: stage.figures for stage in stages})
         Manifest.from_json(manifest.to_json())  # raises if the runtime would refuse it
         (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
@@ -142,17 +144,17 @@ def _assets(checkpoint: Checkpoint, options: ExportOptions) -> tuple[Path, Path 
 
 
 def _verified(
-    checkpoint: Checkpoint, bundle: Bundle, report: Callable[[str], None], *, force: bool
+    checkpoint: Checkpoint, bundle: Bundle, report: Callable[[str], None], options: ExportOptions
 ) -> list[StageQuality]:
-    """Measure every graph. Raises BarkError if one is over its limits, or warns if `force` is set."""
+    """Measure every graph. Raises BarkError if one is over its limits, or warns if `options.force` is set."""
     report("measuring the cost of the precision, on the tokens of voices")
     report(HEADER)
     stages = []
-    for stage in verify(checkpoint, bundle, progress=True):
+    for stage in verify(checkpoint, bundle, progress=options.progress):
         stages.append(stage)
         report(str(stage))
     over = "; ".join(f"{stage.stage}: {', '.join(stage.over)}" for stage in stages if stage.over)
-    if over and not force:
+    if over and not options.force:
         raise BarkError(
             f"{bundle.manifest.precision} costs more than its limits allow ({over}) and no bundle was written: "
             "try a wider precision, or write it all the same with --force"

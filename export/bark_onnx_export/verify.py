@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from bark_onnx.checks.excerpts import find_voices
+from bark_onnx.checks.excerpts import find_voices, measurable
 from bark_onnx.checks.quality import TOKENS, Source, StageQuality, measure
 from bark_onnx.errors import BarkError
 from bark_onnx.files import temporary_directory
@@ -44,7 +44,7 @@ def verify(
         BarkError: the bundle is of another model, a graph cannot be run, or a voice cannot be used.
     """
     with _runnable(bundle) as runnable:
-        voices = find_voices(bundle if names or bundle.voices else runnable, names, tokens)
+        voices = find_voices(bundle if names or measurable(bundle) else runnable, names, tokens)
         reference = Source(checkpoint.source, lambda stage: _reference(checkpoint, bundle, stage))
         yield from measure(
             reference, Source.of(runnable), bundle.manifest, list(voices.values()), tokens, limits, progress=progress

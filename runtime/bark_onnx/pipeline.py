@@ -9,7 +9,7 @@ Each arrow is a stage, and a stage is one call. Data flows one way.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -182,7 +182,7 @@ class Bark:
             raise
         return SpeechStream(engine, job, self._release)
 
-    def generate_batch(self, requests: Sequence[Request], *, slots: int = 8) -> list[Speech]:
+    def generate_batch(self, requests: Iterable[Request], *, slots: int = 8) -> list[Speech]:
         """Speak many texts together, each with its own voice, seed and options; return the results in the same order.
 
         Args:
@@ -192,6 +192,9 @@ class Bark:
             BatchError: some requests failed, or were refused; the others have been generated, and the error holds their
                 results.
         """
+        if isinstance(requests, str | Request) or not isinstance(requests, Iterable):
+            raise BarkError(f"requests must be a list of Request, not {type(requests).__name__}")
+        requests = list(requests)
         engine = self.engine(slots=max(1, min(whole("slots", slots), len(requests))))
         jobs: dict[int, Job] = {}
         errors: dict[int, BaseException] = {}

@@ -1,6 +1,7 @@
 """Files of a bundle come from outside. One that is missing, damaged or outside the bundle is a one-line BundleError."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,3 +211,38 @@ def test_the_home_directory(plain: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_is_no_path_is_one_clear_error(given: Any) -> None:
     with pytest.raises(BundleError):
         Bundle.open(given)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fragment"),
+    [
+        ("matrices", {"semantic.onnx": {"head": "int4\x1b[2J\nprecision fake"}}, "matrices has the format"),
+        ("matrices", {"other.onnx": {}}, "matrices names 'other.onnx'"),
+        ("quality", {"semantic": {"kl": float("nan")}}, "not a finite number"),
+        ("quality", {"semantic": {"kl": "low"}}, "expected float"),
+        ("quality", {"nose": {}}, "quality names 'nose'"),
+    ],
+)
+def test_formats_and_figures_of_strangers_are_checked(
+    plain: Path, field: str, value: dict[str, object], fragment: str
+) -> None:
+    changed = json.loads((plain / MANIFEST).read_text()) | {field: value}
+    (plain / MANIFEST).write_text(json.dumps(changed))
+    with refused(fragment, str(plain)):
+        Bundle.open(plain)
+
+
+def test_a_format_of_weights_that_does_not_exist_is_refused(plain: Path) -> None:
+    changed = json.loads((plain / MANIFEST).read_text())
+    changed["precisions"]["fine"]["weights"] = "int7"
+    (plain / MANIFEST).write_text(json.dumps(changed))
+    with refused("precisions.fine.weights is 'int7'", str(plain)):
+        Bundle.open(plain)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
+def test_a_pipe_in_the_place_of_a_manifest_does_not_hang(plain: Path) -> None:
+    (plain / MANIFEST).unlink()
+    os.mkfifo(plain / MANIFEST)
+    with refused("not a plain file", str(plain)):
+        Bundle.open(plain)

@@ -1,6 +1,7 @@
 """Hostile voice files: whatever they contain, the result is a voice or a VoiceError, and nothing is executed."""
 
 import io
+import os
 import pickle
 import struct
 import warnings
@@ -156,3 +157,10 @@ def test_any_damaged_file_is_a_voice_or_an_error(
     voice = unless_refused(path)
     if voice is not None:
         assert all(array.dtype == np.int64 and array.min() >= 0 for array in voice.to_prompt().values())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
+def test_a_pipe_in_the_place_of_a_voice_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "voice.npz")
+    with pytest.raises(VoiceError, match="not a plain file"):
+        VoicePreset.load(tmp_path / "voice.npz")

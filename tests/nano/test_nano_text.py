@@ -7,7 +7,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from bark_onnx.model.bundle import EMBEDDED, TOKENIZER
+from bark_onnx.model.bundle import TOKENIZER
+from bark_onnx.model.place import EMBEDDED
 from bark_onnx_nano.text import phrases, sentences, tokenizer, wordnet
 from bark_onnx_nano.text.words import words_of
 

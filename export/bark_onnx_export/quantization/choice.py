@@ -46,9 +46,11 @@ def rounded_matrices(passes: Passes, forms: Forms, budget: float) -> dict[str, R
             break
         # The costs do not quite add up. So the goal for their sum is scaled, and the rest is measured again.
         goal = budget / cost * sum(costs[name] for name in by_cost)
-        while by_cost and sum(costs[name] for name in by_cost) > goal:
+        while by_cost:
             name = by_cost.pop()
             chosen[name] = round_matrix(found[name].weight, forms.wide)
+            if sum(costs[name] for name in by_cost) <= goal:
+                break
     return chosen
 
 

@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 VOICES = 4  # the bundle's voices that are used if none is named; each costs a window of the fine model
 SEED = 0  # for the tokens that a bundle without voices generates
+SHORTEST = 2  # semantic tokens of a voice that can be measured
 _GENERATED = f"generated from seed {SEED}"
 
 
@@ -169,7 +170,13 @@ def _fine_excerpts(voice: VoicePreset, manifest: Manifest) -> Iterator[FineExcer
 
 def voice_names(bundle: Bundle) -> list[str]:
     """The names of the voices that are used if none is named."""
-    return _spread(list(bundle.voices), VOICES) or [_GENERATED]
+    return measurable(bundle) or [_GENERATED]
+
+
+def measurable(bundle: Bundle) -> list[str]:
+    """Up to VOICES of the bundle's voices that are long enough to be measured."""
+    long_enough = [name for name, path in bundle.voices.items() if len(VoicePreset.load(path).semantic) >= SHORTEST]
+    return _spread(long_enough, VOICES)
 
 
 def find_voices(bundle: Bundle, names: Sequence[str | Path], tokens: int) -> dict[str, VoicePreset]:
@@ -182,14 +189,14 @@ def find_voices(bundle: Bundle, names: Sequence[str | Path], tokens: int) -> dic
     Raises VoiceError for a voice that does not exist, does not fit this model, or is too short.
     """
     vocabulary = bundle.manifest.vocabulary
-    if not names and not bundle.voices:
+    if not names and not measurable(bundle):
         return {_GENERATED: _generate(bundle, min(max(tokens, 2), vocabulary.max_semantic_tokens))}
     found = {}
     for name in names or voice_names(bundle):
         voice = VoicePreset.load(find_voice(name, bundle.voices))
         try:
             voice.check(vocabulary)
-            if len(voice.semantic) < 2:
+            if len(voice.semantic) < SHORTEST:
                 raise VoiceError("the voice has one semantic token, and two are the fewest that can be measured")
         except VoiceError as error:
             raise VoiceError(f"{name}: {error}") from None

@@ -38,8 +38,7 @@ def _limits(kl: float, top_1: float, top_5: float) -> dict[str, float]:
 
 # The limits of each precision, if the caller sets none.
 # KL: the tokens that two models sample differ in at most a share sqrt(KL / 2) (Pinsker): 0.07 %, 2 %, 5 %, 10 %, 20 %.
-# Measured KL in fp16, int8 and int4: random weights 0.0000006, 0.0005 and 0.03; nano, a trained model, 0.000003, 0.0012
-# and 0.046, and 0.077 in the decode steps of mixed. Larger models may have outliers, which cost int8 most.
+# Measured KL in fp16, int8 and int4 on nano, a trained model: 0.000006, 0.006 and 0.04, and 0.034 in mixed.
 # Top-1 and top-5 find graphs that are broken. Flat distributions, such as those of random weights, flip between tokens
 # of nearly equal probability, which costs nothing (int8 92 % and 100 %, int4 57 % and 89 %).
 LIMITS = {
@@ -49,7 +48,7 @@ LIMITS = {
     "int8": _limits(kl=0.02, top_1=0.8, top_5=0.97),
     "int4": _limits(kl=0.08, top_1=0.5, top_5=0.85),
 }
-LIMITS |= {"w8a16": LIMITS["fp16"], "w4a16": LIMITS["int4"]}
+LIMITS |= {"w8a16": LIMITS["bf16"], "w4a16": LIMITS["int4"]}
 # The codec is always fp32. 80 dB is a relative error of 1e-4.
 CODEC_LIMITS = {"snr": 80.0, "lsd": 0.05}
 FIGURES = (*LIMITS["fp32"], *CODEC_LIMITS)

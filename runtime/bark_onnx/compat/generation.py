@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from ..arrays import IntArray, Waveform
 from ..errors import BarkError, warn
+from ..model.bundle import Bundle
 from ..model.vocabulary import Vocabulary
 from ..model.voice import Voice
 from ..pipeline import Bark
@@ -216,6 +217,7 @@ def _load(bundle: str | Path | None, gpu: bool, again: bool) -> Bark:
     directory = bundle or os.environ.get("BARK_ONNX_BUNDLE") or before
     if directory is None:
         warn(_NANO)
+    Bundle.open(directory)  # raises before the old one is freed
     clean_models()  # first, so that two bundles are never in memory together
     bark = Bark.load(directory, device="auto" if gpu else "cpu")
     models.update(dict.fromkeys([*_TRANSFORMERS, _CODEC], bark))

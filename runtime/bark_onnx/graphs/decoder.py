@@ -34,7 +34,7 @@ KV_CACHE_DTYPES: dict[str, type[np.generic]] = {
 # masks those above the diagonal afterwards. Runs of this size skip most of them, and their scores fit in the CPU cache.
 PREFILL_CHUNK = 128
 
-# On CPUs the products with matrices in blocks (MatMulNBits) take rows of activations in pairs. A row without a partner
+# On CPUs (seen with AVX-512) products with matrices in blocks (MatMulNBits) take rows in pairs. A row without a partner
 # is added up in another order, and its last bits differ. Steps therefore run an even number of rows, so that a sequence
 # has the same logits alone and beside others. Two rows of 4-bit products take 1.2 times as long as one (2 cores, AMX).
 PAIR = 2

@@ -15,6 +15,7 @@ a file that is missing, changed or outside the directory is one error that names
 
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable
@@ -34,6 +35,7 @@ TOKENIZER = "tokenizer.json"
 VOICES = "voices"
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4", "mixed", "w8a16", "w4a16")
 GPU_PRECISIONS = ("fp16", "bf16", "w8a16", "w4a16")  # the precisions of the static attention's CUDA kernel
+MATRIX_FORMS = ("int4-32", "int8-32", "int4-128", "int8-128")  # bits and block of a matrix in blocks
 BLOCK_WEIGHTS = ("int4", "w8a16", "w4a16")  # the precisions whose graphs have matrices in blocks only
 KV_LAYOUTS = ("static", "portable")
 STAGES = ("semantic", "coarse", "fine", "codec")
@@ -188,6 +190,8 @@ class Bundle:
         directory = bundle_directory(directory)
         path = directory / MANIFEST
         try:
+            if path.exists() and not path.is_file():  # to open a pipe would wait for its writer
+                raise BundleError(f"{path} is not a plain file")
             if path.stat().st_size > MAX_MANIFEST_BYTES:
                 raise BundleError(f"{path} is over {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
             text = path.read_text(encoding="utf-8")
@@ -270,8 +274,18 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
     graphs = _graph_files(manifest)
     for name in manifest.matrices.keys() - set(graphs):
         yield f"matrices names {name!r:.80}, which is not a graph of this bundle"
+    for form in {form for forms in manifest.matrices.values() for form in forms.values()} - set(MATRIX_FORMS):
+        yield f"matrices has the format {form!r:.20}, not one of {', '.join(MATRIX_FORMS)}"
+        break  # there may be any number of them
+    for network in STAGES:
+        own = getattr(manifest.precisions, network)
+        for field in ("weights", "step_weights"):
+            if (weights := getattr(own, field, "fp32")) not in (*PRECISIONS, *MATRIX_FORMS):
+                yield f"precisions.{network}.{field} is {weights!r:.20}, which is no format of matrices"
     for name in manifest.quality.keys() - set(STAGES):
         yield f"quality names {name!r:.80}, which is not a stage"
+    if not all(math.isfinite(value) for figures in manifest.quality.values() for value in figures.values()):
+        yield "quality has a figure that is not a finite number"
     for name in [*graphs, TOKENIZER]:
         if name not in manifest.files:
             yield f"files lacks {name}"

@@ -86,6 +86,8 @@ class VoicePreset:
 
     @classmethod
     def _load_file(cls, path: Path) -> "VoicePreset":
+        if path.exists() and not path.is_file():  # to open a pipe would wait for its writer
+            raise VoiceError(f"{path}: not a plain file")
         try:
             with zipfile.ZipFile(path) as archive:
                 if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
