@@ -85,7 +85,7 @@ def command(arguments: argparse.Namespace) -> str:
     words += ["--static"] if arguments.static else []
     words += ["--suno", "DIR"] if arguments.suno else []
     words += ["--bark-cpp", "BINARY", "--bark-cpp-model", arguments.bark_cpp_model.name] if arguments.bark_cpp else []
-    words += ["--voice", arguments.voice.name] if arguments.voice else []
+    words += ["--voice", arguments.voice.stem] if arguments.voice else []
     return " ".join(["python -m bark_onnx_bench.peers", *words, f"--repeats {arguments.repeats}"])
 
 
