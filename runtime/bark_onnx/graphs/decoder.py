@@ -39,6 +39,8 @@ PREFILL_CHUNK = 128
 # has the same logits alone and beside others. Two rows of 4-bit products take 1.2 times as long as one (2 cores, AMX).
 PAIR = 2
 
+NO_BF16 = "a bf16 bundle needs a GPU (ONNX Runtime has no bfloat16 products on CPUs): export int8"
+
 # Providers that read and write bound memory itself. The others copy inputs when they are bound, so they need a new
 # binding for every step.
 _BINDING_ONCE = ("cpu", "cuda", "tensorrt")
@@ -135,7 +137,7 @@ class CausalDecoder(Decoder):
         `pairs`: whether decode steps run an even number of rows (see PAIR).
         """
         if kv_cache == "bf16" and device.name == "cpu":
-            raise DeviceError("a bf16 bundle needs a GPU (ONNX Runtime has no bfloat16 products on CPUs): export int8")
+            raise DeviceError(NO_BF16)
         self.size, self.choices, self.device = size, choices, device
         self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
         self._together = PAIR if pairs else 1

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from ..errors import BarkError
+from ..errors import BarkError, DeviceError
 from ..model.bundle import (
     BLOCK_WEIGHTS,
     QUANTIZE_CACHE,
@@ -30,7 +30,7 @@ from ..model.bundle import (
 from ..model.sizes import TransformerSize
 from ..model.vocabulary import CausalStage, Vocabulary
 from .codec import CodecDecoder
-from .decoder import CausalDecoder, Decoder
+from .decoder import NO_BF16, CausalDecoder, Decoder
 from .device import Device
 from .fine import FINE_INPUTS, FineModel
 from .sampler import FineSamplerGraph, SamplerGraph
@@ -189,6 +189,8 @@ class Networks:
 
     def _open_fine(self) -> FineModel:
         vocabulary, profile = self.vocabulary, None
+        if self.bundle.manifest.precisions.fine.weights == "bf16" and self.device.name == "cpu":
+            raise DeviceError(NO_BF16)
         if self.device.name == "tensorrt":
             half = self.bundle.manifest.precisions.fine.weights == "fp16"
             engines = engine_directory(self.bundle, "fine")
