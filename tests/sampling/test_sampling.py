@@ -266,8 +266,9 @@ def test_a_seed_makes_the_same_speech_again(bark: Bark) -> None:
 
 
 def test_the_speech_has_its_drawn_seed(bark: Bark) -> None:
-    speech, other = (bark.generate("Hello world", options=SHORT) for _ in range(2))
-    again = bark.generate("Hello world", options=SHORT, seed=speech.seed)
+    options = GenerationOptions(max_seconds=0.5, allow_early_stop=False)  # the tiny model ends at once for some seeds
+    speech, other = (bark.generate("Hello world", options=options) for _ in range(2))
+    again = bark.generate("Hello world", options=options, seed=speech.seed)
     np.testing.assert_array_equal(speech.tokens.fine, again.tokens.fine)
     assert speech.seed != other.seed
 
