@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -111,13 +111,22 @@ def test_a_signal_while_the_audio_is_written(short_bundle: Path, work: Path, nam
     assert (work / "out.wav").read_bytes() == b"old"
 
 
+def has_begun(work: Path) -> bool:
+    """Whether audio is being written. An empty file of this name may come and go before: the check of the output."""
+    for path in work.glob(".out-bark-onnx-*.wav"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_size:
+                return True
+    return False
+
+
 @contextmanager
 def interrupted(bundle: Path, work: Path, name: str, number: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
     """A command that got a signal while it was writing audio to its temporary file."""
     with start([*RUNS[name], "--bundle", str(bundle)], work, [sys.executable, "-c", SLOW]) as process:
         try:
             # Once there is something in it, it is locked.
-            while not any(path.stat().st_size for path in work.glob(".out-bark-onnx-*.wav")):
+            while not has_begun(work):
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.001)
             process.send_signal(number)
