@@ -9,7 +9,7 @@ Argument = str | bytes | Path
 Result = subprocess.CompletedProcess[bytes]
 
 COMMAND = [sys.executable, "-m", "bark_onnx"]
-SAY = ["say", "hello", "--device", "cpu", "--seed", "7", "--max-seconds", "0.3"]
+SAY = ["say", "hello", "--quiet", "--device", "cpu", "--seed", "7", "--max-seconds", "0.3"]
 COMMANDS = ["bench", "export", "info", "say", "verify", "voices"]
 
 

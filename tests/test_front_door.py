@@ -247,11 +247,11 @@ def test_warnings_point_at_the_callers_line(nano: Bark) -> None:
     uneven = VoicePreset(preset.semantic, preset.coarse[:, :50], preset.fine[:, :50])
     calls = [
         lambda: nano.semantic(long, options=SHORT, seed=1),
-        lambda: nano.generate(long, options=SHORT, seed=1),
-        lambda: nano.stream(long, options=SHORT, seed=1),
+        lambda: nano.generate(long, options=SHORT, seed=1, single=True),
+        lambda: nano.stream(long, options=SHORT, seed=1, single=True).close(),
         lambda: nano.generate_batch([Request(long, options=SHORT, seed=1)]),
         lambda: nano.generate(TEXT, voice=uneven, options=SHORT, seed=1),
-        lambda: nano.stream(TEXT, voice=uneven, options=SHORT, seed=1),
+        lambda: nano.stream(TEXT, voice=uneven, options=SHORT, seed=1).close(),
     ]
     for call in calls:
         with warnings.catch_warnings(record=True) as caught:

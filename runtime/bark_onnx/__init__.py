@@ -30,14 +30,14 @@ try:
     from .engine.engine import Engine
     from .engine.job import BatchError, Job, JobState, Request
     from .engine.speech import Speech
-    from .engine.speech_stream import SpeechStream
     from .engine.stream import AudioChunk, StreamOptions
     from .engine.task import Task
     from .engine.worker import Worker
     from .long.guards import Guards, Problem
     from .long.journal import Journal
-    from .long.narration import SpokenPassage
+    from .long.narration import LongSpeech, PassageReport, SpokenPassage
     from .long.plan import NarrationOptions
+    from .long.speech_stream import Said, SpeechStream
     from .model.vocabulary import Vocabulary
     from .model.voice import VoicePreset
     from .pipeline import Bark
@@ -73,14 +73,17 @@ __all__ = [
     "JobCancelled",
     "JobState",
     "Journal",
+    "LongSpeech",
     "MissingOnnxRuntimeError",
     "NarrationOptions",
     "NothingSaid",
     "OutOfMemory",
+    "PassageReport",
     "Problem",
     "Progress",
     "QueueFull",
     "Request",
+    "Said",
     "Speech",
     "SpeechStream",
     "SpokenPassage",

@@ -5,12 +5,14 @@
 Each arrow is a stage, and a stage is one call. Data flows one way.
 
 `generate` calls the stages one after another. Streams, batches, long texts and workers give their requests to an
-`Engine`, which runs the same stages of many utterances step by step.
+`Engine`, which runs the same stages of many utterances step by step. A text that does not fit in one utterance is split
+into passages.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import NoReturn
@@ -22,19 +24,22 @@ from .arrays import IntArray, Waveform, check_tokens
 from .engine.engine import Engine
 from .engine.job import BatchError, Job, Request
 from .engine.speech import Speech
-from .engine.speech_stream import SpeechStream
 from .engine.stream import StreamOptions
 from .engine.worker import Worker
 from .errors import BarkError, DeviceError, NothingSaid, or_default, warn
 from .graphs.cache import KVCache
 from .graphs.device import Device
 from .graphs.networks import Networks
+from .long.feeding import TextFeed, feed_from_thread
 from .long.journal import Journal
-from .long.narration import SpokenPassage, narrate
+from .long.narration import LongSpeech, SpokenPassage, narrate
+from .long.narrator import Narrator
+from .long.pieces import PieceSplitter
 from .long.plan import History, NarrationOptions, Plan, plan_passages
-from .long.splitting import estimate_seconds
+from .long.speech_stream import SpeechStream
+from .long.splitting import Passage, estimate_seconds
 from .model.bundle import Bundle
-from .model.tokenizer import Tokenizer
+from .model.tokenizer import Tokenizer, require_something_to_say
 from .model.vocabulary import CausalStage
 from .model.voice import Voice, VoicePreset, open_voice
 from .numbers import check_seed, whole
@@ -72,14 +77,14 @@ class Bark:
         self.sample_rate = self.vocabulary.sample_rate
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
         self._caches: dict[CausalStage, KVCache] = {}  # of one row, kept on GPUs only: see `_cache`
-        self._idle_engines: list[Engine] = []  # of one slot, kept for the next stream
+        self._idle_workers: list[Worker] = []  # of one slot, kept for the next stream
         if not low_memory:
             self._networks.load()
 
     @classmethod
     def load(
         cls,
-        bundle: str | Path | None = None,
+        bundle: str | Path | Bundle | None = None,
         *,
         device: str = "auto",
         threads: int | None = None,
@@ -90,8 +95,8 @@ class Bark:
         """Load a bundle from its directory.
 
         Args:
-            bundle: the directory that `bark-onnx export` made. None loads nano, a small voice for demonstrations that
-                comes with the package and is not Suno's Bark.
+            bundle: the directory that `bark-onnx export` made, or a Bundle that is open. None loads nano, a small voice
+                for demonstrations that comes with the package and is not Suno's Bark.
             device: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or another execution provider of ONNX Runtime by its
                 name, such as `openvino`. `auto` is CUDA if that starts and the bundle was exported for GPUs, else the
                 CPU.
@@ -108,7 +113,7 @@ class Bark:
             DeviceError: the device does not exist or does not start.
             OutOfMemory: there is not enough memory for the networks.
         """
-        opened = Bundle.open(bundle)
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         precision, layout, for_gpu = opened.manifest.precision, opened.manifest.kv_layout, opened.manifest.for_gpu
         chosen = Device.choose(device, threads, auto_gpu=for_gpu, options=provider_options)
         if chosen.name == "tensorrt" and layout != "portable":
@@ -126,17 +131,30 @@ class Bark:
         voice: Voice | None = None,
         options: GenerationOptions | None = None,
         seed: int | None = None,
+        single: bool = False,
+        narration: NarrationOptions | None = None,
     ) -> Speech:
-        """Speak a text.
+        """Speak a text of any length.
+
+        What fits in one utterance, at most about 13 seconds, is one utterance. A longer text is split into passages,
+        and the result is a `LongSpeech`, which has them.
 
         Args:
-            text: what to say; at most 256 tokens are read, and at most about 15 seconds are generated.
+            text: what to say.
             voice: the name of a voice in the bundle, the path of an `.npz` file, or a VoicePreset; None: the model
                 chooses one.
             options: how to sample; None takes the reference's defaults.
             seed: the same seed gives the same tokens; None draws one, which is in the result.
+            single: speak one utterance, as the reference does: at most 256 tokens of the text are read, with a warning,
+                and at most about 15 seconds are generated.
+            narration: how a longer text is spoken.
         """
         options, seed = or_default("options", options, GenerationOptions), checked_seed(seed)
+        narration = or_default("narration", narration, NarrationOptions)
+        require_something_to_say(text)
+        if not single and not self.fits(text, narration.passage_seconds):
+            spoken = self.generate_long(text, voice=voice, options=options, seed=seed, narration=narration)
+            return LongSpeech.join([*spoken], seed)
         text_ids, preset = self._tokenizer.encode(text), self.preset(voice)
         timings: dict[str, float] = {}
         with self._networks.lock:
@@ -152,35 +170,61 @@ class Bark:
 
     def stream(
         self,
-        text: str,
+        text: str | Iterable[str] | AsyncIterable[str],
         *,
         voice: Voice | None = None,
         options: GenerationOptions | None = None,
         seed: int | None = None,
         streaming: StreamOptions | None = None,
+        single: bool = False,
+        history: History = "fixed",
+        cast: Mapping[str, Voice] | None = None,
+        narration: NarrationOptions | None = None,
+        journal: str | Path | None = None,
+        worker: Worker | None = None,
     ) -> SpeechStream:
-        """Speak a text in chunks, the first of them long before the text is finished.
+        """Speak a text of any length in chunks, the first of them long before the text is finished.
 
         Semantic tokens and coarse codes are those of `generate` with the same seed. Fine codes may differ, unless
         `streaming` asks for exact ones.
 
         Args:
-            text, voice, options, seed: as for `generate`.
+            text: a string; or an iterator or asynchronous iterator of strings, which are parts of a text that still
+                comes, such as a language model writes it. Each sentence is then spoken when it is complete. An
+                asynchronous iterator is read while the stream is iterated with `async for`.
+            voice, options, seed, single: as for `generate`.
             streaming: how long the chunks are.
+            history, cast, narration, journal, worker: as for `generate_long`.
         """
-        request = Request(
-            text, voice=voice, options=options, seed=seed, streaming=or_default("streaming", streaming, StreamOptions)
-        )
+        streaming = or_default("streaming", streaming, StreamOptions)
+        narration = or_default("narration", narration, NarrationOptions)
+        check_cast(cast)
+        if isinstance(text, bytes) or not isinstance(text, str | Iterable | AsyncIterable):
+            require_something_to_say(text)  # raises the error
+        fits = partial(self.fits, seconds=narration.passage_seconds)
+        single = single or (isinstance(text, str) and cast is None and fits(text))
+        if isinstance(text, str):
+            parts = [Passage(text, ends_paragraph=True)] if single else plan_passages(text, fits, self._tokenizer, cast)
+        elif single or cast is not None or journal is not None:
+            raise BarkError("a text that comes piece by piece can have neither single, nor a cast, nor a journal")
+        else:
+            parts = []
+        plan, kept = self._plan(parts, voice, options, seed, history, cast, narration, journal, streaming, single)
+        own = self._check_worker(worker) or self._idle_worker()
+        release = partial(self._release, own if worker is None else None)
         try:
-            engine = self._idle_engines.pop()
-        except IndexError:  # no check before: another thread may take the last one
-            engine = self.engine(slots=1)
-        try:
-            job = engine.submit(request)
-        except BarkError:
-            self._release(engine)
+            narrator = Narrator(plan, own, self.vocabulary, kept, streaming, complete=isinstance(text, str))
+        except BaseException:
+            release()
             raise
-        return SpeechStream(engine, job, self._release)
+        if isinstance(text, str):
+            return SpeechStream(narrator, self.sample_rate, release)
+        splitter = PieceSplitter(fits, narration.first_clause)
+        feed = TextFeed(narrator, splitter, self._tokenizer, narration.flush_seconds)
+        if isinstance(text, AsyncIterable):
+            return SpeechStream(narrator, self.sample_rate, release, feed, text)
+        feed_from_thread(text, feed)
+        return SpeechStream(narrator, self.sample_rate, release, feed)
 
     def generate_batch(self, requests: Iterable[Request], *, slots: int = 8) -> list[Speech]:
         """Speak many texts together, each with its own voice, seed and options; return the results in the same order.
@@ -204,7 +248,7 @@ class Bark:
             except BarkError as error:
                 errors[index] = error
         with counted("batch", len(requests), self.progress) as count:
-            engine.work([*jobs.values()], count)
+            engine.work([*jobs.values()], lambda working: count(sum(job.ended for job in working)))
         errors |= {index: job.error for index, job in jobs.items() if job.error is not None}
         speeches = [jobs[index].speech if index in jobs else None for index in range(len(requests))]
         if errors:
@@ -239,39 +283,51 @@ class Bark:
                 with the same result. Remove it at the end with `Journal.remove`, or keep it.
             worker: speak on the engine of this worker, beside its other requests; None uses an engine of its own.
         """
-        narration, options = (
-            or_default("narration", narration, NarrationOptions),
-            or_default("options", options, GenerationOptions),
-        )
-        path = None if journal is None else Path(journal)
-        if cast is not None and not isinstance(cast, Mapping):
-            raise BarkError(f"cast must be a dictionary of the speakers' voices, not {type(cast).__name__}")
-        if worker is not None and not isinstance(worker, Worker):
-            raise BarkError(f"worker must be a Worker, not {type(worker).__name__}: make one with Bark.worker")
+        narration = or_default("narration", narration, NarrationOptions)
+        check_cast(cast)
+        self._check_worker(worker)
+        parts = plan_passages(text, partial(self.fits, seconds=narration.passage_seconds), self._tokenizer, cast)
+        plan, kept = self._plan(parts, voice, options, seed, history, cast, narration, journal)
+        runner = worker or self.engine(slots=len(plan.block(0, voiced=True)))  # a slot for each passage of a block
+        return self._narrated(plan, runner, kept)
+
+    def _plan(
+        self,
+        parts: list[Passage],
+        voice: Voice | None,
+        options: GenerationOptions | None,
+        seed: int | None,
+        history: History,
+        cast: Mapping[str, Voice] | None,
+        narration: NarrationOptions,
+        journal: str | Path | None,
+        streaming: StreamOptions | None = None,
+        single: bool = False,
+    ) -> tuple[Plan, Journal | None]:
+        """The plan of a text, and the journal in which its passages are kept."""
+        options = or_default("options", options, GenerationOptions)
+        path = None if journal is None or single else Path(journal)
         if seed is None and path is not None:
             seed = Journal.seed(path)
-        seed = checked_seed(seed)
-        parts = plan_passages(text, self._fits(narration.passage_seconds), self._tokenizer, cast)
         voices = {speaker: self.preset(own) for speaker, own in ({None: voice} if cast is None else cast).items()}
         model = hashlib.sha256(self.bundle.manifest.to_json().encode()).hexdigest()
-        plan = Plan(parts, voices, history, seed, options, narration, model)
-        kept = None if path is None else Journal(path, plan.fingerprint(), seed)
-        runner = worker or self.engine(slots=len(plan.block(0, voiced=True)))  # a slot for each passage of a block
-        return self._narrated(narrate(plan, runner, self.vocabulary, kept), plan)
+        plan = Plan(parts, voices, history, checked_seed(seed), options, narration, model, streaming, single)
+        return plan, None if path is None else Journal(path, plan.fingerprint(), plan.seed)
 
-    def _fits(self, seconds: float) -> Callable[[str], bool]:
-        """A function that tells whether one utterance of at most so many seconds can say a text."""
-        window = self.vocabulary.text_window
-        return lambda text: estimate_seconds(text) <= seconds and self._tokenizer.count(text) <= window
+    def fits(self, text: str, seconds: float = NarrationOptions.passage_seconds) -> bool:
+        """Whether one utterance of at most so many seconds, by estimate, can say a text."""
+        return estimate_seconds(text) <= seconds and self._tokenizer.count(text) <= self.vocabulary.text_window
 
-    def _narrated(self, spoken: Iterator[SpokenPassage], plan: Plan) -> Iterator[SpokenPassage]:
-        """Yield the same passages, and report progress in estimated seconds of speech, since time depends on these."""
-        done, expected = 0.0, [estimate_seconds(passage.text) for passage in plan.passages]
-        with counted("speech", sum(expected), self.progress) as count:
-            for seconds, passage in zip(expected, spoken, strict=True):
-                done += seconds
-                count(done)
-                yield passage
+    def _narrated(self, plan: Plan, runner: Engine | Worker, kept: Journal | None) -> Iterator[SpokenPassage]:
+        """Speak a plan, and report progress in seconds of speech."""
+        expected = sum(estimate_seconds(passage.text) for passage in plan.passages)
+        with counted("speech", expected, self.progress) as count:
+            yield from narrate(plan, runner, self.vocabulary, kept, count)
+
+    def _check_worker(self, worker: Worker | None) -> Worker | None:
+        if worker is not None and not isinstance(worker, Worker):
+            raise BarkError(f"worker must be a Worker, not {type(worker).__name__}: make one with Bark.worker")
+        return worker
 
     # many callers
 
@@ -421,9 +477,11 @@ class Bark:
     def close(self) -> None:
         """Free the networks and their memory. Engines and workers of this Bark must not be used afterwards."""
         with self._networks.lock:
-            self._idle_engines.clear()
+            idle, self._idle_workers = self._idle_workers, []
             self._caches.clear()
             self._networks.close()
+        for worker in idle:
+            worker.close(finish=False)
 
     def __enter__(self) -> "Bark":
         return self
@@ -439,15 +497,36 @@ class Bark:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Bark cannot be pickled: send the bundle's path, and call Bark.load in the other process")
 
-    def _release(self, engine: Engine) -> None:
-        """Keep the engine of an ended stream for the next one. One is enough for streams one after another."""
-        if not self._idle_engines and not self._networks.closed and not self._networks.low_memory:
-            self._idle_engines.append(engine)
+    def _idle_worker(self) -> Worker:
+        """A worker for a stream: the one of the stream before, or a new one."""
+        self._networks.check_open()
+        try:
+            return self._idle_workers.pop()
+        except IndexError:  # no check before: another thread may take the last one
+            return self.worker(slots=1)
+
+    def _release(self, worker: Worker | None) -> None:
+        """Keep the worker of an ended stream for the next one. One is enough for streams one after another.
+
+        None stands for the worker of a caller, who goes on with it.
+        """
+        if worker is None:
+            return
+        if self._idle_workers or self._networks.closed or self._networks.low_memory:
+            worker.close(finish=False, wait=False)
+        else:
+            self._idle_workers.append(worker)
 
 
 def checked_seed(seed: int | None) -> int:
     """A caller's seed as a plain int, or a drawn one. Raises BarkError."""
     return draw_seed() if seed is None else check_seed(seed)
+
+
+def check_cast(cast: object) -> None:
+    """Raise BarkError unless a cast is a dictionary or None."""
+    if cast is not None and not isinstance(cast, Mapping):
+        raise BarkError(f"cast must be a dictionary of the speakers' voices, not {type(cast).__name__}")
 
 
 @contextmanager

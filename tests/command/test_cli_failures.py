@@ -75,8 +75,6 @@ def damaged(bundle: Path, tmp_path: Path) -> Path:
         (["say", "hi", "--provider-option", "key"], "KEY=VALUE"),
         (["say", "hi", "--profile", "slow"], "--profile"),
         (["say", "hi", "--threads", "0"], "--threads"),
-        (["say", "hi", "--retries", "2"], "--retries is for a long text"),
-        (["say", "hi", "--stream", "--retries", "0"], "--retries is for a long text"),
         (["say", "hi", "--exact"], "are for --stream"),
         (["say", "hi", "--buffer", "1"], "are for --stream"),
         (["say", "hi", "--stream", "--low-memory"], "--low-memory is for"),

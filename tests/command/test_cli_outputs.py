@@ -109,9 +109,14 @@ def test_a_long_name_is_refused_before_the_work(bundle: Path, tmp_path: Path) ->
     assert len(os.fsencode(longest)) == 255
     assert_silent(run(*SAY, "--bundle", bundle, "-o", longest, cwd=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == [longest]
-    options = ["--bundle", tmp_path / "a bundle that is not loaded", "-o"]
-    for arguments in ([*options, f"a{longest}"], [*options, longest, "--history", "fixed"]):
-        result = run(*SAY, *arguments, cwd=tmp_path)
+    unloaded = ["--bundle", tmp_path / "a bundle that is not loaded"]
+    long = ["say", "hello " * 100, *SAY[2:], "--bundle", bundle]
+    for arguments in (
+        [*SAY, *unloaded, "-o", f"a{longest}"],
+        [*long, "-o", longest],
+        [*long, "--stream", "-o", longest],
+    ):
+        result = run(*arguments, cwd=tmp_path)
         assert (result.returncode, b"File name too long" in result.stderr) == (2, True), result
 
 

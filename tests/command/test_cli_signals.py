@@ -46,7 +46,7 @@ main()
 # What is written by each, and a check of the complete file.
 RUNS: dict[str, list[str]] = {
     "say": ["say", TEXT, "-o", "out.wav", *RAMBLING],
-    "say --stream": ["say", TEXT, "--stream", "-o", "out.wav", *RAMBLING],
+    "say --stream": ["say", TEXT, "--quiet", "--stream", "-o", "out.wav", *RAMBLING],
     "say --save-voice": ["say", TEXT, "-o", "out.wav", "--save-voice", "mine.npz", *RAMBLING],
     "say --file": ["say", "--file", "text.txt", "-o", "out.wav", "--retries", "0", *RAMBLING],
     "say --subtitles": ["say", TEXT, "-o", "out.wav", "--subtitles", "cues.srt", "--retries", "0", *RAMBLING],

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from bark_onnx import Bark, BarkError, GenerationOptions, JobCancelled, Request, StreamOptions, Worker
-from bark_onnx.engine.engine import Engine
 from bark_onnx.engine.job import Job, JobState
 from bark_onnx.engine.task import Task
 
@@ -171,10 +170,10 @@ def test_two_threads_take_chunks_of_one_stream(nano: Bark) -> None:
         assert sorted(chunk.start for chunk in taken) == expected
 
 
-def test_two_threads_begin_a_stream_when_one_engine_is_idle(nano: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
-    class JustTaken(list[Engine]):
+def test_two_threads_begin_a_stream_when_one_worker_is_idle(nano: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    class JustTaken(list[Worker]):
         def __len__(self) -> int:
             return 1  # when this thread looked, there was one
 
-    monkeypatch.setattr(nano, "_idle_engines", JustTaken())
+    monkeypatch.setattr(nano, "_idle_workers", JustTaken())
     assert list(nano.stream("Hello.", options=SHORT.options, seed=1))

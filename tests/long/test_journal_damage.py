@@ -158,7 +158,7 @@ def test_an_impossible_seed_counts_as_none(journal: Journal, seed: str) -> None:
 
 
 def test_a_plan_of_another_format_is_another_job(journal: Journal) -> None:
-    (journal.directory / PLAN).write_text('{"format": 2, "fingerprint": "0123", "seed": 11}')
+    (journal.directory / PLAN).write_text('{"format": 1, "fingerprint": "0123", "seed": 11}')
     with pytest.raises(BarkError, match="journal of another job"):
         Journal(journal.directory, **JOB)
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, BarkError, GenerationOptions, NothingSaid, Vocabulary, VoicePreset
-from bark_onnx.long.guards import Guards, Problem, problems, trim
+from bark_onnx.long.guards import Guards, Problem, problems
 from bark_onnx.long.joining import Joiner
 from bark_onnx.long.narration import SpokenPassage
 from bark_onnx.long.plan import HISTORIES, History, NarrationOptions, Plan, passage_seed
 from bark_onnx.long.splitting import Passage, estimate_seconds
+from bark_onnx.long.trimming import Trimmer
 from bark_onnx.model.voice import succession
 from bark_onnx.stages.coarse import coarse_history
 from passages import SAID, SCRIPT, SPACE, TEXT, names
@@ -135,7 +136,8 @@ def test_passages_follow_each_other_without_a_gap(short: Bark) -> None:
     for passage, pause in zip(spoken, (0, 0.7, 0.08, 0.123456), strict=True):
         assert passage.tokens is not None
         waveform = short.decode(passage.tokens.fine)
-        waveform = waveform[trim(waveform, rate, expected_seconds=estimate_seconds(passage.text))]
+        trimmer = Trimmer(rate, from_start=not samples, expected_seconds=estimate_seconds(passage.text))
+        waveform = np.concatenate([trimmer.push(waveform), trimmer.finish()])
         silence = round(pause * rate)
         assert np.abs(passage.waveform - joiner.add(waveform, pause)).max() < 1e-4
         assert not passage.waveform[:silence].any()

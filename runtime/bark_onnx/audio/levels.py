@@ -52,7 +52,11 @@ def level(waveform: FloatArray, sample_rate: int) -> Level:
 
     The gate is 16 dB below the mean of all frames over the floor, so that pauses and the noise in them do not count.
     """
-    levels = frame_levels(waveform, sample_rate)
+    return level_of(frame_levels(waveform, sample_rate))
+
+
+def level_of(levels: NDArray[np.float64]) -> Level:
+    """Return the `level` of a waveform whose frames have these levels, in dBFS."""
     over_floor = levels[levels > FLOOR_DBFS]
     if not len(over_floor):
         return Level(-np.inf, 0.0)
@@ -68,3 +72,8 @@ def _mean(levels: NDArray[np.float64]) -> float:
 def finite(waveform: FloatArray) -> Waveform:
     """Return [n] samples as float32, with 0 instead of NaN and full scale (1 or -1) instead of infinity."""
     return np.nan_to_num(np.asarray(waveform, np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
+
+
+def stretches(waveform: Waveform, sample_rate: int) -> list[tuple[float, float]]:
+    """Return the whole waveform as one stretch of sound."""
+    return [(0.0, len(waveform) / sample_rate)]

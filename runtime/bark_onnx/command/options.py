@@ -1,7 +1,7 @@
 """The options of `say` in groups. Each group is a dataclass that declares its options, and that the work gets."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import Field, dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -13,6 +13,8 @@ from ..engine.stream import StreamOptions
 from ..long.guards import Guards
 from ..long.plan import HISTORIES, History, NarrationOptions
 from ..long.script import parse_cast
+from ..model.bundle import Bundle
+from ..model.voice import open_voice
 from ..pipeline import Bark
 from ..stages.options import PROFILES, GenerationOptions
 from ..texts.formats import FORMATS, Format
@@ -62,6 +64,11 @@ class Output:
     raw: bool
     quiet: bool
 
+    @property
+    def journal(self) -> Path | None:
+        """The directory in which finished passages are kept until the audio file is complete; None without a file."""
+        return None if self.file is None else Path(f"{self.file}.partial")
+
     OPTIONS: ClassVar[list[Any]] = [
         click.option(
             "-o",
@@ -83,11 +90,23 @@ class Output:
         if not self.quiet and sys.stderr.isatty():
             click.echo(line, err=True)
 
-    def summarize(self, audio: float, seconds: float, seed: int | None = None) -> None:
-        """Show how many seconds of audio took how many seconds to make."""
-        factor = f" (RTF {seconds / audio:.2f})" if audio else ""  # a model may say nothing at all
-        known = "" if seed is None else f", seed {seed}"
-        self.tell(f"{self.output or 'played'}: {audio:.2f} s of audio in {seconds:.2f} s{factor}{known}")
+    def say(self, line: str) -> None:
+        """Show a line, also where nobody is at a terminal."""
+        if not self.quiet:
+            click.echo(f"bark-onnx: {line}", err=True)
+
+    def summarize(self, audio: float, seconds: float, seed: int, kept: float = 0.0) -> None:
+        """Show how many seconds of audio took how many seconds to make, and the seed that makes them again.
+
+        Args:
+            audio: seconds of the whole.
+            kept: seconds of it that an interrupted run had made.
+        """
+        made = audio - kept
+        factor = f" (RTF {seconds / made:.2f})" if made > 0 else ""  # a model may say nothing at all
+        where = "standard output" if self.output == "-" else self.output or "played"
+        of_it = f", {kept:.2f} s of it kept from the interrupted run" if kept else ""
+        self.say(f"{where}: {audio:.2f} s of audio{of_it}; {made:.2f} s made in {seconds:.2f} s{factor}; seed {seed}")
 
 
 @dataclass(frozen=True)
@@ -181,6 +200,7 @@ class LongText:
     cast: tuple[str, ...]
     subtitles: Path | None
     retries: int | None
+    single: bool
 
     OPTIONS: ClassVar[list[Any]] = [
         click.option("--format", "text_format", type=click.Choice(FORMATS), default="auto", show_default=True,
@@ -192,15 +212,12 @@ class LongText:
         click.option("--cast", multiple=True, metavar="NAME=VOICE",
                      help="For a script with lines of `NAME: text`: the voice of a speaker; repeatable."),
         click.option("--subtitles", type=click.Path(path_type=Path),
-                     help="For a long text: write what is said when, as .srt or .json."),
+                     help="Write what is said when, as .srt, .vtt or .json."),
         click.option("--retries", type=click.IntRange(0, 100),
                      help="For a long text: how often to repeat a passage that went wrong.  [default: 2]"),
+        click.option("--single", is_flag=True,
+                     help="One utterance, as the reference speaks it: cut after 256 tokens and about 15 seconds."),
     ]  # fmt: skip
-
-    @property
-    def is_asked_for(self) -> bool:
-        """Whether an option was given that makes any text a long one."""
-        return bool(self.history or self.cast or self.subtitles)
 
     def voices(self) -> dict[str, str] | None:
         """Return the voice of each speaker; None if the text is no script. Raises BarkError."""
@@ -230,10 +247,20 @@ class Loading:
         device_options,
     ]  # fmt: skip
 
-    def load(self, *, progress: bool) -> Bark:
-        """Load the bundle. Raises BarkError."""
+    def load(self, *, progress: bool, voices: Iterable[str | None]) -> Bark:
+        """Load the bundle.
+
+        Args:
+            voices: they are checked before the networks are loaded.
+
+        Raises BarkError.
+        """
+        bundle = Bundle.open(self.bundle)
+        for voice in voices:
+            if voice is not None:
+                open_voice(voice, bundle.voices).check(bundle.manifest.vocabulary)
         return Bark.load(
-            self.bundle,
+            bundle,
             device=self.device,
             threads=self.threads,
             provider_options=self.provider_options,

@@ -1,8 +1,9 @@
-"""`bark-onnx say`: what it accepts. The work is in `utterance` and in `narrate`."""
+"""`bark-onnx say`: what it accepts. The work is in `whole` and in `stream`."""
 
 import codecs
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,12 @@ from ..audio.files import format_of
 from ..errors import BarkError, one_line, reason, warn
 from ..texts.formats import read_text, refuse_binary
 from .group import check_writable
-from .narrate import SUBTITLES, journal_of, narrate
 from .options import Loading, LongText, Output, Sampling, Streaming, with_options
-from .utterance import say_once, say_streamed
+from .passages import SUBTITLES
+from .stream import piped_text, say_streamed
+from .whole import say_passages, say_utterance
 
-NANO = (
-    "this is nano, the small demonstration voice that comes with bark-onnx; for Bark's own voices, once: "
-    "bark-onnx export suno/bark-small DIR --precision int8, and then say --bundle DIR"
-)
+NANO = "this is nano, a demonstration voice; for Bark: bark-onnx export suno/bark-small DIR, then say --bundle DIR"
 MAX_TEXT_BYTES = 64 << 20
 _NO_TEXT = "give either TEXT or --file FILE, or pipe a text into it"
 
@@ -58,45 +57,43 @@ def say(
 ) -> None:
     """Speak TEXT into an audio file. If TEXT is -, or is left out in a pipe, read it from standard input.
 
-    TEXT is one utterance of at most about 15 seconds. A longer text (--file, --history, --cast or --subtitles) is split
-    into passages. If that is interrupted, run the same command again to continue.
+    A text that does not fit in one utterance of about 13 seconds is split into passages. If that is interrupted, run
+    the same command again to continue. With --stream, a text in a pipe is spoken while it comes.
     """
-    is_long = text_file is not None or long_text.is_asked_for
     path = output.output or (None if streaming.stream else "out.wav")
     output = replace(output, output="-" if path == "/dev/stdout" else path)
     _refuse(text is not None and text_file is not None, _NO_TEXT)
     _refuse(text is None and text_file is None and (sys.stdin is None or sys.stdin.isatty()), _NO_TEXT)
     _refuse(output.raw and output.output != "-", "--raw is for -o -")
-    _refuse(is_long and save_voice is not None, "--save-voice is for a single utterance")
+    _refuse(loading.low_memory and streaming.stream, "--low-memory is for a single utterance, not streamed")
+    _refuse(long_text.single and bool(long_text.history or long_text.cast), "--single takes no --history and no --cast")
     _refuse(
-        loading.low_memory and (is_long or streaming.stream), "--low-memory is for a single utterance, not streamed"
-    )
-    _refuse(
-        not is_long and long_text.retries is not None,
-        "--retries is for a long text (--file, --history, --cast or --subtitles)",
-    )
-    _refuse(
-        streaming.is_tuned and (is_long or not streaming.stream),
+        streaming.is_tuned and not streaming.stream,
         "--chunk-seconds, --fine-context, --exact and --buffer are for --stream",
     )
     _refuse(long_text.text_format != "auto" and text_file is None, "--format is for a text of --file")
     _check_outputs(output, save_voice, long_text.subtitles)
-    if is_long and output.file is not None:
-        _check_journal(output.file)
     try:
         sampling.options(), streaming.options(), long_text.voices(), long_text.options()
     except BarkError as error:
         raise click.UsageError(str(error)) from None
-    words = _prose(text_file, long_text, output.quiet) if text_file is not None else _argument(text)
-    if loading.bundle is None and not output.quiet:
-        click.echo(f"bark-onnx: {NANO}", err=True)
-    with loading.load(progress=not output.quiet) as bark:
-        if is_long:
-            narrate(bark, words, output, sampling, long_text)
-        elif streaming.stream:
-            say_streamed(bark, words, output, sampling, streaming, save_voice)
+    words = _prose(text_file, long_text, output.quiet) if text_file is not None else _argument(text, streaming.stream)
+    if loading.bundle is None:
+        output.say(NANO)
+    voices = [sampling.voice, *(long_text.voices() or {}).values()]
+    with loading.load(progress=not output.quiet, voices=voices) as bark:
+        if streaming.stream:
+            if isinstance(words, str) and not long_text.single:
+                _check_journal(output)
+            say_streamed(bark, words, output, sampling, streaming, long_text, save_voice)
+            return
+        assert isinstance(words, str)
+        if long_text.single or (not long_text.cast and bark.fits(words)):
+            say_utterance(bark, words, output, sampling, long_text, save_voice)
         else:
-            say_once(bark, words, output, sampling, save_voice)
+            _check_journal(output)
+            _refuse(loading.low_memory, "--low-memory is for a single utterance, and this text is longer: add --single")
+            say_passages(bark, words, output, sampling, long_text, save_voice)
 
 
 def _refuse(wrong: bool, usage: str) -> None:
@@ -120,16 +117,20 @@ def _check_outputs(output: Output, save_voice: Path | None, subtitles: Path | No
         check_writable(subtitles, "--subtitles", list(SUBTITLES))
 
 
-def _check_journal(output: Path) -> None:
+def _check_journal(output: Output) -> None:
     """Refuse an audio file whose journal could not have its name, which is longer."""
+    if output.journal is None:
+        return
     try:
-        journal_of(output).exists()
+        output.journal.exists()
     except OSError as error:
-        raise click.BadParameter(f"{journal_of(output)}: {reason(error)}", param_hint="--output") from None
+        raise click.BadParameter(f"{output.journal}: {reason(error)}", param_hint="--output") from None
 
 
-def _argument(text: str | None) -> str:
-    """The text of the argument; or of standard input, if that is "-" or was left out."""
+def _argument(text: str | None, stream: bool) -> str | Iterator[str]:
+    """The text of the argument; or of standard input, if that is "-" or was left out. A stream reads it as it comes."""
+    if (text is None or text == "-") and stream and sys.stdin is not None:
+        return piped_text()
     if text is None or text == "-":
         piped = _read(Path("-"))
         _refuse(text is None and not piped, _NO_TEXT)

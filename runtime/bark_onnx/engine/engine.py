@@ -144,33 +144,36 @@ class Engine:
             finally:
                 self._sweep()
 
-    def work(self, jobs: Sequence[Job], progress: Callable[[int], None] | None = None) -> None:
+    def work(self, jobs: Sequence[Job], progress: Callable[[Sequence[Job]], None] | None = None) -> None:
         """Work until these jobs have ended; other jobs in the engine go on beside them.
 
         An interrupt (KeyboardInterrupt) cancels these jobs and is raised.
 
         Args:
-            progress: called after each step with the number of these jobs that have ended.
+            progress: called with these jobs after each step.
         """
         try:
             while not all(job.ended for job in jobs):
                 if not self.step() and not all(job.ended for job in jobs):
                     raise AssertionError("the engine is idle although a job has not ended")
                 if progress is not None:
-                    progress(sum(job.ended for job in jobs))
+                    progress(jobs)
         finally:
             for job in jobs:
                 self.cancel(job)  # changes nothing for a job that has ended
 
-    def run(self, requests: Sequence[Request]) -> list[Job]:
+    def run(self, requests: Sequence[Request], progress: Callable[[Sequence[Job]], None] | None = None) -> list[Job]:
         """Submit the passages of a long text and work until all of them have ended.
+
+        Args:
+            progress: called with the jobs after each step.
 
         Raises BarkError if one cannot be done.
         """
         jobs = [self.prepare(request, warns=False) for request in requests]
         for job in jobs:
             self.add(job)
-        self.work(jobs)
+        self.work(jobs, progress)
         return jobs
 
     @property

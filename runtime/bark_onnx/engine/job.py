@@ -104,6 +104,11 @@ class Job:
         """The coarse codes [2, T] so far."""
         return self.coarse.codes()
 
+    @property
+    def seconds(self) -> float:
+        """About how many seconds of speech have been made so far, to show progress: the mean of the causal stages."""
+        return (self.semantic.seconds + self.coarse.seconds) / 2
+
     def advance(self, state: JobState) -> None:
         """Move on to a later stage. A job that has ended, or is there already, stays as it is."""
         with self._lock:

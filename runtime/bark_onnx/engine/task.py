@@ -82,7 +82,7 @@ class Task:
 
         Raises the error of a failed utterance after the chunks that were made before it.
         """
-        while (chunk := self._next()) is not None:
+        while (chunk := self.poll()) is not None:
             if isinstance(chunk, AudioChunk):
                 yield chunk
             else:
@@ -93,11 +93,11 @@ class Task:
 
     async def __aiter__(self) -> AsyncIterator[AudioChunk]:
         try:
-            while (chunk := self._next()) is not None:
+            while (chunk := self.poll()) is not None:
                 if isinstance(chunk, AudioChunk):
                     yield chunk
                 else:
-                    await _done(chunk)
+                    await wait_for(chunk)
         except asyncio.CancelledError:
             self.cancel()
             raise
@@ -107,7 +107,7 @@ class Task:
 
     async def _speech(self) -> Speech:
         try:
-            await _done(self._result)
+            await wait_for(self._result)
         except asyncio.CancelledError:
             self.cancel()
             raise
@@ -116,7 +116,7 @@ class Task:
     def __repr__(self) -> str:
         return f"<Task {self._job!r}>"
 
-    def _next(self) -> AudioChunk | Future[None] | None:
+    def poll(self) -> AudioChunk | Future[None] | None:
         """The next chunk; or what to wait for; or None after the last. Raises the job's error after its last chunk."""
         with self._lock:
             if self._job.chunks:
@@ -141,7 +141,7 @@ class Task:
                     self._result.set_result(self._job.result())
                 except Exception as error:
                     self._result.set_exception(error)
-            news.set_result(None)
+        news.set_result(None)  # without the lock: whoever is told may ask for the next chunk at once
         return ended
 
 
@@ -149,7 +149,7 @@ def _still_working(timeout: float | None) -> TimeoutError:
     return TimeoutError(f"nothing came within {timeout} s, and the work goes on: wait again, or cancel the task")
 
 
-async def _done(future: Future[Any]) -> None:
+async def wait_for(future: Future[Any]) -> None:
     """Wait until a future is done.
 
     A coroutine that is cancelled here does not cancel the future, as `asyncio.wrap_future` would: others may wait for

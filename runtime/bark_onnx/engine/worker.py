@@ -11,7 +11,7 @@ whose deadline has passed, and, if it dies, reports that to everybody who waits.
 import atexit
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from ..errors import BarkError, DeadlineExceeded, QueueFull, WorkerError
@@ -19,6 +19,8 @@ from ..numbers import real, whole
 from .engine import Engine
 from .job import Job, JobState, Request
 from .task import Task
+
+PROGRESS_SECONDS = 0.1
 
 
 class Worker:
@@ -61,14 +63,24 @@ class Worker:
         timeout = None if timeout is None else real("timeout", timeout)
         if timeout is not None and not timeout > 0:
             raise BarkError(f"timeout must be over 0 seconds, not {timeout}")
-        return self._submit(request, timeout, block=block, warns=True)
+        return self._submit(request, timeout, block=block)
 
-    def _submit(self, request: Request, timeout: float | None, *, block: bool, warns: bool) -> Task:
+    def admit(self, request: Request, *, limited: bool = False) -> Task:
+        """Accept a passage of a longer text, without the warnings that are given for the whole text.
+
+        Args:
+            limited: raise QueueFull like `submit`; the passages after the first have been accepted with it.
+        """
+        return self._submit(request, None, limited=limited, warns=False)
+
+    def _submit(
+        self, request: Request, timeout: float | None, *, block: bool = False, limited: bool = True, warns: bool = True
+    ) -> Task:
         self._check_process()
         job = self._engine.prepare(request, warns=warns)  # in the caller's thread: the engine's goes on meanwhile
         with self._changed:
             self._check()
-            while self._engine.waiting >= self._max_waiting:
+            while limited and self._engine.waiting >= self._max_waiting:
                 if not block:
                     raise QueueFull(f"{self._max_waiting} requests are waiting already: try again later")
                 self._changed.wait()
@@ -83,8 +95,11 @@ class Worker:
                 raise
         return task
 
-    def run(self, requests: Sequence[Request]) -> list[Job]:
+    def run(self, requests: Sequence[Request], progress: Callable[[Sequence[Job]], None] | None = None) -> list[Job]:
         """Submit the passages of a long text, waiting for places in the queue. Returns their jobs when all have ended.
+
+        Args:
+            progress: called with the jobs every tenth of a second.
 
         If a request is refused or the caller is interrupted, the others are cancelled.
         """
@@ -93,19 +108,22 @@ class Worker:
             for request in requests:
                 tasks.append(self._submit(request, None, block=True, warns=False))
             for task in tasks:
-                task.wait()
+                while not task.wait(None if progress is None else PROGRESS_SECONDS):
+                    assert progress is not None
+                    progress([task.job for task in tasks])
                 self._check_alive()
         finally:
             for task in tasks:
                 task.cancel()  # changes nothing if it has ended
         return [task.job for task in tasks]
 
-    def close(self, *, finish: bool = True, timeout: float | None = None) -> bool:
+    def close(self, *, finish: bool = True, timeout: float | None = None, wait: bool = True) -> bool:
         """Accept nothing more, and stop the thread.
 
         Args:
             finish: complete what was accepted; False cancels it.
             timeout: seconds to wait for the thread; the work is then cancelled.
+            wait: return only when the thread has ended.
 
         Returns whether everything that was accepted has been completed.
         """
@@ -118,7 +136,7 @@ class Worker:
         if not finish:
             for task in tasks:
                 task.cancel()
-        if threading.current_thread() is not self._thread:
+        if wait and threading.current_thread() is not self._thread:
             self._thread.join(timeout)
             if self._thread.is_alive():
                 for task in tasks:

@@ -17,7 +17,6 @@ from ..numbers import plain_numbers
 
 SPEECH_RANGE_DB = 30.0  # consonants are up to this much quieter than vowels; a frame that is quieter is not speech
 BRIDGED_SECONDS = 0.3  # a silence up to this long is part of speech: a plosive, or a gap between two words
-KEPT_SECONDS = 0.05  # silence that trimming leaves at both ends, as speech may begin softly or end in a breath
 LEAST_SECONDS = 0.1  # sound that is shorter than this is not speech, but for example a click
 FULL_SCALE = 0.999  # a sample of at least this magnitude is clipped, or will be when it is written to a file
 
@@ -142,30 +141,11 @@ def problems(
     return found
 
 
-def trim(waveform: Waveform, sample_rate: int, *, expected_seconds: float = 0.0, guards: Guards | None = None) -> slice:
-    """Return which part of [n] samples to keep: all but the silence at both ends and an invented tail.
-
-    50 ms of silence remain at each end.
-
-    Args:
-        expected_seconds: how long the text should take, which is needed to find a tail. 0: no tail is cut.
-        guards: the thresholds that define a tail; None for the defaults.
-
-    Returns a slice with start and stop. It is the whole waveform if that is silent, or has nothing to cut.
-    """
-    spoken = _speech(finite(waveform), sample_rate)
-    if not len(spoken):
-        return slice(0, len(waveform))
-    last = _tail(spoken, sample_rate, expected_seconds, guards or Guards()) - 1
-    kept = round(KEPT_SECONDS * sample_rate)
-    return slice(max(0, int(spoken[0, 0]) - kept), min(len(waveform), int(spoken[last, 1]) + kept))
-
-
 def _speech(waveform: Waveform, sample_rate: int) -> NDArray[np.int64]:
     """Find the stretches of sound: [k, 2], first sample and end of each. Silences up to 0.3 s do not separate them.
 
     A frame has sound if it is at most 30 dB below the gated loudness, and above the floor. If a recording has pauses
-    with louder noise than that, all of it counts as sound and nothing is trimmed, which does no harm.
+    with louder noise than that, all of it counts as sound, which does no harm.
     """
     levels = frame_levels(waveform, sample_rate)
     sound = np.flatnonzero(levels > max(level(waveform, sample_rate).loudness - SPEECH_RANGE_DB, FLOOR_DBFS))

@@ -13,8 +13,9 @@ import json
 import re
 import stat
 import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
@@ -29,7 +30,7 @@ from ..model.voice import VoicePreset
 from ..numbers import SEEDS, check_seed
 from .guards import Name, Problem
 
-FORMAT_REVISION = 1
+FORMAT_REVISION = 2
 PLAN = "plan.json"
 _HALF_PLAN = re.compile(temporary_names("plan", ".json"))  # what `replacing` leaves where a process is killed
 _HALF_PASSAGE = temporary_names(r"\d{5,}", ".npz")
@@ -43,12 +44,13 @@ class Record:
     """A finished passage.
 
     Args:
-        waveform: float32 [n], trimmed, before it is joined to other passages.
+        waveform: float32 [n], as the codec decoded it, before it is trimmed and joined to other passages.
         tokens: of all stages, usable as a voice; None if the model said nothing.
         seed: of the attempt that was kept.
         attempts: how many were made.
         problems: of the attempt that was kept.
         rejected: the problems of the other attempts.
+        timings: compute seconds of all attempts by stage, none for a record that was read from the journal.
     """
 
     waveform: Waveform
@@ -57,6 +59,7 @@ class Record:
     attempts: int
     problems: tuple[Problem, ...]
     rejected: tuple[Problem, ...]
+    timings: Mapping[str, float] = field(default_factory=dict)
 
 
 class Journal:

@@ -1,4 +1,4 @@
-"""Long texts: passages are spoken one by one or in blocks, checked, joined to the passage before, and timed.
+"""Long texts whole: passages are spoken one by one or in blocks, checked, joined to the passage before, and timed.
 
 The plan fixes which passages are spoken together, in a block. A job that was interrupted speaks an unfinished block
 again from its beginning. Its result is that of a job that was never stopped, since a passage is the same whatever is
@@ -6,169 +6,214 @@ spoken beside it.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from ..arrays import Waveform
 from ..engine.job import Job, Request
+from ..engine.speech import Speech
 from ..errors import NothingSaid
 from ..model.vocabulary import Vocabulary
-from ..model.voice import VoicePreset, succession
-from .guards import Guards, Problem, problems, trim
+from ..model.voice import VoicePreset
+from .attempts import Histories, better, judge, request_of, wrong
+from .guards import Problem
 from .joining import Joiner
 from .journal import Journal, Record
-from .plan import Plan, passage_seed
+from .plan import Plan
 from .splitting import estimate_seconds
 from .subtitles import Cue
+from .timing import phrase_cues
+from .trimming import Trimmer
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SpokenPassage:
+class PassageReport:
+    """What was said in a passage of a text, and when.
+
+    Args:
+        text: what was said.
+        speaker: who said it, in a script.
+        start, end: seconds from the beginning of the whole, without the pause before the passage.
+        sounds: the stretches of sound, as first and last second from `start` on.
+        seed: the seed of the attempt that was kept.
+        attempts: how often the passage was spoken.
+        problems: what is wrong with the attempt that was kept.
+        rejected: what was wrong with the other attempts.
+        resumed: whether the passage was spoken before an interruption, and is from the journal.
+    """
+
+    text: str
+    speaker: str | None
+    start: float
+    end: float
+    sounds: tuple[tuple[float, float], ...]
+    seed: int
+    attempts: int
+    problems: tuple[Problem, ...]
+    rejected: tuple[Problem, ...]
+    resumed: bool
+
+    @property
+    def duration(self) -> float:
+        """Seconds, without the pause."""
+        return self.end - self.start
+
+    @property
+    def cues(self) -> list[Cue]:
+        """As subtitles, one for each phrase. Their times are estimates, from the pauses in the passage."""
+        return phrase_cues(self.text, self.sounds, self.start, self.speaker)
+
+    @property
+    def sentences(self) -> list[Cue]:
+        """When each sentence is said: estimates, as the times of `cues`."""
+        return phrase_cues(self.text, self.sounds, self.start, self.speaker, level="sentence")
+
+    def __repr__(self) -> str:
+        words = self.text if len(self.text) <= 40 else f"{self.text[:37]}..."
+        return f"<{type(self).__name__} {self.start:.2f} to {self.end:.2f} s: {words!r}, {len(self.problems)} problems>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SpokenPassage(PassageReport):
     """A passage of a long text. The waveforms of all passages, one after another, are the whole.
 
     Args:
         waveform: float32 [n], mono: the pause before the passage, and the passage.
         sample_rate: in Hz.
-        text: what was said.
-        speaker: who said it, in a script.
-        start, end: seconds from the beginning of the whole, without the pause.
-        seed: the seed of the attempt that was kept.
-        attempts: how often the passage was spoken.
-        problems: what is wrong with the attempt that was kept.
-        rejected: what was wrong with the other attempts.
         tokens: the generation, usable as a voice; None if the model said nothing.
+        timings: compute seconds of all attempts by stage.
     """
 
     waveform: Waveform
     sample_rate: int
-    text: str
-    speaker: str | None
-    start: float
-    end: float
-    seed: int
-    attempts: int
-    problems: tuple[Problem, ...]
-    rejected: tuple[Problem, ...]
     tokens: VoicePreset | None
+    timings: Mapping[str, float]
 
-    def __repr__(self) -> str:
-        words = self.text if len(self.text) <= 40 else f"{self.text[:37]}..."
-        return f"<SpokenPassage {self.start:.2f} to {self.end:.2f} s: {words!r}, {len(self.problems)} problems>"
 
-    @property
-    def cue(self) -> Cue:
-        """As a subtitle."""
-        return Cue(self.start, self.end, self.text, self.speaker)
+@dataclass(frozen=True, eq=False, repr=False)
+class LongSpeech(Speech):
+    """The speech of a text that did not fit in one utterance.
+
+    Args:
+        tokens: those of the first passage, usable as a voice.
+        passages: what was said when, and how it was generated.
+    """
+
+    passages: tuple[SpokenPassage, ...]
+
+    @classmethod
+    def join(cls, passages: Sequence[SpokenPassage], seed: int) -> "LongSpeech":
+        """The passages as one speech. Raises NothingSaid if the model said nothing in all of them."""
+        tokens = next((passage.tokens for passage in passages if passage.tokens is not None), None)
+        if tokens is None:
+            raise NothingSaid
+        timings: Counter[str] = Counter()
+        for passage in passages:
+            timings.update(passage.timings)
+        waveform = np.concatenate([passage.waveform for passage in passages])
+        return cls(waveform, passages[0].sample_rate, tokens, seed, timings, tuple(passages))
 
 
 class Runner(Protocol):
     """An engine, or a worker that owns one."""
 
-    def run(self, requests: Sequence[Request]) -> list[Job]:
+    def run(self, requests: Sequence[Request], progress: Callable[[Sequence[Job]], None] | None = None) -> list[Job]:
         """Generate these utterances together and return their jobs when all have ended."""
 
 
-def narrate(plan: Plan, runner: Runner, vocabulary: Vocabulary, journal: Journal | None) -> Iterator[SpokenPassage]:
-    """Speak a plan, passage after passage. Passages that the journal holds already are taken from there."""
+def narrate(
+    plan: Plan,
+    runner: Runner,
+    vocabulary: Vocabulary,
+    journal: Journal | None,
+    count: Callable[[float], None] = lambda seconds: None,
+) -> Iterator[SpokenPassage]:
+    """Speak a plan, passage after passage. Passages that the journal holds already are taken from there.
+
+    Args:
+        count: is told how many seconds of speech have been made so far, of those that are expected.
+    """
     joiner, samples, rate = Joiner(vocabulary.sample_rate), 0, vocabulary.sample_rate
-    last: dict[str | None, VoicePreset] = {}  # the last passage of each speaker
-    first: VoicePreset | None = None  # the voice for speakers without one
+    histories = Histories(plan, vocabulary)
+    expected = [estimate_seconds(passage.text) for passage in plan.passages]
     block = range(0)
     while block.stop < len(plan.passages):
-        block = plan.block(block.stop, voiced=first is not None)
+        block = plan.block(block.stop, voiced=histories.first is not None)
+        done, own = sum(expected[: block.start]), expected[block.start : block.stop]
         kept = [None if journal is None else journal.load(index, vocabulary) for index in block]
-        if None in kept:
-            histories = {
-                index: _history(plan, plan.passages[index].speaker, last, first, vocabulary) for index in block
-            }
-            records = _speak(plan, histories, runner, vocabulary)
+        resumed = None not in kept
+        records = [record for record in kept if record is not None]
+        if not resumed:
+            records = _speak(plan, block, histories, runner, vocabulary, _counted(count, done, own))
             if journal is not None:
                 for index, record in zip(block, records, strict=True):
                     journal.save(index, record)
-        else:
-            records = [record for record in kept if record is not None]
         for index, record in zip(block, records, strict=True):
-            passage, pause = plan.passages[index], plan.pause_before(index)
-            if record.tokens is not None:
-                last[passage.speaker] = record.tokens
-                first = first or record.tokens
-            waveform = joiner.add(record.waveform, pause)
+            histories.add(index, record.tokens)
+            waveform, sounds = join(plan, index, record.waveform, joiner)
             samples += len(waveform)
+            start = samples - len(waveform) + min(len(waveform), round(plan.pause_before(index) * rate))
             yield SpokenPassage(
-                waveform, rate, passage.text, passage.speaker,
-                (samples - len(record.waveform)) / rate, samples / rate,
-                record.seed, record.attempts, record.problems, record.rejected, record.tokens,
+                plan.passages[index].text, plan.passages[index].speaker, start / rate, samples / rate, sounds,
+                record.seed, record.attempts, record.problems, record.rejected, resumed,
+                waveform, rate, record.tokens, record.timings,
             )  # fmt: skip
+        count(done + sum(own))
 
 
-def _history(
-    plan: Plan,
-    speaker: str | None,
-    last: Mapping[str | None, VoicePreset],
-    first: VoicePreset | None,
-    vocabulary: Vocabulary,
-) -> VoicePreset | None:
-    """The history that conditions a passage."""
-    voice, before = plan.voices[speaker] or first, last.get(speaker)
-    if plan.history == "fixed" or before is None:
-        return voice
-    return before if plan.history == "rolling" or voice is None else succession(voice, before, vocabulary)
+def join(
+    plan: Plan, index: int, waveform: Waveform, joiner: Joiner
+) -> tuple[Waveform, tuple[tuple[float, float], ...]]:
+    """Trim a passage and join it to the one before. Returns its samples and its stretches of sound."""
+    trimmer, joined = trimmer_of(plan, index, joiner.sample_rate), joiner.begin(plan.pause_before(index))
+    pieces = [joined.push(trimmer.push(waveform)), joined.push(trimmer.finish()), joined.finish()]
+    return np.concatenate(pieces), tuple(trimmer.sounds)
+
+
+def trimmer_of(plan: Plan, index: int, sample_rate: int) -> Trimmer:
+    """The trimmer of a passage. The first passage begins as a single utterance does, so that it is heard early."""
+    return Trimmer(
+        sample_rate,
+        from_start=index == 0,
+        expected_seconds=estimate_seconds(plan.passages[index].text),
+        guards=plan.narration.guards,
+    )
 
 
 def _speak(
-    plan: Plan, histories: Mapping[int, VoicePreset | None], runner: Runner, vocabulary: Vocabulary
+    plan: Plan,
+    block: range,
+    histories: Histories,
+    runner: Runner,
+    vocabulary: Vocabulary,
+    progress: Callable[[Sequence[Job]], None],
 ) -> list[Record]:
     """Speak a block. A passage with problems is spoken again with the next seed; return the best attempt of each."""
-    best: dict[int, Record] = {}
+    best: list[Record | None] = [None for _ in block]
+    history = [histories.of(index) for index in block]
     for attempt in range(plan.narration.guards.retries + 1):
-        wrong = [index for index in histories if index not in best or best[index].problems]
-        if not wrong:
+        places = wrong(best)
+        if not places:
             break
-        requests = [
-            Request(
-                plan.passages[index].text,
-                voice=histories[index],
-                seed=passage_seed(plan.seed, index, attempt),
-                options=plan.options,
-            )
-            for index in wrong
-        ]
         if attempt:
-            log.info("attempt %d for passages %s", attempt + 1, [index + 1 for index in wrong])
-        for index, job in zip(wrong, runner.run(requests), strict=True):
-            record = _judge(job, attempt + 1, plan.narration.guards, vocabulary)
-            if index in best:
-                better, worse = sorted((best[index], record), key=_badness)
-                record = replace(better, attempts=attempt + 1, rejected=best[index].rejected + worse.problems)
-            best[index] = record
-    return [best[index] for index in histories]
+            log.info("attempt %d for passages %s", attempt + 1, [block[place] + 1 for place in places])
+        requests = [request_of(plan, block[place], attempt, history[place]) for place in places]
+        jobs = runner.run(requests, progress if not attempt else None)
+        for place, job in zip(places, jobs, strict=True):
+            best[place] = better(best[place], judge(job, attempt + 1, plan.narration.guards, vocabulary))
+    return [record for record in best if record is not None]
 
 
-def _badness(record: Record) -> tuple[bool, int]:
-    """The key by which attempts are compared: silence is worse than any other problems."""
-    return any(problem.name == "silent" for problem in record.problems), len(record.problems)
+def _counted(count: Callable[[float], None], done: float, expected: Sequence[float]) -> Callable[[Sequence[Job]], None]:
+    """A function that takes the jobs of a block's first attempt, and counts the seconds of speech that they have."""
 
+    def progress(jobs: Sequence[Job]) -> None:
+        count(done + sum(min(job.seconds, most) for job, most in zip(jobs, expected, strict=True)))
 
-def _judge(job: Job, attempts: int, guards: Guards, vocabulary: Vocabulary) -> Record:
-    """The record of an attempt: trimmed, with its problems. Raises the job's error, unless the model said nothing."""
-    speech = job.speech
-    if speech is None:
-        if not isinstance(job.error, NothingSaid):
-            job.result()  # raises the error
-        return Record(np.zeros(0, np.float32), None, job.seed, attempts, (Problem("silent", str(job.error)),), ())
-    rate, expected = vocabulary.sample_rate, estimate_seconds(job.request.text)
-    found = problems(
-        speech.waveform,
-        rate,
-        semantic_tokens=len(speech.tokens.semantic),
-        token_limit=job.semantic.limit,
-        expected_seconds=expected,
-        guards=guards,
-    )
-    part = trim(speech.waveform, rate, expected_seconds=expected, guards=guards)
-    return Record(speech.waveform[part], speech.tokens, job.seed, attempts, tuple(found), ())
+    return progress

@@ -9,10 +9,11 @@ from typing import Literal
 
 import numpy as np
 
+from ..engine.stream import StreamOptions
 from ..errors import BarkError, require
 from ..model.tokenizer import Tokenizer, require_something_to_say
 from ..model.voice import VoicePreset
-from ..numbers import check_seed, plain_numbers
+from ..numbers import SEEDS, check_seed, plain_numbers
 from ..stages.options import GenerationOptions
 from .guards import Guards
 from .script import parse_script
@@ -32,6 +33,10 @@ class NarrationOptions:
             what ends there. Inside a passage the model makes the pauses.
         guards: which passages are spoken again.
         block: passages spoken together; each takes memory for its KV caches.
+        lookahead: passages that a stream prepares before they are asked for.
+        flush_seconds: if a text comes piece by piece and nothing comes for so long, an unfinished sentence is spoken.
+        first_clause: if a text comes piece by piece, begin to speak after the first clause instead of the first
+            sentence.
     """
 
     passage_seconds: float = 13.0
@@ -41,12 +46,17 @@ class NarrationOptions:
     paragraph_pause: float = 0.7
     guards: Guards = field(default_factory=Guards)
     block: int = 4
+    lookahead: int = 2
+    flush_seconds: float = 1.0
+    first_clause: bool = True
 
     def __post_init__(self) -> None:
         plain_numbers(self)
         checks = {f"{name}_pause must be 0 to 60": 0 <= getattr(self, f"{name}_pause") <= 60 for name in _PAUSES} | {
             "passage_seconds must be 1 to 14": 1 <= self.passage_seconds <= 14,
             "block must be 1 to 64": 1 <= self.block <= 64,
+            "lookahead must be 1 to 64": 1 <= self.lookahead <= 64,
+            "flush_seconds must be 0.05 to 3600": 0.05 <= self.flush_seconds <= 3600,
         }
         require(self, checks)
 
@@ -65,6 +75,10 @@ class Plan:
         history: what conditions a passage: always the voice (`fixed`), the passage before (`rolling`), or the end of
             the voice followed by the end of the passage before (`hybrid`).
         bundle: identifies the model.
+        streaming: how a stream cuts its passages into chunks; None for passages that are complete. Exact streams give
+            complete passages, too.
+        single: the text is one utterance, spoken as `generate` speaks it: with the seed itself, without guards, neither
+            trimmed nor joined.
 
     Raises BarkError for an unknown history or an impossible seed.
     """
@@ -76,6 +90,8 @@ class Plan:
     options: GenerationOptions
     narration: NarrationOptions
     bundle: str
+    streaming: StreamOptions | None = None
+    single: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.history, str) or self.history not in HISTORIES:
@@ -104,6 +120,7 @@ class Plan:
             "passages": [asdict(passage) for passage in self.passages],
             "voices": voices,
             "options": [self.history, self.seed, asdict(self.options), asdict(self.narration)],
+            "streaming": None if self.streaming is None or self.streaming.exact else asdict(self.streaming),
             "bundle": self.bundle,
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
@@ -169,7 +186,12 @@ def plan_passages(
 
 
 def passage_seed(seed: int, index: int, attempt: int) -> int:
-    """The seed of an attempt at a passage, derived from the plan's seed: 32 bits; each attempt takes the next one."""
+    """The seed of an attempt at a passage, derived from the plan's seed; each attempt takes the next one.
+
+    That of the first passage is the plan's seed, so that a text begins as its first passage does alone.
+    """
+    if index == 0:
+        return (seed + attempt) % SEEDS
     first = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1)[0]
     return (int(first) + attempt) % 2**32
 

@@ -102,6 +102,11 @@ class CoarseSequence:
         return len(self._ids) - self._before[1]
 
     @property
+    def seconds(self) -> float:
+        """Seconds of speech that the codes so far have."""
+        return self.length / (self._vocabulary.coarse_codebooks * self._vocabulary.coarse_rate)
+
+    @property
     def total(self) -> int:
         """The number of flattened codes for the semantic tokens fed so far."""
         return self._vocabulary.coarse_length(len(self._semantic) - self._before[0])

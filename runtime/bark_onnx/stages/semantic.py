@@ -54,6 +54,7 @@ class SemanticSequence:
         self.ended = False
         self._options = options
         self._end = vocabulary.end_of_sequence
+        self._rate = vocabulary.semantic_rate
         self.stream = stream
 
     @property
@@ -69,6 +70,11 @@ class SemanticSequence:
     def left(self) -> int:
         """The most tokens that may follow."""
         return 0 if self.ended else self.limit - len(self.tokens)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of speech that the tokens so far have."""
+        return len(self.tokens) / self._rate
 
     @property
     def last(self) -> int:

@@ -1,0 +1,88 @@
+"""What `say` tells and keeps of the passages of a text: problems, subtitles, and how to continue."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import BarkWarning
+from ..files import replacing
+from ..long.journal import Journal
+from ..long.narration import PassageReport
+from ..long.subtitles import Cue, to_json, to_srt
+from .options import Output
+
+SUBTITLES = {".srt": to_srt, ".json": to_json}  # by suffix
+
+
+class PassageLog:
+    """The passages so far. Each is reported when it comes: what went wrong, and what is from an interrupted run."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._cues: list[Cue] = []
+        self._count = 0
+        self._resumed = 0
+        self.seconds = 0.0
+        self.resumed_seconds = 0.0
+
+    def add(self, passage: PassageReport) -> None:
+        """Report a passage."""
+        self._count += 1
+        if passage.resumed:
+            self._resumed += 1
+            self.resumed_seconds += passage.end - self.seconds
+        elif self._resumed and self._count == self._resumed + 1:
+            self._tell_resumed()
+        self.seconds = passage.end
+        self._cues += passage.cues
+        _warn(self._count, passage)
+
+    def finish(self, subtitles: Path | None) -> None:
+        """Write the subtitles, and remove the journal, since the audio is complete."""
+        if self._resumed == self._count:
+            self._tell_resumed()
+        write_subtitles(subtitles, self._cues)
+        if self._output.journal is not None:
+            Journal.remove(self._output.journal)
+
+    def _tell_resumed(self) -> None:
+        if self._resumed:
+            count = f"{self._resumed} passages" if self._resumed > 1 else "1 passage"
+            self._output.say(f"{count} ({self.resumed_seconds:.1f} s) kept from the interrupted run")
+
+    @property
+    def how_to_continue(self) -> str:
+        """What to do after an interruption."""
+        return f"stopped after {self.seconds:.1f} s, which are kept: run the same command again to continue"
+
+
+@contextmanager
+def resumable(output: Output, log: PassageLog) -> Iterator[None]:
+    """Tell how to continue if the block is interrupted, and if there is a journal."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if output.journal is not None and output.journal.exists():
+            output.say(log.how_to_continue)
+        raise
+
+
+def write_subtitles(path: Path | None, cues: Sequence[Cue]) -> None:
+    """Write subtitles in the format of the path's suffix, whole or not at all; nothing for None."""
+    if path is not None:
+        with replacing(path) as temporary:
+            temporary.write_text(SUBTITLES[path.suffix.lower()](cues), encoding="utf-8")
+
+
+def _warn(number: int, passage: PassageReport) -> None:
+    """Warn about what went wrong with a passage, and about what a further attempt has mended."""
+    words = passage.text if len(passage.text) <= 40 else f"{passage.text[:37]}..."
+    if passage.problems:
+        message = f"passage {number} ({words}), best of {passage.attempts} attempts: "
+    elif passage.rejected:
+        message = f"passage {number} ({words}) was spoken {passage.attempts} times: "
+    else:
+        return
+    message += "; ".join(map(str, passage.problems or passage.rejected))
+    warnings.warn(message, BarkWarning, stacklevel=1)

@@ -1,0 +1,62 @@
+"""Speaking a text for `say` without streaming: one utterance, or passages with a journal that can be resumed."""
+
+import sys
+from pathlib import Path
+from time import perf_counter
+
+from ..audio.files import encode, pcm
+from ..audio.levels import stretches
+from ..long.journal import Journal
+from ..long.timing import phrase_cues
+from ..pipeline import Bark
+from ..sampling.distribution import draw_seed
+from .options import LongText, Output, Sampling
+from .output import open_output
+from .passages import PassageLog, resumable, write_subtitles
+
+
+def say_utterance(
+    bark: Bark, text: str, output: Output, sampling: Sampling, long_text: LongText, save_voice: Path | None
+) -> None:
+    """Speak a text as one utterance, and write the audio when it is complete."""
+    start = perf_counter()
+    speech = bark.generate(text, voice=sampling.voice, options=sampling.options(), seed=sampling.seed, single=True)
+    if output.output == "-":
+        content = pcm(speech.waveform) if output.raw else encode(speech.waveform, speech.sample_rate)
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    else:
+        speech.save(str(output.output))
+    write_subtitles(long_text.subtitles, phrase_cues(text, stretches(speech.waveform, speech.sample_rate), 0.0))
+    if save_voice is not None:
+        speech.tokens.save(save_voice)
+    output.summarize(speech.duration, perf_counter() - start, speech.seed)
+
+
+def say_passages(
+    bark: Bark, text: str, output: Output, sampling: Sampling, long_text: LongText, save_voice: Path | None
+) -> None:
+    """Speak a text passage by passage, and write the audio of each as soon as it is made."""
+    start, log, voice = perf_counter(), PassageLog(output), None
+    seed = sampling.seed
+    if seed is None:
+        seed = (None if output.journal is None else Journal.seed(output.journal)) or draw_seed()
+    passages = bark.generate_long(
+        text,
+        voice=sampling.voice,
+        options=sampling.options(),
+        seed=seed,
+        history=long_text.history or "fixed",
+        cast=long_text.voices(),
+        narration=long_text.options(),
+        journal=output.journal,
+    )
+    with resumable(output, log), open_output(output, bark.sample_rate) as write:
+        for passage in passages:
+            write(passage.waveform)
+            log.add(passage)
+            voice = voice or passage.tokens
+    log.finish(long_text.subtitles)
+    if save_voice is not None and voice is not None:
+        voice.save(save_voice)
+    output.summarize(log.seconds, perf_counter() - start, seed, log.resumed_seconds)

@@ -1,0 +1,293 @@
+"""Passages spoken one after another on a worker, ahead of who takes their audio.
+
+The narrator has no thread. It does the next thing whenever something happens, in the thread in which that happens:
+the worker has made audio, the audio of a passage has been taken, more text has come.
+
+A passage can be spoken again while nothing of it has been given out. So of two runs that speak the same text, one may
+repeat a passage for which the other had no time; all passages without problems are the same.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import RLock
+
+import numpy as np
+
+from ..arrays import Waveform
+from ..engine.job import Request
+from ..engine.speech import Speech
+from ..engine.stream import AudioChunk, StreamOptions
+from ..engine.task import Task
+from ..engine.worker import Worker
+from ..errors import BarkError
+from ..model.vocabulary import Vocabulary
+from ..model.voice import VoicePreset
+from .attempts import Histories, better, judge, request_of
+from .journal import Journal, Record
+from .plan import Plan
+from .splitting import Passage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Prepared:
+    """A passage that is generated, or that nobody has taken yet.
+
+    Args:
+        index: of the passage in the plan.
+        audio: samples as the codec decoded them, which nobody has taken.
+        given: whether somebody has taken a part of it; then it is not spoken again.
+        record: the attempt that is kept, once it is known.
+        best: the best attempt so far.
+        attempts: how many have been begun.
+        resumed: whether it is from the journal.
+    """
+
+    index: int
+    audio: deque[Waveform] = field(default_factory=deque)
+    given: bool = False
+    record: Record | None = None
+    best: Record | None = None
+    attempts: int = 0
+    resumed: bool = False
+
+
+class Narrator:
+    """Speaks a plan on a worker.
+
+    Args:
+        plan: passages may be added to it while it is spoken; see `add`.
+        worker: its engine makes the audio.
+        journal: keeps finished passages.
+        streaming: how a passage is cut into chunks. Exact streams give out complete passages only.
+        complete: whether the plan has all its passages already.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        worker: Worker,
+        vocabulary: Vocabulary,
+        journal: Journal | None,
+        streaming: StreamOptions,
+        *,
+        complete: bool = True,
+    ) -> None:
+        self.plan = plan
+        self._worker = worker
+        self._vocabulary = vocabulary
+        self._journal = journal
+        self._streaming = streaming
+        self._complete = complete
+        self._lock = RLock()  # guards the fields below
+        self._histories = Histories(plan, vocabulary)
+        self._begun = 0  # passages that have been begun
+        self._prepared: deque[Prepared] = deque()  # in their order
+        self._task: Task | None = None  # the attempt in progress, at the last of these
+        self.speech: Speech | None = None  # of a plan that is a single utterance, once it is complete
+        self._error: BaseException | None = None
+        self._closed = False
+        self._news: Future[None] = Future()  # done when there is something new to take, and then replaced
+        if complete:
+            self._begin(worker.submit if plan.single else partial(worker.admit, limited=True))
+
+    # what a caller does
+
+    def add(self, passages: Sequence[Passage], *, complete: bool = False, ends_paragraph: bool = False) -> None:
+        """Add passages to the end of the plan.
+
+        Args:
+            complete: no more will follow.
+            ends_paragraph: the last passage before these ends its paragraph, which was not known when it was added.
+        """
+        with self._lock:
+            if ends_paragraph and self.plan.passages:
+                self.plan.passages[-1] = replace(self.plan.passages[-1], ends_paragraph=True)
+            self.plan.passages.extend(passages)
+            self._complete |= complete
+            self._advance()
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error, after the passages that are complete."""
+        with self._lock:
+            self._error = self._error or error
+            self._wake()
+
+    def room(self, most: int) -> Future[None] | None:
+        """None if fewer passages than `most` wait to be begun; else what to wait for before asking again."""
+        with self._lock:
+            full = len(self.plan.passages) - self._begun >= most and self._error is None and not self._closed
+            return self._news if full else None
+
+    @property
+    def tokens(self) -> VoicePreset | None:
+        """The generation of the first passage, usable as a voice; None until it is complete."""
+        return self._histories.first
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be made."""
+        return self._closed or self._error is not None
+
+    def take(self) -> tuple[Prepared, Waveform, bool] | Future[None] | None:
+        """The next samples of the next passage, and whether they are its last; or what to wait for; None at the end.
+
+        Raises the error of a passage that failed, after the passages before it.
+        """
+        with self._lock:
+            while not self._closed:
+                if not self._prepared:
+                    self._raise_error()
+                    if self._complete and self._begun == len(self.plan.passages):
+                        return None
+                    return self._news
+                first = self._prepared[0]
+                if first.record is None and first.best is not None:
+                    self._keep(first)  # it is being spoken again, and there is no time for that
+                elif first.audio or first.record is not None:
+                    return self._give(first)
+                else:
+                    self._raise_error()
+                    return self._news
+            self._raise_error()
+            return None
+
+    def close(self) -> None:
+        """Stop the work; nothing more can be taken."""
+        with self._lock:
+            self._closed = True
+            task, self._task = self._task, None
+            self._prepared.clear()
+            self._wake()
+        if task is not None:
+            task.cancel()
+
+    # what happens then
+
+    def _give(self, passage: Prepared) -> tuple[Prepared, Waveform, bool]:
+        waveform = passage.audio.popleft() if passage.audio else np.empty(0, np.float32)
+        passage.given = True
+        ends = passage.record is not None and not passage.audio
+        if ends:
+            self._prepared.popleft()
+        self._advance()
+        return passage, waveform, ends
+
+    def _raise_error(self) -> None:
+        if isinstance(self._error, Exception):
+            raise self._error
+        if self._error is not None:  # a KeyboardInterrupt belongs to the thread that it hit, not to who waits
+            raise BarkError(f"the text was interrupted ({type(self._error).__name__})") from self._error
+
+    def _wake(self) -> None:
+        news, self._news = self._news, Future()
+        news.set_result(None)
+
+    def _advance(self) -> None:
+        """Begin the next passages, if there is time for them and nobody waits for the ones before."""
+        with self._lock:
+            try:
+                while self._may_begin():
+                    self._begin(self._worker.admit)
+            except Exception as error:
+                self._error = error
+            self._wake()
+
+    def _may_begin(self) -> bool:
+        if self._closed or self._error is not None or self._task is not None:
+            return False
+        ahead = sum(not passage.given for passage in self._prepared)
+        return self._begun < len(self.plan.passages) and ahead < self.plan.narration.lookahead
+
+    def _begin(self, submit: Callable[[Request], Task]) -> None:
+        """Begin the next passage, or take it from the journal."""
+        passage = Prepared(self._begun)
+        self._prepared.append(passage)
+        self._begun += 1
+        record = None if self._journal is None else self._journal.load(passage.index, self._vocabulary)
+        if record is not None:
+            passage.resumed = True
+            self._finish(passage, record)
+        else:
+            self._attempt(passage, submit)
+
+    def _attempt(self, passage: Prepared, submit: Callable[[Request], Task]) -> None:
+        """Speak a passage once."""
+        plan, index = self.plan, passage.index
+        request = request_of(plan, index, passage.attempts, self._histories.of(index))
+        if not (self._streaming.exact and not plan.single):
+            request = replace(request, streaming=self._streaming)
+        passage.attempts += 1
+        passage.audio.clear()
+        self._task = submit(request)
+        self._collect(passage, self._task)
+
+    def _collect(self, passage: Prepared, task: Task, _: object = None) -> None:
+        """Take what an attempt has made. The worker's thread calls this when there is more."""
+        with self._lock:
+            try:
+                while task is self._task:
+                    try:
+                        news = task.poll()
+                    except Exception:
+                        news = None  # judged with the job
+                    if isinstance(news, AudioChunk):
+                        passage.audio.append(news.waveform)
+                        self._wake()
+                    elif news is None:
+                        self._end_attempt(passage, task)
+                    else:
+                        news.add_done_callback(partial(self._collect, passage, task))
+                        return
+            except BaseException as error:
+                self._task = None
+                self._error = error
+                self._wake()
+
+    def _end_attempt(self, passage: Prepared, task: Task) -> None:
+        """Judge an attempt that has ended; speak the passage again, or keep the best attempt."""
+        self._task = None
+        guards = self.plan.narration.guards
+        if self.plan.single:
+            self.speech = speech = task.result(0)  # or its error
+            record = Record(speech.waveform, speech.tokens, speech.seed, 1, (), (), speech.timings)
+        else:
+            record = judge(task.job, passage.attempts, guards, self._vocabulary)
+        passage.best = better(passage.best, record)
+        if passage.best.problems and passage.attempts <= guards.retries and not passage.given:
+            log.info("attempt %d for passage %d", passage.attempts + 1, passage.index + 1)
+            self._attempt(passage, self._worker.admit)
+            return
+        if passage.best is not record or (not passage.audio and not passage.given):
+            passage.audio.clear()
+            passage.audio.extend(self._cut(passage.best.waveform))
+        self._finish(passage, passage.best)
+        self._advance()
+
+    def _keep(self, passage: Prepared) -> None:
+        """Keep the best attempt, and give up the one in progress."""
+        assert passage.best is not None
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        passage.audio = deque(self._cut(passage.best.waveform))
+        self._finish(passage, passage.best)
+        self._advance()
+
+    def _finish(self, passage: Prepared, record: Record) -> None:
+        if passage.resumed:
+            passage.audio.extend(self._cut(record.waveform))
+        elif self._journal is not None:
+            self._journal.save(passage.index, record)
+        self._histories.add(passage.index, record.tokens)
+        passage.record = record
+
+    def _cut(self, waveform: Waveform) -> list[Waveform]:
+        """Cut a passage that is complete into chunks, so that whoever takes it can stop within one."""
+        longest = max(1, round(self._streaming.chunk_seconds * self._vocabulary.sample_rate))
+        return [waveform[start : start + longest] for start in range(0, len(waveform), longest)]
