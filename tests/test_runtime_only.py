@@ -21,7 +21,7 @@ from bark_onnx.graphs.sampler import FINE_SAMPLER_INPUTS, SAMPLED, SAMPLER_INPUT
 ROOT = Path(__file__).parents[1]
 RUNTIME = Path(bark_onnx.__file__).parent
 SOURCES = sorted(RUNTIME.rglob("*.py"))
-DEPENDENCIES = {"click", "numpy", "onnxruntime", "soundfile", "tokenizers", "tqdm"}
+DEPENDENCIES = {"click", "numpy", "onnxruntime", "soundfile", "soxr", "tokenizers", "tqdm"}
 FOREIGN = ["torch", "transformers", "onnx", "onnxscript", "safetensors", "scipy"]
 OURS = ["bark_onnx_export", "bark_onnx_bench"]
 
