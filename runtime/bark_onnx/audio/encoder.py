@@ -15,17 +15,17 @@ class StreamEncoder:
     """Encodes audio piece by piece, in flat memory. What `push` and `finish` return, one after another, is the file.
 
     The bytes do not depend on the pieces in which the samples came. (An Ogg file has a random serial number.) The
-    first bytes come after a few milliseconds of audio:
+    headers come after 20 ms of audio or earlier. How much audio at 24 kHz the first sound needs:
 
-    - `wav` and `pcm`: at once. The sizes in the header of a WAV stream are 0xFFFFFFFF: unknown.
-    - `mp3`: 20 ms, the first sound after 60 ms; 120 ms at 8 kHz. The stream begins with a silent frame where a file has
-      its length. With the encoder's delay, speech begins 1681 samples later (70 ms at 24 kHz), at 32 to 48 kHz 2257.
-    - `opus`: 20 ms of headers, then pages of 100 ms.
-    - `ogg` (Vorbis): 20 ms of headers, then pages of 4 kB, which is 0.6 s of speech at 24 kHz.
-    - `flac`: 20 ms of headers, then blocks of 4096 samples. The stream does not have its length: ffmpeg plays it,
-      libsndfile refuses it. `Speech.encode` and `AudioWriter` write a file with its length.
+    - `wav` and `pcm`: none. The sizes in the header of a WAV stream are 0xFFFFFFFF, which means unknown.
+    - `mp3`: 120 ms. A stream begins with a silent frame, where a file has its length. Together with the encoder's delay
+      this makes the speech 1681 samples later than it came; at 32 to 48 kHz 2257.
+    - `opus`: 120 ms, in pages of 100 ms.
+    - `flac`: 180 ms, in blocks of 4096 samples. A stream does not have its length: ffmpeg plays it, libsndfile refuses
+      it. `encode` and `AudioWriter` write files with their length.
+    - `ogg` (Vorbis): 0.7 s, in pages of 4 kB.
 
-    Another sample rate adds 40 to 80 ms (`Resampler`).
+    To resample takes 40 to 80 ms more (`Resampler`). The formats other than `mp3` do not delay speech.
 
     Use it in a `with` statement, or call `close` if you stop before `finish`.
 

@@ -87,7 +87,7 @@ class SndfileCodec:
 
         try:
             yield
-        except soundfile.SoundFileError as error:
+        except (soundfile.SoundFileError, ValueError) as error:  # ValueError: libsndfile was built without the codec
             library = f"libsndfile {soundfile.__libsndfile_version__}, {self._format.container}"
             raise BarkError(f"cannot write {self._format.name}: {reason(error)} ({library})") from None
 
