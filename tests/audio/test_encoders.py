@@ -159,7 +159,7 @@ def test_a_file_is_the_stream_with_its_header_corrected(name: str) -> None:
     stream, file = streamed(name, [SPEECH]), encode(SPEECH, RATE, name)
     assert len(stream) == len(file)
     different = np.flatnonzero(np.frombuffer(stream, np.uint8) != np.frombuffer(file, np.uint8))
-    assert 0 < len(different)
+    assert len(different) > 0
     assert different[-1] < {"wav": 44, "flac": 42, "mp3": 240}[name]
 
 
@@ -256,7 +256,7 @@ def test_a_closed_encoder_says_so() -> None:
 
 @pytest.mark.parametrize("name", ["MP3", "aac", "", ".wav", None, 3])
 def test_an_unknown_format_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(BarkError, match="^no audio format .*; use wav, flac, ogg, opus, mp3, pcm$"):
+    with pytest.raises(BarkError, match=r"^no audio format .*; use wav, flac, ogg, opus, mp3, pcm$"):
         StreamEncoder(name, RATE)
 
 

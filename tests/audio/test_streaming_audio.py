@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from audio_pages import ogg_pages
 from bark_onnx import BarkError
 from bark_onnx.arrays import Waveform
 from bark_onnx.audio import files
@@ -26,7 +27,6 @@ from bark_onnx.audio.encoder import StreamEncoder, encode
 from bark_onnx.audio.files import AudioWriter, format_of, wav_stream
 from bark_onnx.audio.formats import FORMATS, SUFFIXES
 from bark_onnx.audio.samples import pcm, wav_header
-from audio_pages import ogg_pages
 from synthetic_speech import speech
 
 RATE = 24_000
