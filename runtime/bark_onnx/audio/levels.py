@@ -12,6 +12,7 @@ from ..arrays import FloatArray, Waveform
 
 FRAME_SECONDS = 0.02  # much shorter than a syllable, much longer than a period of the voice
 FLOOR_DBFS = -60.0  # quieter frames are not speech, also in a quiet recording: the codec's noise has about -70
+SPEECH_RANGE_DB = 30.0  # consonants are up to this much quieter than vowels; a frame that is quieter is not speech
 GATE_DB = 16.0  # frames that are quieter than the mean by more than this are pauses (margin of ITU-T P.56)
 
 
@@ -58,6 +59,27 @@ def level(waveform: FloatArray, sample_rate: int) -> Level:
         return Level(-np.inf, 0.0)
     active = over_floor[over_floor > _mean(over_floor) - GATE_DB]
     return Level(_mean(active), len(active) * FRAME_SECONDS)
+
+
+def sound_stretches(waveform: Waveform, sample_rate: int, bridged_seconds: float) -> NDArray[np.int64]:
+    """Find the stretches of sound: [k, 2], first sample and end of each.
+
+    A frame has sound if it is at most 30 dB below the gated loudness, and above the floor. If a recording has pauses
+    with louder noise than that, all of it counts as sound.
+
+    Args:
+        waveform: [n] samples, all finite.
+        bridged_seconds: silences up to this long do not separate stretches.
+    """
+    levels = frame_levels(waveform, sample_rate)
+    sound = np.flatnonzero(levels > max(level(waveform, sample_rate).loudness - SPEECH_RANGE_DB, FLOOR_DBFS))
+    if not len(sound):
+        return np.empty((0, 2), np.int64)
+    frame = frame_length(sample_rate)
+    breaks = np.flatnonzero((np.diff(sound) - 1) * frame > bridged_seconds * sample_rate)
+    firsts = sound[np.append(0, breaks + 1)] * frame
+    ends = (sound[np.append(breaks, len(sound) - 1)] + 1) * frame
+    return np.stack([firsts, ends.clip(max=len(waveform))], axis=1)
 
 
 def _mean(levels: NDArray[np.float64]) -> float:

@@ -8,13 +8,13 @@ from ..errors import BarkWarning
 from ..files import replacing
 from ..long.journal import Journal
 from ..long.narration import SpokenPassage
-from ..long.subtitles import Cue, to_json, to_srt
+from ..long.subtitles import Cue, to_json, to_srt, to_vtt
 from ..pipeline import Bark
 from .options import LongText, Output, Sampling
 from .output import open_output
 
 _JOURNAL_SUFFIX = ".partial"
-SUBTITLES = {".srt": to_srt, ".json": to_json}  # by suffix
+SUBTITLES = {".srt": to_srt, ".vtt": to_vtt, ".json": to_json}  # by suffix
 
 
 def narrate(bark: Bark, text: str, output: Output, sampling: Sampling, long_text: LongText) -> None:

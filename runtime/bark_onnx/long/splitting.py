@@ -227,9 +227,11 @@ def _cuts(pattern: str) -> Callable[[str, int, int], list[int]]:
     return cut
 
 
+clause_ends = _cuts(rf"{SONG}|{MARK}|(?P<cut>{_CLAUSE})|{_NO_CLAUSE}")
+
 _LEVELS = (  # where to cut, from the best place to the worst
     sentence_ends,
-    _cuts(rf"{SONG}|{MARK}|(?P<cut>{_CLAUSE})|{_NO_CLAUSE}"),
+    clause_ends,
     _cuts(rf"{SONG}|{MARK}|(?P<cut>{_WORD})"),
     _cuts(rf"{MARK}|(?P<cut>{_CLAUSE})|{_NO_CLAUSE}"),
     _cuts(rf"{MARK}|(?P<cut>{_WORD})"),
