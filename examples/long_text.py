@@ -20,7 +20,7 @@ cues = []
 with soundfile.SoundFile("dialogue.wav", "w", bark.sample_rate, channels=1) as file:
     for passage in bark.generate_long(SCRIPT, cast=CAST, seed=3, journal=JOURNAL):
         file.write(passage.waveform)
-        cues.append(passage.cue)
+        cues += passage.cues
         print(f"{passage.start:6.2f} s  {passage.speaker}: {passage.text}", *passage.problems)
 Path("dialogue.srt").write_text(to_srt(cues), encoding="utf-8")
 Journal.remove(JOURNAL)

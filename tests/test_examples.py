@@ -49,7 +49,7 @@ def test_an_example_runs(path: Path, tmp_path: Path) -> None:
         if file.suffix == ".npz":
             VoicePreset.load(file)
         elif file.suffix == ".srt":
-            assert "00:00:00,000 --> " in file.read_text(encoding="utf-8")
+            assert "00:00:00," in file.read_text(encoding="utf-8")
         else:
             waveform, rate = soundfile.read(file)
             assert rate == 24_000

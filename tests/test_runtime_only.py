@@ -21,7 +21,7 @@ from bark_onnx.graphs.sampler import FINE_SAMPLER_INPUTS, SAMPLED, SAMPLER_INPUT
 ROOT = Path(__file__).parents[1]
 RUNTIME = Path(bark_onnx.__file__).parent
 SOURCES = sorted(RUNTIME.rglob("*.py"))
-DEPENDENCIES = {"click", "numpy", "onnxruntime", "soundfile", "tokenizers", "tqdm"}
+DEPENDENCIES = {"click", "numpy", "onnxruntime", "soundfile", "soxr", "tokenizers", "tqdm"}
 FOREIGN = ["torch", "transformers", "onnx", "onnxscript", "safetensors", "scipy"]
 OURS = ["bark_onnx_export", "bark_onnx_bench"]
 
@@ -297,7 +297,19 @@ def homes(tmp_path: Path) -> dict[str, str]:
 
 def say(homes: dict[str, str], bundle: Path, work: Path, *before: str) -> subprocess.CompletedProcess[str]:
     work.mkdir()
-    command = [*before, sys.executable, "-m", "bark_onnx", "say", "hello", "--bundle", bundle, "--max-seconds", "0.3"]
+    command = [
+        *before,
+        sys.executable,
+        "-m",
+        "bark_onnx",
+        "say",
+        "hello",
+        "-q",
+        "--bundle",
+        bundle,
+        "--max-seconds",
+        "0.3",
+    ]
     return subprocess.run(command, cwd=work, env=homes, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -390,7 +402,7 @@ class TestFreshEnvironment:
         assert (path.parent / "py.typed").is_file()
 
     def test_it_speaks(self, environment: Path, bundle: Path, tmp_path: Path) -> None:
-        command = ("say", "hello", "--bundle", bundle, "--seed", "1", "--max-seconds", "0.3")
+        command = ("say", "hello", "-q", "--bundle", bundle, "--seed", "1", "--max-seconds", "0.3")
         result = installed(environment, "bark-onnx", *command, cwd=tmp_path)
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
         assert (tmp_path / "out.wav").read_bytes()[:4] == b"RIFF"

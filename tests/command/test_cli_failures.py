@@ -80,6 +80,8 @@ def damaged(bundle: Path, tmp_path: Path) -> Path:
         (["say", "hi", "--stream", "--low-memory"], "--low-memory is for"),
         (["info", "here", "there"], "unexpected extra argument"),
         (["export", "here"], "Missing argument 'OUT'"),
+        (["say", "hi", "--sample-rate", "22050", "-o", "out.opus"], "--sample-rate"),
+        (["say", "hi", "--sample-rate", "8000", "--stream"], "--sample-rate is for -o"),
         (["export", "here", "there", "--precision", "int3"], "--precision"),
         (["export", "here", "there", "--model-size", "huge"], "--model-size"),
         (["verify", "here", "--checkpoint", "a", "--against", "b"], "exclude each other"),

@@ -279,8 +279,8 @@ def test_a_script_has_a_cast(short: Bark, short_bundle: Path, tmp_path: Path) ->
 
 
 def test_each_problem_is_a_line(short: Bark, short_bundle: Path, work: Path) -> None:
-    (work / "text.txt").write_text("\n\n".join(SAID * 2))
-    spoken = passages(short, "\n\n".join(SAID * 2), retries=2)
+    (work / "text.txt").write_text(TEXT)
+    spoken = passages(short, TEXT, retries=2)
     arguments = ["-f", work / "text.txt", "-o", "-", "--seed", 3, "--voice", work / "voice.npz", "--retries", 2]
     result = invoke(short_bundle, *arguments)
     told = [passage for passage in spoken if passage.problems or passage.rejected]
@@ -295,7 +295,7 @@ def test_who_says_nothing_is_silent(short_bundle: Path, tmp_path: Path) -> None:
     arguments = [f"He\x1b[31mllo{'.' * 8} {'Hello. ' * 40}", "-o", tmp_path / "out.wav", "--min-eos-p", 1e-9]
     result = invoke(short_bundle, *arguments)
     assert (result.exit_code, result.exception) == (0, None)
-    assert soundfile.info(tmp_path / "out.wav").frames == 0
+    assert not soundfile.read(tmp_path / "out.wav")[0].any()  # but pauses
     line = result.stderr.splitlines()[0]
     assert "passage 1 (He?[31mllo" in line
     assert "best of 1 attempts: silent: " in line
@@ -317,4 +317,4 @@ def peak(bundle: Path, work: Path, count: int) -> int:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_memory_stays_flat(short_bundle: Path, work: Path) -> None:
     """The waveforms of these 180 more passages, with their pauses, have 13 MB."""
-    assert peak(short_bundle, work, 200) - peak(short_bundle, work, 20) < 6 << 20
+    assert peak(short_bundle, work, 220) - peak(short_bundle, work, 40) < 6 << 20

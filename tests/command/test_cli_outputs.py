@@ -89,7 +89,7 @@ def test_dev_stdout_is_standard_output(bundle: Path, tmp_path: Path, whole: byte
 
 @pytest.mark.parametrize(
     ("output", "fragment"),
-    [("pipe.flac", "takes WAV only"), ("link.doc", "no audio format"), ("loop.wav", "Too many levels"),
+    [("pipe.flac", "cannot be streamed"), ("link.doc", "no audio format"), ("loop.wav", "Too many levels"),
      ("away.wav", "nowhere is not a directory")],
 )  # fmt: skip
 def test_what_cannot_be_written_to_is_bad_usage(bundle: Path, tmp_path: Path, output: str, fragment: str) -> None:

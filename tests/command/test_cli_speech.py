@@ -48,6 +48,19 @@ def test_say_writes_wav_to_a_pipe(bundle: Path, tmp_path: Path) -> None:
     assert piped.stdout == (tmp_path / "same.wav").read_bytes()
 
 
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_say_writes_other_formats_and_rates(bundle: Path, tmp_path: Path, stream: list[str]) -> None:
+    seconds = soundfile.info(io.BytesIO(run(*SAY, "--bundle", bundle, "-o", "-").stdout)).duration
+    for name, rate in (("a.opus", 48_000), ("a.mp3", 16_000), ("a.wav", 8_000)):
+        output = ["-o", name, "--sample-rate", str(rate), *stream]
+        assert_silent(run(*SAY, "--bundle", bundle, *output, cwd=tmp_path))
+        found = soundfile.info(tmp_path / name)
+        assert found.samplerate == rate
+        assert found.duration == pytest.approx(seconds, abs=0.15)
+    piped = run(*SAY, "--bundle", bundle, "-o", "-", "--raw", "--sample-rate", "8000", *stream)
+    assert len(piped.stdout) == pytest.approx(2 * 8_000 * seconds, abs=4)
+
+
 def test_say_reads_standard_input(bundle: Path) -> None:
     by_argument = run("say", "héllo wörld", *SAY[2:], "--bundle", bundle, "-o", "-")
     by_pipe = run("say", "-", *SAY[2:], "--bundle", bundle, "-o", "-", stdin="  héllo\n\twörld\n".encode())

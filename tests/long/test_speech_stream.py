@@ -379,7 +379,8 @@ def test_stop_tells_what_was_heard_of_what_was_taken(short: Bark) -> None:
     first = stream.passages[0]
     assert [said.text for said in stream.stop(heard=first.start + 0.01)] == [first.text]
     everything = stream.stop()
-    assert [said.text for said in everything][:3] == [passage.text for passage in stream.passages]
+    told = " ".join(said.text for said in everything)
+    assert told.startswith(" ".join(passage.text for passage in stream.passages))
     assert stream.stop(heard=0) == ()
 
 

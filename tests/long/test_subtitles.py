@@ -1,5 +1,6 @@
 """Subtitles: players accept the times, people can read the lines, and no text breaks the format."""
 
+import html
 import json
 import re
 from itertools import pairwise
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bark_onnx.long.subtitles import LINE_WIDTH, Cue, to_json, to_srt
+from bark_onnx.long.phrases import LINE_WIDTH
+from bark_onnx.long.subtitles import Cue, to_json, to_srt, to_vtt
 from linear import is_linear
 
 TIME = r"(\d\d+):([0-5]\d):([0-5]\d),(\d{3})"
@@ -125,3 +127,76 @@ def test_json() -> None:
         {"start": 0.123, "end": 2.0, "speaker": "HOST", "text": 'Olá "你"\n--> [laughs]'},
         {"start": 2, "end": 3, "speaker": None, "text": "b"},
     ]
+
+
+# WebVTT
+
+VTT_TIME = r"(\d\d+):([0-5]\d):([0-5]\d)\.(\d{3})"
+VTT_BLOCK = re.compile(rf"{VTT_TIME} --> {VTT_TIME}\n(?:<v ([^<>\n]+)>)?([^<>\n]+(?:\n[^<>\n]+)?)")
+
+
+def read_vtt(vtt: str) -> list[tuple[int, int, str | None, str]]:
+    """Read WebVTT as a browser does: (start, end, speaker, text). Fails if it is not WebVTT."""
+    header, *blocks = vtt.removesuffix("\n").split("\n\n")
+    assert header == "WEBVTT"
+    cues = []
+    for block in blocks:
+        match = VTT_BLOCK.fullmatch(block)
+        assert match, block
+        assert "-->" not in block.split("\n", 1)[1]
+        h, m, s, ms, h2, m2, s2, ms2 = map(int, match.groups()[:8])
+        speaker, text = match.groups()[8:]
+        assert re.fullmatch("(?:[^&]|&(?:amp|lt|gt);)*", (speaker or "") + text)
+        speaker = html.unescape(speaker) if speaker else None
+        times = ((h * 60 + m) * 60 + s) * 1000 + ms, ((h2 * 60 + m2) * 60 + s2) * 1000 + ms2
+        cues.append((*times, speaker, html.unescape(text)))
+    return cues
+
+
+def test_vtt() -> None:
+    cues = [
+        Cue(0, 1.5, "Hello [laughs]"),
+        Cue(3661.0015, 360_000, "Two", "HOST"),
+        Cue(360_000, 360_001, "Three", "HOST"),
+    ]
+    assert to_vtt(cues) == (
+        "WEBVTT\n"
+        "\n00:00:00.000 --> 00:00:01.500\nHello [laughs]\n"
+        "\n01:01:01.002 --> 100:00:00.000\n<v HOST>Two\n"
+        "\n100:00:00.000 --> 100:00:01.000\n<v HOST>Three\n"
+    )
+    assert to_vtt([]) == to_vtt([Cue(0, 1, " \n")]) == "WEBVTT\n"
+
+
+def test_text_cannot_break_vtt() -> None:
+    text, speaker = "a\n\nNOTE <b>&amp; --> <v X>1 < 2", "A>\n\n<i>&"
+    ((start, end, who, shown),) = read_vtt(to_vtt([Cue(0, 1, text, speaker)]))
+    assert (start, end, who, shown) == (0, 1000, "A> <i>&", "a NOTE <b>&amp; → <v X>1 < 2")
+
+
+@given(CUES)
+def test_any_cues_become_valid_vtt_with_the_times_of_subrip(cues: list[Cue]) -> None:
+    shown = read_vtt(to_vtt(cues))
+    assert all(start < end for start, end, *_ in shown)
+    assert all(before[1] <= after[0] for before, after in pairwise(shown))
+    if not any(cue.speaker for cue in cues):
+        assert [(start, end, text) for start, end, _, text in shown] == read(to_srt(cues))
+
+
+# Where a cue ends
+
+
+def test_a_long_cue_is_divided_where_sentences_end() -> None:
+    sentences = ["The train to the coast leaves at noon.", "We should be at the station early.", "Bring your coat."]
+    cues = read(to_srt([Cue(0, 10, " ".join(sentences))]))
+    assert [text.replace("\n", " ") for *_, text in cues] == [sentences[0], " ".join(sentences[1:])]
+
+
+def test_a_long_sentence_is_divided_where_clauses_end() -> None:
+    clauses = [
+        "When the old man came back from the market in the evening,",
+        "he saw that the door of his small house was open,",
+        "and that a letter lay there.",
+    ]
+    cues = read(to_srt([Cue(0, 10, " ".join(clauses))]))
+    assert [text.replace("\n", " ") for *_, text in cues] == [clauses[0], " ".join(clauses[1:])]

@@ -1,1 +1,1 @@
-"""Audio files and loudness."""
+"""Audio formats, encoders, files, sample rates and loudness."""

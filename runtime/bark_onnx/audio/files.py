@@ -1,33 +1,23 @@
-"""Writing waveforms: audio files and bytes in the format of a suffix, and 16-bit samples as a stream.
-
-Where samples have 16 bits (WAV, FLAC, PCM) they are the same everywhere: full scale is 32768, rounded to nearest.
-"""
+"""Writing audio: files that appear whole or not at all, open files, and streams of 16-bit samples."""
 
 import io
-import os
-import struct
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, BinaryIO, Self, TypeAlias
+from typing import IO, BinaryIO, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..arrays import Waveform
 from ..errors import BarkError, reason
 from ..files import plain_file, replacing
-from .levels import finite
-
-FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}  # by suffix, libsndfile's names
-
-# Samples passed to libsndfile at a time. Its Vorbis encoder overflows the stack when it gets minutes at once, and what
-# a lossy encoder writes depends on the blocks: with fixed blocks, a file does not depend on the pieces it came in.
-_BLOCK = 1 << 14
-_MOST_WAV_SAMPLES = (2**32 - 1 - 36) // 2  # a WAV file has 32-bit sizes: 24.8 hours at 24 kHz
-_UNKNOWN = 0xFFFF_FFFF  # the size that ffmpeg writes to a pipe; ffmpeg and sox read such a stream to its end
+from .encoder import StreamEncoder, check_encoding
+from .encoder import encode as encode
+from .formats import FORMATS, SUFFIXES, AudioFormat, format_named
+from .samples import MOST_WAV_BYTES
+from .samples import pcm as pcm
+from .samples import wav_header as wav_header
 
 Write: TypeAlias = Callable[[Waveform], None]
 """Takes the next samples [n], float32, mono, full scale at 1."""
@@ -38,18 +28,31 @@ class AudioWriter:
 
     Args:
         target: a path or an open binary file. A file at a path is written whole or not at all: it appears at the end of
-            the block, and after an exception the file that was there before stays. A path that is a pipe or a device
-            gets WAV as a stream. An open file must be able to seek, is written from its start, and is left open.
-        sample_rate: in Hz.
-        audio_format: WAV, FLAC, OGG or MP3. None is the format of the path's suffix; WAV for an open file.
+            the block, and after an exception the file that was there before stays. An open file is written from its
+            position on, and is left open. A pipe, a device or an open file that cannot seek gets a stream, as
+            `StreamEncoder` makes it.
+        sample_rate: of the samples, in Hz.
+        format: a name in `FORMATS`: wav, flac, ogg, opus, mp3 or pcm. None is the format of the path's suffix; wav for
+            an open file.
+        output_rate: of the file, in Hz; None for the same.
 
-    Raises BarkError for an unknown suffix, at once, and for any failure to write.
+    Raises BarkError at once for an unknown suffix or format, for a rate that the format does not have, and for an open
+    file that takes no bytes; later for any failure to write at a path.
     """
 
-    def __init__(self, target: str | Path | BinaryIO, sample_rate: int, audio_format: str | None = None) -> None:
+    def __init__(
+        self,
+        target: str | Path | BinaryIO,
+        sample_rate: int,
+        format: str | None = None,
+        output_rate: int | None = None,
+    ) -> None:
         self._target = Path(target) if isinstance(target, str) else target
-        self._sample_rate = sample_rate
-        self._format = audio_format or (format_of(self._target) if isinstance(self._target, Path) else "WAV")
+        self._format = _format_for(self._target, format)
+        self._encoding = (self._format.name, sample_rate, output_rate)
+        check_encoding(*self._encoding)
+        if not isinstance(self._target, Path):
+            check_takes_bytes(self._target)
         self._context: AbstractContextManager[Write]
         self._write: Write | None = None
 
@@ -69,100 +72,128 @@ class AudioWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        import soundfile
-
         self._write = None
         if kind is None:
             with self._one_line():
                 self._context.__exit__(None, None, None)
         else:
-            with suppress(OSError, soundfile.SoundFileError):  # the first error is the one to report
+            with suppress(OSError):  # the first error is the one to report
                 self._context.__exit__(kind, error, traceback)
 
     @contextmanager
     def _opened(self) -> Iterator[Write]:
         if not isinstance(self._target, Path):
-            with self._encoder(self._target) as write:
+            with self._encoder(self._target, can_seek=_can_seek(self._target)) as write:
                 yield write
         elif plain_file(self._target) is None:
-            with self._target.open("wb") as file:
-                yield wav_stream(file, self._sample_rate)
+            with self._target.open("wb") as file, self._encoder(file, can_seek=False) as write:
+                yield write
         else:
-            with replacing(self._target) as temporary, self._encoder(temporary) as write:
+            with (
+                replacing(self._target) as temporary,
+                temporary.open("wb") as file,
+                self._encoder(file, can_seek=True) as write,
+            ):
                 yield write
 
     @contextmanager
-    def _encoder(self, file: Path | BinaryIO) -> Iterator[Write]:
-        """Open a file with libsndfile; samples are held back until there is a block of them."""
-        import soundfile  # not at the top: whoever only wants the samples need not load libsndfile
+    def _encoder(self, file: BinaryIO, *, can_seek: bool) -> Iterator[Write]:
+        """Encode to an open file. If it can seek, the encoder's corrections are written at the end."""
+        start = file.tell() if can_seek else 0
+        written = 0
 
-        held = np.empty(0, np.float32)
-        # soundfile cannot encode a str with surrogates, which stand for bytes that are not UTF-8. Windows has none.
-        name = os.fsencode(file) if isinstance(file, Path) and sys.platform != "win32" else file
-        with (
-            _system_errors(file),
-            soundfile.SoundFile(name, "w", self._sample_rate, channels=1, format=self._format) as opened,
-        ):
+        def put(content: bytes) -> None:
+            nonlocal written
+            written += len(content)
+            if self._format.name == "wav" and can_seek and written > MOST_WAV_BYTES:
+                raise BarkError(f"cannot write {self._name}: a WAV file cannot be this long; use .flac")
+            write_all(file, content)
+            if not can_seek:
+                file.flush()
 
-            def write(waveform: Waveform) -> None:
-                nonlocal held
-                if self._format == "WAV" and opened.tell() + len(held) + len(waveform) > _MOST_WAV_SAMPLES:
-                    raise BarkError(f"cannot write {self._name}: a WAV file cannot be this long; use .flac")
-                held = np.concatenate([held, np.asarray(waveform, np.float32)])
-                blocks = len(held) // _BLOCK * _BLOCK
-                with _system_errors(file):
-                    _write_blocks(opened, held[:blocks])
-                held = held[blocks:].copy()
-
-            yield write
-            _write_blocks(opened, held)
+        with StreamEncoder(*self._encoding) as encoder:
+            yield lambda waveform: put(encoder.push(waveform))
+            put(encoder.finish())
+        for position, content in encoder.corrections if can_seek else []:
+            file.seek(start + position)
+            write_all(file, content)
+        if can_seek:
+            file.seek(start + written)
 
     @property
     def _name(self) -> str:
-        return str(self._target if isinstance(self._target, Path) else self._format)
+        return str(self._target if isinstance(self._target, Path) else self._format.name)
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
-        """Turn what libsndfile raises, and the file system for a path, into BarkErrors."""
-        import soundfile
-
-        at_path = isinstance(self._target, Path)
+        """Turn what the file system raises for a path into BarkErrors."""
         try:
             yield
         except OSError as error:
-            if not at_path:
+            if not isinstance(self._target, Path):
                 raise
             raise BarkError(f"cannot write {self._name}: {reason(error)}") from None
-        except soundfile.SoundFileError as error:
-            library = f"libsndfile {soundfile.__libsndfile_version__}, {self._format}"
-            raise BarkError(f"cannot write {self._name}: {reason(error)} ({library})") from None
 
 
-def encode(waveform: Waveform, sample_rate: int, audio_format: str = "WAV") -> bytes:
-    """Return the bytes of an audio file of [n] samples. Raises BarkError if libsndfile cannot write the format."""
-    content = io.BytesIO()
-    with AudioWriter(content, sample_rate, audio_format) as writer:
-        writer.write(waveform)
-    return content.getvalue()
+def format_of(path: Path) -> AudioFormat:
+    """Return the format to write at a path, by its suffix. Raises BarkError.
 
-
-def format_of(path: Path) -> str:
-    """The format to write at a path, by its suffix. Raises BarkError.
-
-    A pipe or a device takes WAV, with or without the suffix, because the other formats need to seek.
+    A pipe or a device takes WAV without the suffix too. It does not take FLAC, which cannot be streamed.
     """
+    plain = _is_plain(path)
+    suffix = path.suffix.lower()
+    if not plain and not suffix:
+        return FORMATS["wav"]
+    if suffix not in SUFFIXES:
+        raise BarkError(f"{path}: no audio format for the suffix {path.suffix!r}; use {', '.join(SUFFIXES)}")
+    _check_streams(path, SUFFIXES[suffix], plain=plain)
+    return SUFFIXES[suffix]
+
+
+def _format_for(target: Path | BinaryIO, name: str | None) -> AudioFormat:
+    """The format with a name; or without one, the format of a path's suffix, and WAV for an open file."""
+    if not isinstance(target, Path):
+        return format_named(name or "wav")
+    if name is None:
+        return format_of(target)
+    _check_streams(target, format_named(name), plain=_is_plain(target))
+    return format_named(name)
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a path leads to a plain file or a directory, or to nothing yet. Raises BarkError."""
     try:
-        plain = plain_file(path) is not None
+        return plain_file(path) is not None or path.is_dir()
     except OSError as error:
         raise BarkError(f"cannot write {path}: {reason(error)}") from None
-    suffix = path.suffix.lower()
-    if not plain and suffix in ("", ".wav") and not path.is_dir():
-        return "WAV"
-    if suffix not in FORMATS:
-        raise BarkError(f"{path}: no audio format for the suffix {path.suffix!r}; use {', '.join(FORMATS)}")
-    if not plain and not path.is_dir():
-        raise BarkError(f"{path} is a pipe or a device, which takes WAV only, not {path.suffix}")
-    return FORMATS[suffix]
+
+
+def _check_streams(path: Path, audio_format: AudioFormat, *, plain: bool) -> None:
+    if not plain and not audio_format.streams:
+        streamed = ", ".join(one.suffix for one in FORMATS.values() if one.streams)
+        raise BarkError(f"{path} is a pipe or a device, and {audio_format.name} cannot be streamed; use {streamed}")
+
+
+def check_takes_bytes(file: BinaryIO) -> None:
+    """Raise a BarkError unless an open file can be written to, and in bytes."""
+    if getattr(file, "closed", False):
+        raise BarkError("the file to write to is closed")
+    try:
+        file.write(b"")
+    except (TypeError, io.UnsupportedOperation):
+        raise BarkError('the file to write to takes no bytes: open it with mode "wb"') from None
+    except AttributeError:
+        raise TypeError(f"audio is written to a path or to an open binary file, not {type(file).__name__}") from None
+
+
+def write_all(file: IO[bytes], content: bytes) -> None:
+    """Write bytes to an open file, which may take only a part of them at a time, as an unbuffered one does."""
+    rest = memoryview(content)
+    while rest:
+        taken = file.write(rest)
+        if taken is None and isinstance(file, io.RawIOBase):
+            raise BlockingIOError("the file takes no more bytes now, and does not block")
+        rest = rest[len(rest) if taken is None else taken :]
 
 
 def wav_stream(file: IO[bytes], sample_rate: int, *, header: bool = True) -> Write:
@@ -174,55 +205,17 @@ def wav_stream(file: IO[bytes], sample_rate: int, *, header: bool = True) -> Wri
 
     Returns the function that writes the next samples, and passes them on at once.
     """
-    if header:
-        file.write(wav_header(sample_rate))
-        file.flush()
+    encoder = StreamEncoder("wav" if header else "pcm", sample_rate)
 
     def write(waveform: Waveform) -> None:
-        file.write(pcm(waveform))
+        file.write(encoder.push(waveform))
         file.flush()
 
+    write(np.zeros(0, np.float32))
     return write
 
 
-def wav_header(sample_rate: int) -> bytes:
-    """The 44 bytes that begin a WAV stream, mono and 16-bit, of unknown length."""
-    return (
-        struct.pack("<4sI4s", b"RIFF", _UNKNOWN, b"WAVE")
-        + struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
-        + struct.pack("<4sI", b"data", _UNKNOWN)
-    )
-
-
-def pcm(waveform: Waveform) -> bytes:
-    """[n] samples as little-endian signed 16-bit: clipped, rounded to nearest; NaN becomes silence."""
-    return _int16(waveform).astype("<i2").tobytes()
-
-
-@contextmanager
-def _system_errors(file: Path | BinaryIO) -> Iterator[None]:
-    """Find out why libsndfile could not write to a path: it says "System error", whether the disk is full or broken.
-
-    Raises the OSError that writing to the end of the file raises; else libsndfile's own error.
-    """
-    import soundfile
-
-    try:
-        yield
-    except soundfile.SoundFileError:
-        if isinstance(file, Path):
-            with file.open("ab", buffering=0) as end:
-                end.write(bytes(_BLOCK))
-        raise
-
-
-def _write_blocks(file: Any, waveform: Waveform) -> None:
-    """Write [n] samples to a `soundfile.SoundFile`, block by block."""
-    for start in range(0, len(waveform), _BLOCK):
-        block = waveform[start : start + _BLOCK]
-        file.write(_int16(block) if file.subtype == "PCM_16" else finite(block).clip(-1, 1))
-
-
-def _int16(waveform: Waveform) -> NDArray[np.int16]:
-    scaled: NDArray[np.float32] = np.rint(finite(waveform) * np.float32(32768))
-    return scaled.clip(-32768, 32767).astype(np.int16)
+def _can_seek(file: BinaryIO) -> bool:
+    """Whether bytes of a file can be written again. In a file that is opened to append they cannot."""
+    seekable = getattr(file, "seekable", None)
+    return callable(seekable) and bool(seekable()) and "a" not in str(getattr(file, "mode", ""))

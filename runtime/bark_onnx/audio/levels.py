@@ -12,6 +12,7 @@ from ..arrays import FloatArray, Waveform
 
 FRAME_SECONDS = 0.02  # much shorter than a syllable, much longer than a period of the voice
 FLOOR_DBFS = -60.0  # quieter frames are not speech, also in a quiet recording: the codec's noise has about -70
+SPEECH_RANGE_DB = 30.0  # consonants are up to this much quieter than vowels; a frame that is quieter is not speech
 GATE_DB = 16.0  # frames that are quieter than the mean by more than this are pauses (margin of ITU-T P.56)
 
 
@@ -64,6 +65,27 @@ def level_of(levels: NDArray[np.float64]) -> Level:
     return Level(_mean(active), len(active) * FRAME_SECONDS)
 
 
+def sound_stretches(waveform: Waveform, sample_rate: int, bridged_seconds: float) -> NDArray[np.int64]:
+    """Find the stretches of sound: [k, 2], first sample and end of each.
+
+    A frame has sound if it is at most 30 dB below the gated loudness, and above the floor. If a recording has pauses
+    with louder noise than that, all of it counts as sound.
+
+    Args:
+        waveform: [n] samples, all finite.
+        bridged_seconds: silences up to this long do not separate stretches.
+    """
+    levels = frame_levels(waveform, sample_rate)
+    sound = np.flatnonzero(levels > max(level(waveform, sample_rate).loudness - SPEECH_RANGE_DB, FLOOR_DBFS))
+    if not len(sound):
+        return np.empty((0, 2), np.int64)
+    frame = frame_length(sample_rate)
+    breaks = np.flatnonzero((np.diff(sound) - 1) * frame > bridged_seconds * sample_rate)
+    firsts = sound[np.append(0, breaks + 1)] * frame
+    ends = (sound[np.append(breaks, len(sound) - 1)] + 1) * frame
+    return np.stack([firsts, ends.clip(max=len(waveform))], axis=1)
+
+
 def _mean(levels: NDArray[np.float64]) -> float:
     """Return the level of the mean power of levels in dBFS."""
     return float(10 * np.log10(np.mean(10 ** (levels / 10))))
@@ -72,8 +94,3 @@ def _mean(levels: NDArray[np.float64]) -> float:
 def finite(waveform: FloatArray) -> Waveform:
     """Return [n] samples as float32, with 0 instead of NaN and full scale (1 or -1) instead of infinity."""
     return np.nan_to_num(np.asarray(waveform, np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
-
-
-def stretches(waveform: Waveform, sample_rate: int) -> list[tuple[float, float]]:
-    """Return the whole waveform as one stretch of sound."""
-    return [(0.0, len(waveform) / sample_rate)]

@@ -57,11 +57,13 @@ class Output:
     Args:
         output: the path of an audio file; "-" is standard output, None a player.
         raw: write samples without a WAV header.
+        sample_rate: of the audio that is written, in Hz; None for the model's.
         quiet: neither progress nor summary.
     """
 
     output: str | None
     raw: bool
+    sample_rate: int | None
     quiet: bool
 
     @property
@@ -77,6 +79,12 @@ class Output:
             "[default: out.wav; with --stream, play it]",
         ),
         click.option("--raw", is_flag=True, help="With -o -: write 16-bit samples without a WAV header."),
+        click.option(
+            "--sample-rate",
+            type=click.IntRange(8_000, 192_000),
+            metavar="HZ",
+            help="Sample rate of the file or of -o -, such as 8000 for telephones.  [default: the model's]",
+        ),
         click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary."),
     ]
 

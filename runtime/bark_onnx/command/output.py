@@ -10,6 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from ..arrays import Waveform
+from ..audio.encoder import StreamEncoder
 from ..audio.files import AudioWriter, Write, wav_stream
 from ..errors import BarkError
 from .options import Output
@@ -29,13 +30,21 @@ def open_output(output: Output, sample_rate: int) -> Iterator[Write]:
     output ends.
     """
     if output.output == "-":
-        yield wav_stream(sys.stdout.buffer, sample_rate, header=not output.raw)
+        with StreamEncoder("pcm" if output.raw else "wav", sample_rate, output.sample_rate) as encoder:
+            yield lambda waveform: _pass_on(encoder.push(waveform))
+            _pass_on(encoder.finish())
     elif output.file is not None:
-        with AudioWriter(output.file, sample_rate) as writer:
+        with AudioWriter(output.file, sample_rate, output_rate=output.sample_rate) as writer:
             yield writer.write
     else:
         with _player(sample_rate) as write:
             yield write
+
+
+def _pass_on(content: bytes) -> None:
+    """Write to standard output, for a reader that plays it at once."""
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
 
 
 @contextmanager

@@ -65,6 +65,7 @@ def say(
     _refuse(text is not None and text_file is not None, _NO_TEXT)
     _refuse(text is None and text_file is None and (sys.stdin is None or sys.stdin.isatty()), _NO_TEXT)
     _refuse(output.raw and output.output != "-", "--raw is for -o -")
+    _refuse(output.sample_rate is not None and output.output is None, "--sample-rate is for -o")
     _refuse(loading.low_memory and streaming.stream, "--low-memory is for a single utterance, not streamed")
     _refuse(long_text.single and bool(long_text.history or long_text.cast), "--single takes no --history and no --cast")
     _refuse(
@@ -107,9 +108,14 @@ def _check_outputs(output: Output, save_voice: Path | None, subtitles: Path | No
         raise click.ClickException("standard output is closed: give -o FILE")
     if output.file is not None:
         try:
-            format_of(output.file)
+            audio_format = format_of(output.file)
         except BarkError as error:
             raise click.BadParameter(str(error), param_hint="--output") from None
+        if output.sample_rate is not None:
+            try:
+                audio_format.check_rate(output.sample_rate)
+            except BarkError as error:
+                raise click.BadParameter(str(error), param_hint="--sample-rate") from None
         check_writable(output.file, "--output")
     if save_voice is not None:
         check_writable(save_voice, "--save-voice", [".npz"])

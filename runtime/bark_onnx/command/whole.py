@@ -4,10 +4,8 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from ..audio.files import encode, pcm
-from ..audio.levels import stretches
 from ..long.journal import Journal
-from ..long.timing import phrase_cues
+from ..long.timing import phrase_cues, stretches
 from ..pipeline import Bark
 from ..sampling.distribution import draw_seed
 from .options import LongText, Output, Sampling
@@ -22,11 +20,10 @@ def say_utterance(
     start = perf_counter()
     speech = bark.generate(text, voice=sampling.voice, options=sampling.options(), seed=sampling.seed, single=True)
     if output.output == "-":
-        content = pcm(speech.waveform) if output.raw else encode(speech.waveform, speech.sample_rate)
-        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.write(speech.encode("pcm" if output.raw else "wav", sample_rate=output.sample_rate))
         sys.stdout.buffer.flush()
     else:
-        speech.save(str(output.output))
+        speech.save(str(output.output), sample_rate=output.sample_rate)
     write_subtitles(long_text.subtitles, phrase_cues(text, stretches(speech.waveform, speech.sample_rate), 0.0))
     if save_voice is not None:
         speech.tokens.save(save_voice)

@@ -5,9 +5,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ..arrays import Waveform
-from ..audio.files import AudioWriter, encode
+from ..audio.encoder import encode
+from ..audio.files import AudioWriter, check_takes_bytes, write_all
 from ..model.voice import VoicePreset
 
 
@@ -39,18 +41,39 @@ class Speech:
         """Compute seconds for one second of audio; lower is better."""
         return sum(self.timings.values()) / self.duration if self.duration else math.inf
 
-    def save(self, path: str | Path) -> None:
-        """Write an audio file, whole or not at all, in the format of its suffix (wav, flac, ogg, mp3).
+    def encode(self, format: str = "wav", *, sample_rate: int | None = None) -> bytes:
+        """Return the bytes of an audio file.
+
+        Args:
+            format: wav, flac, ogg (Vorbis), opus (in Ogg), mp3 or pcm (16-bit samples, little-endian, no header).
+            sample_rate: in Hz; None for the speech's own. wav, ogg and pcm take 8000 to 192000, flac nearly all of
+                these; opus and mp3 take the rates that their errors list.
+
+        Raises BarkError for an unknown format, and for a rate that the format does not have.
+        """
+        return encode(self.waveform, self.sample_rate, format, sample_rate)
+
+    def save(self, target: str | Path | BinaryIO, *, format: str | None = None, sample_rate: int | None = None) -> None:
+        """Write an audio file.
+
+        Args:
+            target: a path, where the file is written whole or not at all; or an open binary file, which is written from
+                its position on, is left open, and need not be able to seek.
+            format, sample_rate: as for `encode`. Without a format, a path's suffix decides, and an open file gets wav.
 
         Raises BarkError.
         """
-        with AudioWriter(Path(path), self.sample_rate) as writer:
-            writer.write(self.waveform)
+        if isinstance(target, str | Path):
+            with AudioWriter(target, self.sample_rate, format, sample_rate) as writer:
+                writer.write(self.waveform)
+        else:
+            check_takes_bytes(target)
+            write_all(target, self.encode("wav" if format is None else format, sample_rate=sample_rate))
 
     def __repr__(self) -> str:
         return f"<Speech of {self.duration:.2f} s, seed {self.seed}, RTF {self.real_time_factor:.2f}>"
 
     def _repr_html_(self) -> str:
         """An audio player, for notebooks."""
-        wav = base64.b64encode(encode(self.waveform, self.sample_rate)).decode()
+        wav = base64.b64encode(self.encode()).decode()
         return f'<audio controls src="data:audio/wav;base64,{wav}"></audio><br><small>seed {self.seed}</small>'

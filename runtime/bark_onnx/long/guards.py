@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Waveform
-from ..audio.levels import FLOOR_DBFS, finite, frame_length, frame_levels, level
+from ..audio.levels import FLOOR_DBFS, finite, level, sound_stretches
 from ..errors import require
 from ..numbers import plain_numbers
 
-SPEECH_RANGE_DB = 30.0  # consonants are up to this much quieter than vowels; a frame that is quieter is not speech
 BRIDGED_SECONDS = 0.3  # a silence up to this long is part of speech: a plosive, or a gap between two words
 LEAST_SECONDS = 0.1  # sound that is shorter than this is not speech, but for example a click
 FULL_SCALE = 0.999  # a sample of at least this magnitude is clipped, or will be when it is written to a file
@@ -121,7 +120,7 @@ def problems(
     if expected_seconds <= 0:
         return found
 
-    spoken = _speech(waveform, sample_rate)
+    spoken = sound_stretches(waveform, sample_rate, BRIDGED_SECONDS)
     length = (spoken[-1, 1] - spoken[0, 0]) / sample_rate
     longest = guards.longest * expected_seconds + guards.slack_seconds
     if length > longest and not endless:
@@ -139,23 +138,6 @@ def problems(
             )
         )
     return found
-
-
-def _speech(waveform: Waveform, sample_rate: int) -> NDArray[np.int64]:
-    """Find the stretches of sound: [k, 2], first sample and end of each. Silences up to 0.3 s do not separate them.
-
-    A frame has sound if it is at most 30 dB below the gated loudness, and above the floor. If a recording has pauses
-    with louder noise than that, all of it counts as sound, which does no harm.
-    """
-    levels = frame_levels(waveform, sample_rate)
-    sound = np.flatnonzero(levels > max(level(waveform, sample_rate).loudness - SPEECH_RANGE_DB, FLOOR_DBFS))
-    if not len(sound):
-        return np.empty((0, 2), np.int64)
-    frame = frame_length(sample_rate)
-    breaks = np.flatnonzero((np.diff(sound) - 1) * frame > BRIDGED_SECONDS * sample_rate)
-    firsts = sound[np.append(0, breaks + 1)] * frame
-    ends = (sound[np.append(breaks, len(sound) - 1)] + 1) * frame
-    return np.stack([firsts, ends.clip(max=len(waveform))], axis=1)
 
 
 def _tail(spoken: NDArray[np.int64], sample_rate: int, expected_seconds: float, guards: Guards) -> int:

@@ -147,7 +147,7 @@ class Narrator:
                         return None
                     return self._news
                 first = self._prepared[0]
-                if first.record is None and first.best is not None:
+                if first.record is None and first.best is not None and not self._streaming.exact:
                     self._keep(first)  # it is being spoken again, and there is no time for that
                 elif first.audio or first.record is not None:
                     return self._give(first)

@@ -135,14 +135,15 @@ def passages(text: str, fits: Callable[[str], bool], speaker: str | None = None)
     Returns the passages in order. One that does not fit is a single character that does not fit.
     """
     found = []
-    for paragraph in _paragraphs(text):
+    for paragraph in paragraphs(text):
         ends = _pack(paragraph, 0, len(paragraph), fits)
         for start, end in zip([0, *ends], ends, strict=False):
             found.append(Passage(paragraph[start:end].strip(), end == len(paragraph), speaker))
     return found
 
 
-def _paragraphs(text: str) -> Iterator[str]:
+def paragraphs(text: str) -> Iterator[str]:
+    """Yield the paragraphs of a text, which have blank lines between them, each as one line."""
     lines = text.replace("\u2029", "\n\n").splitlines()
     for blank, paragraph in groupby(lines, key=lambda line: not line.strip()):
         if not blank:

@@ -1,17 +1,13 @@
-"""Write what is said when, as SubRip subtitles or as JSON."""
+"""Write what is said when, as SubRip subtitles, as WebVTT or as JSON."""
 
 import json
-import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from html import escape
+from itertools import accumulate
 
-from .punctuation import CJK
-
-LINE_WIDTH = 42  # Latin characters, the usual limit of subtitles; a CJK character is as wide as two Latin ones
-LINES = 2
-
-_WIDE_ATOM = re.compile(rf"[「『（【《〈“]?[{CJK}][、。，．！？：；」』）】》〉”…ー]*|[^{CJK}]+")
+from .phrases import lines, phrases, width
 
 
 @dataclass(frozen=True)
@@ -41,124 +37,92 @@ def to_json(cues: Iterable[Cue]) -> str:
 def to_srt(cues: Iterable[Cue]) -> str:
     """Return cues in the SubRip format.
 
-    At most two lines of 42 characters are shown at once. The time of a longer cue is divided in proportion to its text.
-    A cue names its speaker if the cue before has another one. A cue ends at the latest when the next one begins, and
-    takes at least a millisecond. Cues without text are left out.
+    At most two lines of 42 characters are shown at once. A longer cue is divided where a phrase ends (`phrases`), and
+    its time in proportion to its text. A cue names its speaker if the cue before has another one. A cue ends at the
+    latest when the next one begins, and takes at least a millisecond. Cues without text are left out.
     """
-    shown = _without_overlap([part for cue in _named(cues) for part in _divide(cue)])
     blocks = (
-        f"{number}\n{_timestamp(start)} --> {_timestamp(end)}\n{text}\n"
-        for number, (start, end, text) in enumerate(shown, 1)
+        f"{number}\n{_timestamp(part, ',')}\n{part.text}\n"
+        for number, part in enumerate(_shown(_named(_in_order(cues))), 1)
     )
     return "\n".join(blocks)
 
 
-def _named(cues: Iterable[Cue]) -> Iterator[Cue]:
-    """Yield the cues in order of time, each on one safe line, with the speaker's name if another one spoke before."""
-    former = None
+def to_vtt(cues: Iterable[Cue]) -> str:
+    """Return cues in the WebVTT format (https://www.w3.org/TR/webvtt1/), divided as for `to_srt`.
+
+    Every cue of a speaker has a voice tag, which names the speaker: `<v HOST>Welcome back.`
+    """
+    blocks = ["WEBVTT\n"]
+    for part in _shown(_in_order(cues)):
+        voice = f"<v {escape(part.speaker, quote=False)}>" if part.speaker else ""
+        blocks.append(f"{_timestamp(part, '.')}\n{voice}{escape(part.text, quote=False)}\n")
+    return "\n".join(blocks)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is shown at once: start and end in milliseconds, and lines of text."""
+
+    start: int
+    end: int
+    text: str
+    speaker: str | None
+
+
+def _in_order(cues: Iterable[Cue]) -> Iterator[Cue]:
+    """Yield the cues that have text in order of time, each on one safe line."""
     for cue in sorted(cues, key=lambda cue: cue.start):
-        text, speaker = _safe(cue.text), _safe(cue.speaker or "")
+        text = _safe(cue.text)
         if text:
-            yield Cue(cue.start, cue.end, f"{speaker}: {text}" if speaker and speaker != former else text)
-            former = speaker
+            yield Cue(cue.start, cue.end, text, _safe(cue.speaker or "") or None)
+
+
+def _named(cues: Iterable[Cue]) -> Iterator[Cue]:
+    """Put the speaker's name before the text if another one spoke before."""
+    former = None
+    for cue in cues:
+        yield replace(cue, text=f"{cue.speaker}: {cue.text}") if cue.speaker and cue.speaker != former else cue
+        former = cue.speaker
 
 
 def _safe(text: str) -> str:
-    """Remove what would break the SubRip format: line ends, control characters and arrows."""
+    """Remove what would break the formats: line ends, control characters and arrows."""
     text = " ".join(text.split())
     text = "".join(character for character in text if unicodedata.category(character) not in ("Cc", "Cs"))
     return " ".join(text.split()).replace("-->", "→")
 
 
-def _divide(cue: Cue) -> list[tuple[int, int, str]]:
-    """Divide a cue into as many as its text needs: (start, end, lines), with times in milliseconds."""
-    lines = _balanced_lines(cue.text)
-    texts = ["\n".join(lines[at : at + LINES]) for at in range(0, len(lines), LINES)]
-    start, end = round(max(0.0, cue.start) * 1000), round(max(0.0, cue.end) * 1000)
-    total, shown, parts = sum(map(_width, texts)) or 1, 0, []
-    for text in texts:
-        begins = start + (end - start) * shown // total
-        shown += _width(text)
-        parts.append((begins, start + (end - start) * shown // total, text))
-    return parts
-
-
-def _without_overlap(parts: Sequence[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
-    """Make each part end when the next one begins, if it would end later, and take at least a millisecond."""
+def _shown(cues: Iterable[Cue]) -> Iterator[_Part]:
+    """Divide cues. Each part ends when the next one begins, if it would end later, and takes at least a millisecond."""
+    parts = [part for cue in cues for part in _divide(cue)]
     free = 0
-    for at, (begins, ends, text) in enumerate(parts):
-        start = max(begins, free)
-        following = parts[at + 1][0] if at + 1 < len(parts) else ends
-        free = max(start + 1, min(ends, following))
-        yield start, free, text
+    for at, part in enumerate(parts):
+        start = max(part.start, free)
+        following = parts[at + 1].start if at + 1 < len(parts) else part.end
+        free = max(start + 1, min(part.end, following))
+        yield replace(part, start=start, end=free)
 
 
-def _balanced_lines(text: str) -> list[str]:
-    """Break a text into lines for as few cues as possible. If it needs several, the lines are as even as words allow.
-
-    Without that, the last cue would often have a single word.
-    """
-    atoms = list(_atoms(text))
-    cues = -(-len(_lines(atoms, LINE_WIDTH)) // LINES)
-    narrow, wide = 1, LINE_WIDTH
-    while narrow < wide:
-        width = (narrow + wide) // 2
-        if len(_lines(atoms, width)) <= cues * LINES:
-            wide = width
-        else:
-            narrow = width + 1
-    return _lines(atoms, wide if cues > 1 else LINE_WIDTH)
+def _divide(cue: Cue) -> list[_Part]:
+    """Divide a cue into as many parts as its text needs."""
+    texts = phrases(cue.text)
+    start, end = round(max(0.0, cue.start) * 1000), round(max(0.0, cue.end) * 1000)
+    ends = list(accumulate(map(width, texts), initial=0))
+    total = ends[-1] or 1
+    times = [start + (end - start) * shown // total for shown in ends]
+    return [
+        _Part(begins, until, "\n".join(lines(text)), cue.speaker)
+        for begins, until, text in zip(times, times[1:], texts, strict=False)
+    ]
 
 
-def _atoms(text: str) -> Iterator[tuple[str, int]]:
-    """Yield what must stay on one line, with its width: a word with the space before it, or a CJK character."""
-    for word in re.findall(r" ?[^ ]+", text):
-        for atom in _WIDE_ATOM.findall(word):
-            for piece in _pieces(atom):
-                yield piece, _width(piece)
+def _timestamp(part: _Part, point: str) -> str:
+    return f"{_time(part.start, point)} --> {_time(part.end, point)}"
 
 
-def _pieces(atom: str) -> Iterator[str]:
-    """Cut an atom into pieces that are not wider than a line, and never before a combining character."""
-    start = width = 0
-    for at, character in enumerate(atom):
-        wider = _width(character)
-        if width + wider > LINE_WIDTH and wider:
-            yield atom[start:at]
-            start, width = at, 0
-        width += wider
-    yield atom[start:]
-
-
-def _lines(atoms: Sequence[tuple[str, int]], width: int) -> list[str]:
-    """Fill lines of at most `width` with atoms."""
-    lines: list[str] = []
-    line: list[str] = []
-    used = 0
-    for atom, wide in atoms:
-        if line and used + wide > width:
-            lines.append("".join(line).strip())
-            line, used = [], 0
-            if atom.startswith(" "):
-                atom, wide = atom[1:], wide - 1
-        line.append(atom)
-        used += wide
-    lines.append("".join(line).strip())
-    return [line for line in lines if line]
-
-
-def _width(text: str) -> int:
-    """Return the width of a text in Latin characters."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )
-
-
-def _timestamp(milliseconds: int) -> str:
+def _time(milliseconds: int, point: str) -> str:
     seconds, milliseconds = divmod(milliseconds, 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:02d}:{minutes:02d}:{seconds:02d},{milliseconds:03d}"
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}{point}{milliseconds:03d}"

@@ -3,12 +3,12 @@
 import numpy as np
 
 from ..arrays import Waveform
-from ..audio.levels import FLOOR_DBFS, finite, frame_length, frame_levels, level_of
-from .guards import BRIDGED_SECONDS, SPEECH_RANGE_DB, Guards
+from ..audio.levels import FLOOR_DBFS, SPEECH_RANGE_DB, finite, frame_length, frame_levels, level_of
+from .guards import BRIDGED_SECONDS, Guards
+from .timing import PAUSE_SECONDS
 
 KEPT_SECONDS = 0.05  # silence that stays at both ends, as speech may begin softly or end in a breath
 OPENING_SECONDS = 2.0  # of a passage, from its first sound on: they tell how loud its speech is
-SPLIT_SECONDS = 0.1  # a silence up to this long does not separate two stretches of sound
 
 
 class Trimmer:
@@ -62,7 +62,7 @@ class Trimmer:
 
     @property
     def sounds(self) -> list[tuple[float, float]]:
-        """The stretches of sound so far, with silences over 0.1 s between them: seconds in the trimmed passage."""
+        """The stretches of sound so far, with silences over 50 ms between them: seconds in the trimmed passage."""
         return [((first - self.start) / self._rate, (end - self.start) / self._rate) for first, end in self._sounds]
 
     def push(self, waveform: Waveform) -> Waveform:
@@ -123,7 +123,7 @@ class Trimmer:
             self._tail = True
             return
         self._spoken += end - first + (silence if silence <= self._bridged else 0)
-        if self._sounds and silence <= SPLIT_SECONDS * self._rate:
+        if self._sounds and silence <= PAUSE_SECONDS * self._rate:
             self._sounds[-1] = (self._sounds[-1][0], end)
         else:
             self._sounds.append((first, end))
