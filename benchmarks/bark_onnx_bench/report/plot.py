@@ -31,7 +31,7 @@ def check_matplotlib() -> None:
 
 def draw(report: Report, path: Path) -> None:
     """Write the figure as PNG."""
-    figure_of(report).savefig(path, format="png", dpi=120)
+    figure_of(report).savefig(path, format="png")
 
 
 def figure_of(report: Report) -> "Figure":
@@ -41,7 +41,7 @@ def figure_of(report: Report) -> "Figure":
 
     sweeps = [sweep for sweep in (report.thread_sweep, report.batch_sweep) if sweep]
     height = 1.6 + 0.42 * len(report.stages)
-    figure = Figure(figsize=(10, height + (4.0 if sweeps else 0)), layout="constrained")
+    figure = Figure(figsize=(10, height + (4.0 if sweeps else 0)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2 if sweeps else 1, max(1, len(sweeps)), height_ratios=[height, 4.0] if sweeps else None)
     stages = figure.add_subplot(grid[0, :])
@@ -76,6 +76,7 @@ def _draw_stages(axes: "Axes", report: Report) -> list["Annotation"]:
             label += f", {100 * stage.reached:.0f} % of the limit by {stage.floor.bound_by}"
         at = (most, place - 0.2)
         labels.append(axes.annotate(label, at, xytext=(LABEL_GAP, 0), textcoords="offset points", va="center"))
+        labels[-1].set_in_layout(False)  # it will be inside the frame, and needs no room beside it
     axes.set_yticks(range(len(report.stages)), [stage.name for stage in report.stages])
     axes.invert_yaxis()
     axes.set_xscale("log")
