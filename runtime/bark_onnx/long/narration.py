@@ -20,6 +20,7 @@ from ..model.voice import VoicePreset, succession
 from .guards import Guards, Problem, problems, trim
 from .joining import Joiner
 from .journal import Journal, Record
+from .pace import Pace, Paces, doubtful, sentences
 from .plan import Plan, passage_seed
 from .splitting import estimate_seconds
 from .subtitles import Cue
@@ -78,6 +79,7 @@ def narrate(plan: Plan, runner: Runner, vocabulary: Vocabulary, journal: Journal
     joiner, samples, rate = Joiner(vocabulary.sample_rate), 0, vocabulary.sample_rate
     last: dict[str | None, VoicePreset] = {}  # the last passage of each speaker
     first: VoicePreset | None = None  # the voice for speakers without one
+    paces = Paces(rate)  # of the blocks before; from their records, so that a resumed job has the same
     block = range(0)
     while block.stop < len(plan.passages):
         block = plan.block(block.stop, voiced=first is not None)
@@ -86,7 +88,7 @@ def narrate(plan: Plan, runner: Runner, vocabulary: Vocabulary, journal: Journal
             histories = {
                 index: _history(plan, plan.passages[index].speaker, last, first, vocabulary) for index in block
             }
-            records = _speak(plan, histories, runner, vocabulary)
+            records = _speak(plan, histories, paces, runner, vocabulary)
             if journal is not None:
                 for index, record in zip(block, records, strict=True):
                     journal.save(index, record)
@@ -97,6 +99,7 @@ def narrate(plan: Plan, runner: Runner, vocabulary: Vocabulary, journal: Journal
             if record.tokens is not None:
                 last[passage.speaker] = record.tokens
                 first = first or record.tokens
+            paces.add(passage.speaker, passage.text, record.waveform, record.problems)
             waveform = joiner.add(record.waveform, pause)
             samples += len(waveform)
             yield SpokenPassage(
@@ -121,10 +124,11 @@ def _history(
 
 
 def _speak(
-    plan: Plan, histories: Mapping[int, VoicePreset | None], runner: Runner, vocabulary: Vocabulary
+    plan: Plan, histories: Mapping[int, VoicePreset | None], known: Paces, runner: Runner, vocabulary: Vocabulary
 ) -> list[Record]:
     """Speak a block. A passage with problems is spoken again with the next seed; return the best attempt of each."""
     best: dict[int, Record] = {}
+    paces = {index: known.of(plan.passages[index].speaker, plan.passages[index].text) for index in histories}
     for attempt in range(plan.narration.guards.retries + 1):
         wrong = [index for index in histories if index not in best or best[index].problems]
         if not wrong:
@@ -141,7 +145,9 @@ def _speak(
         if attempt:
             log.info("attempt %d for passages %s", attempt + 1, [index + 1 for index in wrong])
         for index, job in zip(wrong, runner.run(requests), strict=True):
-            record = _judge(job, attempt + 1, plan.narration.guards, vocabulary)
+            if not paces[index].known:
+                paces[index] = _measured_pace(job, histories[index], runner, vocabulary)
+            record = _judge(job, attempt + 1, plan.narration.guards, paces[index], vocabulary)
             if index in best:
                 better, worse = sorted((best[index], record), key=_badness)
                 record = replace(better, attempts=attempt + 1, rejected=best[index].rejected + worse.problems)
@@ -149,12 +155,30 @@ def _speak(
     return [best[index] for index in histories]
 
 
-def _badness(record: Record) -> tuple[bool, int]:
-    """The key by which attempts are compared: silence is worse than any other problems."""
-    return any(problem.name == "silent" for problem in record.problems), len(record.problems)
+def _measured_pace(job: Job, voice: VoicePreset | None, runner: Runner, vocabulary: Vocabulary) -> Pace:
+    """Measure the pace of a voice on a passage that may have lost words: speak its sentences one by one.
+
+    Returns an unknown pace if the passage is long enough, or has only one sentence, or a sentence was not spoken.
+    """
+    text, speech, rate = job.request.text, job.speech, vocabulary.sample_rate
+    parts = sentences(text)
+    if speech is None or len(parts) < 2 or not doubtful(text, speech.waveform, rate):
+        return Pace()
+    requests = [replace(job.request, text=part, voice=voice or speech.tokens, seed=job.seed) for part in parts]
+    spoken = [part.speech.waveform for part in runner.run(requests) if part.speech is not None]
+    if len(spoken) < len(parts):
+        return Pace()
+    trimmed = [waveform[trim(waveform, rate)] for waveform in spoken]
+    return Pace().after(text, np.concatenate(trimmed), rate)
 
 
-def _judge(job: Job, attempts: int, guards: Guards, vocabulary: Vocabulary) -> Record:
+def _badness(record: Record) -> tuple[bool, int, int]:
+    """The key by which attempts are compared. Silence is worst; of short ones, the longest lost fewest words."""
+    names = [problem.name for problem in record.problems]
+    return "silent" in names, len(names), -len(record.waveform) if "short" in names else 0
+
+
+def _judge(job: Job, attempts: int, guards: Guards, pace: Pace, vocabulary: Vocabulary) -> Record:
     """The record of an attempt: trimmed, with its problems. Raises the job's error, unless the model said nothing."""
     speech = job.speech
     if speech is None:
@@ -169,6 +193,7 @@ def _judge(job: Job, attempts: int, guards: Guards, vocabulary: Vocabulary) -> R
         token_limit=job.semantic.limit,
         expected_seconds=expected,
         guards=guards,
+        speech=pace.expects(job.request.text, guards),
     )
     part = trim(speech.waveform, rate, expected_seconds=expected, guards=guards)
     return Record(speech.waveform[part], speech.tokens, job.seed, attempts, tuple(found), ())
