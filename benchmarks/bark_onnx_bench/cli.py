@@ -4,6 +4,7 @@ from pathlib import Path
 from time import perf_counter
 
 import click
+from click.core import ParameterSource
 
 from bark_onnx import Bark, BarkError
 from bark_onnx.command.group import bundle_argument, check_writable, device_options
@@ -11,8 +12,10 @@ from bark_onnx.files import replacing
 from bark_onnx.model.bundle import STAGES
 from bark_onnx.stages.options import PROFILES
 
+from .machine.busy import others
 from .machine.description import machine, machine_line
 from .measure.batching import measure_batch
+from .measure.quick import QuickMeasurement, measure_quickly, sentence, warning
 from .measure.stages import measure_stages
 from .measure.startup import measure_start
 from .measure.streaming import measure_streaming
@@ -37,6 +40,7 @@ from .roofline.limits import Limits, measure_limits
 
 @click.command()
 @bundle_argument
+@click.option("--quick", is_flag=True, help="Only say in one sentence whether this machine is fast enough.")
 @click.option("--voice", help="Measure with this voice too (a voice name of the bundle, or an .npz file).")
 @click.option("--repeats", type=click.IntRange(1, 100), default=5, show_default=True, help="Runs of the workload.")
 @click.option(
@@ -52,7 +56,7 @@ from .roofline.limits import Limits, measure_limits
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Draw measured times and floors (.png).")
 @device_options
 def bench(
-    bundle: Path, voice: str | None, repeats: int, streams: int, batch: int, starts: int, fast: bool,
+    bundle: Path, quick: bool, voice: str | None, repeats: int, streams: int, batch: int, starts: int, fast: bool,
     threads_sweep: bool, batch_sweep: bool, json_file: Path | None, plot_file: Path | None, device: str,
     threads: int | None, provider_options: dict[str, str],
 ) -> None:  # fmt: skip
@@ -69,17 +73,25 @@ def bench(
     if plot_file is not None:
         check_writable(plot_file, "--plot", [".png"])
         check_matplotlib()
+    context = click.get_current_context()
+    if quick:
+        _refuse_with_quick(context)
     here = machine()
     start = perf_counter()
     bark = Bark.load(bundle, device=device, threads=threads, provider_options=provider_options)
     manifest, used = bark.bundle.manifest, bark.device
     about = {
-        "command": " ".join(["bark-onnx bench", bundle.name, *_options(click.get_current_context().params)]),
+        "command": " ".join(["bark-onnx bench", bundle.name, *_options(context.params)]),
         "machine": here,
         "bundle": {"model": manifest.model, "precision": manifest.precision},
         "device": used.name,
         "threads": used.threads,
     }
+    if quick:
+        measured = _quick(bark, voice)
+        if json_file is not None:
+            write_figures(json_file, {**about, "quick": measured.to_json()})
+        return
     report = Report(about, perf_counter() - start)
     click.echo(f"{machine_line(here)}; {bundle.name}")
     click.echo(workload_header())
@@ -115,6 +127,33 @@ def bench(
             draw(report, temporary)
 
 
+def _refuse_with_quick(context: click.Context) -> None:
+    """Raise UsageError if an option is given that says what to measure beside --quick."""
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in ("repeats", "streams", "batch", "starts", "fast", "threads_sweep", "batch_sweep", "plot_file")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"--quick measures nothing else: leave out {', '.join(given).replace('-file', '')}")
+
+
+def _quick(bark: Bark, voice: str | None) -> QuickMeasurement:
+    """Measure quickly with a voice, by default the bundle's first, and print the result."""
+    name = voice or next(iter(bark.voices), None)
+    with others() as used:
+        speed, first, streams, together = measure_quickly(bark, name)
+    manifest = bark.bundle.manifest
+    measured = QuickMeasurement(
+        manifest.model, manifest.precision, short_name(name), round(speed, 2), round(first, 3), streams, together,
+        None if used.share is None else round(used.share, 3),
+    )  # fmt: skip
+    click.echo(sentence(measured))
+    if used.busy:
+        click.echo(f"Warning: {warning(measured)}", err=True)
+    return measured
+
+
 def _limits(bark: Bark) -> Limits | None:
     """Measure this machine's limits; without the package onnx, say so and return None: the floors are left out."""
     manifest = bark.bundle.manifest
@@ -131,6 +170,8 @@ def _limits(bark: Bark) -> Limits | None:
 def _options(given: dict[str, object]) -> list[str]:
     """The options that decide what is measured, without paths of this machine."""
     voice = given["voice"]
+    if given["quick"]:
+        return ["--quick"] + (["--voice", str(short_name(str(voice)))] if voice else [])
     words = [word for name in ("repeats", "streams", "batch", "starts") for word in (f"--{name}", str(given[name]))]
     words += [f"--{name.replace('_', '-')}" for name in ("fast", "threads_sweep", "batch_sweep") if given[name]]
     return words + (["--voice", str(short_name(str(voice)))] if voice else [])

@@ -12,6 +12,7 @@ into passages.
 import hashlib
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -30,6 +31,7 @@ from .errors import BarkError, DeviceError, NothingSaid, or_default, warn
 from .graphs.cache import KVCache
 from .graphs.device import Device
 from .graphs.networks import Networks
+from .long.attempts import Context, Outcome
 from .long.feeding import TextFeed, feed_from_thread
 from .long.journal import Journal
 from .long.narration import LongSpeech, SpokenPassage, narrate
@@ -49,7 +51,7 @@ from .sampling.loops import Loops
 from .stages.coarse import CoarseSequence, coarse_windows
 from .stages.fine import FineSequence, fine_codes
 from .stages.options import GenerationOptions
-from .stages.semantic import SemanticSequence, semantic_tokens
+from .stages.semantic import SemanticSequence, semantic_tokens, token_limit
 
 
 class Bark:
@@ -147,14 +149,17 @@ class Bark:
             seed: the same seed gives the same tokens; None draws one, which is in the result.
             single: speak one utterance, as the reference does: at most 256 tokens of the text are read, with a warning,
                 and at most about 15 seconds are generated.
-            narration: how a longer text is spoken.
+            narration: how a longer text is spoken. If it is given, its guards also check a text that is one utterance,
+                and a faulty one is spoken again; the result then is a `LongSpeech` with one passage.
         """
         options, seed = or_default("options", options, GenerationOptions), checked_seed(seed)
-        narration = or_default("narration", narration, NarrationOptions)
+        checked = None if single or narration is None else or_default("narration", narration, NarrationOptions)
         require_something_to_say(text)
-        if not single and not self.fits(text, narration.passage_seconds):
-            spoken = self.generate_long(text, voice=voice, options=options, seed=seed, narration=narration)
+        if not single and not self.fits(text, (checked or NarrationOptions()).passage_seconds):
+            spoken = self.generate_long(text, voice=voice, options=options, seed=seed, narration=checked)
             return LongSpeech.join([*spoken], seed)
+        if checked is not None:
+            return self._checked(text, voice, options, seed, checked)
         text_ids, preset = self._tokenizer.encode(text), self.preset(voice)
         timings: dict[str, float] = {}
         with self._networks.lock:
@@ -167,6 +172,26 @@ class Bark:
             with _timed(timings, "codec"):
                 audio = self._decode(fine)
         return Speech(audio, self.sample_rate, VoicePreset(semantic, coarse, fine), seed, timings)
+
+    def _checked(
+        self, text: str, voice: Voice | None, options: GenerationOptions, seed: int, narration: NarrationOptions
+    ) -> LongSpeech:
+        """Speak one utterance, and again if it has problems."""
+        parts = [Passage(text, ends_paragraph=True)]
+        plan, _ = self._plan(parts, voice, options, seed, "fixed", None, narration, None, single=True)
+        attempts, limit = self._context(plan).attempts(0), token_limit(options.max_seconds, self.vocabulary)
+        while attempts.requests:
+            attempts.take([self._outcome(request, limit) for request in attempts.requests])
+        return LongSpeech.single(text, attempts.settle(), self.sample_rate, seed)
+
+    def _outcome(self, request: Request, limit: int) -> Outcome:
+        try:
+            speech = self.generate(
+                request.text, voice=request.voice, options=request.options, seed=request.seed, single=True
+            )
+        except NothingSaid:
+            return Outcome(request, None, limit, {})
+        return Outcome(request, speech, limit, speech.timings)
 
     def stream(
         self,
@@ -210,10 +235,11 @@ class Bark:
         else:
             parts = []
         plan, kept = self._plan(parts, voice, options, seed, history, cast, narration, journal, streaming, single)
+        plan = replace(plan, growing=not isinstance(text, str))
         own = self._check_worker(worker) or self._idle_worker()
         release = partial(self._release, own if worker is None else None)
         try:
-            narrator = Narrator(plan, own, self.vocabulary, kept, streaming, complete=isinstance(text, str))
+            narrator = Narrator(self._context(plan), own, kept, streaming, complete=isinstance(text, str))
         except BaseException:
             release()
             raise
@@ -318,11 +344,14 @@ class Bark:
         """Whether one utterance of at most so many seconds, by estimate, can say a text."""
         return estimate_seconds(text) <= seconds and self._tokenizer.count(text) <= self.vocabulary.text_window
 
+    def _context(self, plan: Plan) -> Context:
+        return Context(plan, self.vocabulary, lambda text: self._tokenizer.read(text).says_something)
+
     def _narrated(self, plan: Plan, runner: Engine | Worker, kept: Journal | None) -> Iterator[SpokenPassage]:
         """Speak a plan, and report progress in seconds of speech."""
         expected = sum(estimate_seconds(passage.text) for passage in plan.passages)
         with counted("speech", expected, self.progress) as count:
-            yield from narrate(plan, runner, self.vocabulary, kept, count)
+            yield from narrate(self._context(plan), runner, kept, count)
 
     def _check_worker(self, worker: Worker | None) -> Worker | None:
         if worker is not None and not isinstance(worker, Worker):

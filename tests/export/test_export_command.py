@@ -14,8 +14,10 @@ import pytest
 from bark_onnx.model.bundle import MANIFEST, STAGES, Bundle
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
+from bark_onnx_export.cli import _summary
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from run_command import COMMAND, SAY, Result, assert_fails, assert_silent, run
+from tiny import VOICE
 from voices import PUBLISHED, make_voice
 
 
@@ -136,6 +138,17 @@ def test_export_writes_a_bundle_and_says_how_good_it_is(export_run: tuple[Path, 
     assert_silent(run(*arguments, "--max-seconds", "0.3", cwd=tmp_path))
     assert Bundle.open(target).manifest.precision == "int8"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_the_end_of_an_export_says_how_to_add_voices(bundle: Path, bundle_with_voice: Path) -> None:
+    """What is written to, its size, the voices, the time, and the command to type next."""
+    size, advice, following = _summary(bundle, 3.4)
+    assert re.fullmatch(rf"wrote {re.escape(str(bundle))}: [\d.]+ MB, 0 voices, in 3 s", size)
+    assert "export again with --voices DIR" in advice
+    assert following == f"try it: bark-onnx say Hello. --bundle {bundle}"
+    size, following = _summary(bundle_with_voice, 3.4)
+    assert "1 voice, in" in size
+    assert following.endswith(f"--voice {VOICE}")
 
 
 def test_export_does_not_overwrite(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:

@@ -172,8 +172,12 @@ def test_the_pause_tells_what_lies_between(
 
 
 def best_attempt(bark: Bark, text: str, voice: VoicePreset, seed: int, index: int, retries: int) -> dict[str, Any]:
-    """What is kept of a passage and what is told, by the rules: fewest problems, silence last, the first of equals."""
+    """What is kept of a passage and what is told, by the rules: fewest problems, silence last, the first of equals.
+
+    Of equals that are short, it is the longest.
+    """
     kept: list[tuple[int, tuple[Problem, ...], VoicePreset | None]] = []
+    lengths: dict[int, int] = {}
     for own in (passage_seed(seed, index, attempt) for attempt in range(retries + 1)):
         if kept and not kept[-1][1]:
             break
@@ -185,13 +189,15 @@ def best_attempt(bark: Bark, text: str, voice: VoicePreset, seed: int, index: in
         expected = estimate_seconds(text)
         found = problems(speech.waveform, SPACE.sample_rate, expected_seconds=expected, guards=Guards(), **counts)
         kept.append((own, tuple(found), speech.tokens))
-    best = min(kept, key=lambda entry: ("silent" in names(entry[1]), len(entry[1])))
+        lengths[own] = len(speech.waveform) if "short" in names(tuple(found)) else 0
+    best = min(kept, key=lambda entry: ("silent" in names(entry[1]), len(entry[1]), -lengths.get(entry[0], 0)))
     rejected = sorted(str(problem) for entry in kept if entry is not best for problem in entry[1])
     return {"seed": best[0], "attempts": len(kept), "problems": best[1], "rejected": rejected, "tokens": best[2]}
 
 
 def test_a_passage_gone_wrong_is_spoken_again_and_the_best_is_kept(short: Bark) -> None:
-    voice, narration = make_voice(SPACE, seed=3), NarrationOptions(guards=Guards(retries=2))
+    guards = Guards(retries=2, false_alarms=1e-300)  # the pace of the voice is another test's
+    voice, narration = make_voice(SPACE, seed=3), NarrationOptions(guards=guards)
     spoken = list(short.generate_long("\n\n".join([*SAID, *SAID]), voice=voice, seed=3, narration=narration))
     for index, passage in enumerate(spoken):
         expected = best_attempt(short, passage.text, voice, 3, index, retries=2)

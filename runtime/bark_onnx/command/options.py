@@ -75,7 +75,7 @@ class Output:
         click.option(
             "-o",
             "--output",
-            help="Audio file to write (.wav, .flac, .ogg or .mp3), or - for WAV on standard output.  "
+            help="Audio file to write (.wav, .flac, .ogg, .opus, .mp3 or .pcm), or - for WAV on standard output.  "
             "[default: out.wav; with --stream, play it]",
         ),
         click.option("--raw", is_flag=True, help="With -o -: write 16-bit samples without a WAV header."),

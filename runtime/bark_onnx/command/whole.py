@@ -5,6 +5,7 @@ from pathlib import Path
 from time import perf_counter
 
 from ..long.journal import Journal
+from ..long.narration import LongSpeech
 from ..long.timing import phrase_cues, stretches
 from ..pipeline import Bark
 from ..sampling.distribution import draw_seed
@@ -16,14 +17,29 @@ from .passages import PassageLog, resumable, write_subtitles
 def say_utterance(
     bark: Bark, text: str, output: Output, sampling: Sampling, long_text: LongText, save_voice: Path | None
 ) -> None:
-    """Speak a text as one utterance, and write the audio when it is complete."""
-    start = perf_counter()
-    speech = bark.generate(text, voice=sampling.voice, options=sampling.options(), seed=sampling.seed, single=True)
+    """Speak a text as one utterance, and write the audio when it is complete.
+
+    It is checked, and spoken again if it is faulty, unless it is to end early (--max-seconds) or to be as the reference
+    speaks it (--single).
+    """
+    start, log = perf_counter(), PassageLog(output)
+    unchecked = long_text.single or sampling.max_seconds is not None
+    narration = None if unchecked else long_text.options()
+    speech = bark.generate(
+        text,
+        voice=sampling.voice,
+        options=sampling.options(),
+        seed=sampling.seed,
+        single=long_text.single,
+        narration=narration,
+    )
     if output.output == "-":
         sys.stdout.buffer.write(speech.encode("pcm" if output.raw else "wav", sample_rate=output.sample_rate))
         sys.stdout.buffer.flush()
     else:
         speech.save(str(output.output), sample_rate=output.sample_rate)
+    if isinstance(speech, LongSpeech):
+        log.add(speech.passages[0])
     write_subtitles(long_text.subtitles, phrase_cues(text, stretches(speech.waveform, speech.sample_rate), 0.0))
     if save_voice is not None:
         speech.tokens.save(save_voice)

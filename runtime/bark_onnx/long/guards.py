@@ -31,8 +31,10 @@ class Guards:
         longest: speech is too long (runaway) if it takes more than this many times the expected seconds, plus
             `slack_seconds`.
         slack_seconds: extra seconds for a laugh, a sigh or a slow beginning, which the text's length does not show.
-        shortest: words are missing (short) if the speech without pauses takes less than this share of the expected
-            seconds. 0.4 is 2.5 times the usual speed, which is faster than people read.
+        shortest: while the pace of the voice is unknown, words are missing (short) if the speech without pauses takes
+            less than this share of the expected seconds. 0.4 is 2.5 times the usual speed, faster than people read.
+        false_alarms: once the pace is known, words are missing (short) if the speech takes less time than all but this
+            share of the passages in which no word is missing.
         silent_dbfs: a passage with a lower gated loudness is silent. Bark's quiet voices have -35 dBFS.
         clipped_share: speech is distorted (clipped) if a larger share of the active samples is at full scale. In loud
             speech without distortion it is a few in ten thousand.
@@ -48,6 +50,7 @@ class Guards:
     longest: float = 2.5
     slack_seconds: float = 3.0
     shortest: float = 0.4
+    false_alarms: float = 0.02
     silent_dbfs: float = -50.0
     clipped_share: float = 0.005
     tail_silence: float = 1.0
@@ -60,6 +63,7 @@ class Guards:
             "longest must be at least 1": self.longest >= 1,
             "slack_seconds must be 0 or more": self.slack_seconds >= 0,
             "shortest must be 0 to 1": 0 <= self.shortest <= 1,
+            "false_alarms must be over 0 and at most 0.2": 0 < self.false_alarms <= 0.2,
             "silent_dbfs must be -60 to 0": FLOOR_DBFS <= self.silent_dbfs <= 0,
             "clipped_share must be over 0 and at most 1": 0 < self.clipped_share <= 1,
             "tail_silence must be at least 0.3": self.tail_silence >= BRIDGED_SECONDS,
@@ -84,6 +88,19 @@ class Problem:
         return f"{self.name}: {self.detail}"
 
 
+@dataclass(frozen=True)
+class SpeechTime:
+    """How much speech a text should have in the pace of its voice.
+
+    Args:
+        seconds: of speech without pauses, as expected.
+        least: with fewer, words are missing.
+    """
+
+    seconds: float
+    least: float
+
+
 def problems(
     waveform: Waveform,
     sample_rate: int,
@@ -92,6 +109,7 @@ def problems(
     token_limit: int,
     expected_seconds: float,
     guards: Guards,
+    speech: SpeechTime | None = None,
 ) -> list[Problem]:
     """List what is wrong with a passage.
 
@@ -102,6 +120,7 @@ def problems(
         expected_seconds: how long the text should take with the usual pauses. 0: unknown, as for music; the rules that
             need it are then skipped.
         guards: the thresholds.
+        speech: how much speech the text should have (`Pace.expects`); None if the pace of the voice is unknown.
     """
     waveform = finite(waveform)
     found: list[Problem] = []
@@ -125,9 +144,13 @@ def problems(
     longest = guards.longest * expected_seconds + guards.slack_seconds
     if length > longest and not endless:
         found.append(Problem("runaway", f"{length:.1f} s of speech where {longest:.1f} s are enough"))
-    seconds = float((spoken[:, 1] - spoken[:, 0]).sum() / sample_rate)
+    seconds, wanted = _seconds(spoken, sample_rate), 0.0
     if seconds < guards.shortest * expected_seconds:
-        found.append(Problem("short", f"{seconds:.1f} s of speech where about {expected_seconds:.1f} s are expected"))
+        wanted = expected_seconds
+    elif speech is not None and seconds < speech.least:
+        wanted = speech.seconds
+    if wanted:
+        found.append(Problem("short", f"{seconds:.1f} s of speech where about {wanted:.1f} s are expected"))
     tail = _tail(spoken, sample_rate, expected_seconds, guards)
     if tail < len(spoken):
         found.append(
@@ -138,6 +161,16 @@ def problems(
             )
         )
     return found
+
+
+def spoken_seconds(waveform: Waveform, sample_rate: int) -> float:
+    """Return how many seconds of [n] samples are speech. Pauses of more than 0.3 s do not count."""
+    return _seconds(sound_stretches(finite(waveform), sample_rate, BRIDGED_SECONDS), sample_rate)
+
+
+def _seconds(spoken: NDArray[np.int64], sample_rate: int) -> float:
+    """The seconds of stretches of speech [k, 2], together."""
+    return float((spoken[:, 1] - spoken[:, 0]).sum() / sample_rate)
 
 
 def _tail(spoken: NDArray[np.int64], sample_rate: int, expected_seconds: float, guards: Guards) -> int:

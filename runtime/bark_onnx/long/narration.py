@@ -5,7 +5,6 @@ again from its beginning. Its result is that of a job that was never stopped, si
 spoken beside it.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,19 +16,16 @@ from ..arrays import Waveform
 from ..engine.job import Job, Request
 from ..engine.speech import Speech
 from ..errors import NothingSaid
-from ..model.vocabulary import Vocabulary
 from ..model.voice import VoicePreset
-from .attempts import Histories, better, judge, request_of, wrong
+from .attempts import Attempts, Context, Outcome
 from .guards import Problem
 from .joining import Joiner
 from .journal import Journal, Record
 from .plan import Plan
 from .splitting import estimate_seconds
 from .subtitles import Cue
-from .timing import phrase_cues
+from .timing import phrase_cues, stretches
 from .trimming import Trimmer
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -98,7 +94,7 @@ class SpokenPassage(PassageReport):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LongSpeech(Speech):
-    """The speech of a text that did not fit in one utterance.
+    """The speech of a text whose passages were checked: one that did not fit in one utterance, or a checked utterance.
 
     Args:
         tokens: those of the first passage, usable as a voice.
@@ -119,6 +115,18 @@ class LongSpeech(Speech):
         waveform = np.concatenate([passage.waveform for passage in passages])
         return cls(waveform, passages[0].sample_rate, tokens, seed, timings, tuple(passages))
 
+    @classmethod
+    def single(cls, text: str, record: Record, sample_rate: int, seed: int) -> "LongSpeech":
+        """A single utterance, as it was decoded. Raises NothingSaid if the model said nothing."""
+        if record.tokens is None:
+            raise NothingSaid
+        end = len(record.waveform) / sample_rate
+        passage = SpokenPassage(
+            text, None, 0.0, end, tuple(stretches(record.waveform, sample_rate)), record.seed, record.attempts,
+            record.problems, record.rejected, False, record.waveform, sample_rate, record.tokens, record.timings,
+        )  # fmt: skip
+        return cls(record.waveform, sample_rate, record.tokens, seed, record.timings, (passage,))
+
 
 class Runner(Protocol):
     """An engine, or a worker that owns one."""
@@ -128,9 +136,8 @@ class Runner(Protocol):
 
 
 def narrate(
-    plan: Plan,
+    context: Context,
     runner: Runner,
-    vocabulary: Vocabulary,
     journal: Journal | None,
     count: Callable[[float], None] = lambda seconds: None,
 ) -> Iterator[SpokenPassage]:
@@ -139,23 +146,23 @@ def narrate(
     Args:
         count: is told how many seconds of speech have been made so far, of those that are expected.
     """
+    plan, vocabulary = context.plan, context.vocabulary
     joiner, samples, rate = Joiner(vocabulary.sample_rate), 0, vocabulary.sample_rate
-    histories = Histories(plan, vocabulary)
     expected = [estimate_seconds(passage.text) for passage in plan.passages]
     block = range(0)
     while block.stop < len(plan.passages):
-        block = plan.block(block.stop, voiced=histories.first is not None)
+        block = plan.block(block.stop, voiced=context.first is not None)
         done, own = sum(expected[: block.start]), expected[block.start : block.stop]
         kept = [None if journal is None else journal.load(index, vocabulary) for index in block]
         resumed = None not in kept
         records = [record for record in kept if record is not None]
         if not resumed:
-            records = _speak(plan, block, histories, runner, vocabulary, _counted(count, done, own))
+            records = _speak([context.attempts(index) for index in block], runner, _counted(count, done, own))
             if journal is not None:
                 for index, record in zip(block, records, strict=True):
                     journal.save(index, record)
         for index, record in zip(block, records, strict=True):
-            histories.add(index, record.tokens)
+            context.add(index, record)
             waveform, sounds = join(plan, index, record.waveform, joiner)
             samples += len(waveform)
             start = samples - len(waveform) + min(len(waveform), round(plan.pause_before(index) * rate))
@@ -186,28 +193,16 @@ def trimmer_of(plan: Plan, index: int, sample_rate: int) -> Trimmer:
     )
 
 
-def _speak(
-    plan: Plan,
-    block: range,
-    histories: Histories,
-    runner: Runner,
-    vocabulary: Vocabulary,
-    progress: Callable[[Sequence[Job]], None],
-) -> list[Record]:
-    """Speak a block. A passage with problems is spoken again with the next seed; return the best attempt of each."""
-    best: list[Record | None] = [None for _ in block]
-    history = [histories.of(index) for index in block]
-    for attempt in range(plan.narration.guards.retries + 1):
-        places = wrong(best)
-        if not places:
-            break
-        if attempt:
-            log.info("attempt %d for passages %s", attempt + 1, [block[place] + 1 for place in places])
-        requests = [request_of(plan, block[place], attempt, history[place]) for place in places]
-        jobs = runner.run(requests, progress if not attempt else None)
-        for place, job in zip(places, jobs, strict=True):
-            best[place] = better(best[place], judge(job, attempt + 1, plan.narration.guards, vocabulary))
-    return [record for record in best if record is not None]
+def _speak(block: Sequence[Attempts], runner: Runner, progress: Callable[[Sequence[Job]], None]) -> list[Record]:
+    """Speak a block, all passages together, and again those with problems. Returns the best attempt of each."""
+    begun = False
+    while going := [attempts for attempts in block if attempts.requests]:
+        requests = [request for attempts in going for request in attempts.requests]
+        jobs = iter(runner.run(requests, None if begun else progress))
+        begun = True
+        for attempts in going:
+            attempts.take([Outcome.of(next(jobs)) for _ in attempts.requests])
+    return [attempts.settle() for attempts in block]
 
 
 def _counted(count: Callable[[float], None], done: float, expected: Sequence[float]) -> Callable[[Sequence[Job]], None]:

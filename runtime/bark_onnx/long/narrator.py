@@ -24,11 +24,9 @@ from ..engine.stream import AudioChunk, StreamOptions
 from ..engine.task import Task
 from ..engine.worker import Worker
 from ..errors import BarkError
-from ..model.vocabulary import Vocabulary
 from ..model.voice import VoicePreset
-from .attempts import Histories, better, judge, request_of
+from .attempts import Attempts, Context, Outcome
 from .journal import Journal, Record
-from .plan import Plan
 from .splitting import Passage
 
 log = logging.getLogger(__name__)
@@ -42,18 +40,16 @@ class Prepared:
         index: of the passage in the plan.
         audio: samples as the codec decoded them, which nobody has taken.
         given: whether somebody has taken a part of it; then it is not spoken again.
+        attempts: what to speak next; None for a passage from the journal, and for a single utterance.
         record: the attempt that is kept, once it is known.
-        best: the best attempt so far.
-        attempts: how many have been begun.
         resumed: whether it is from the journal.
     """
 
     index: int
     audio: deque[Waveform] = field(default_factory=deque)
     given: bool = False
+    attempts: Attempts | None = None
     record: Record | None = None
-    best: Record | None = None
-    attempts: int = 0
     resumed: bool = False
 
 
@@ -61,7 +57,7 @@ class Narrator:
     """Speaks a plan on a worker.
 
     Args:
-        plan: passages may be added to it while it is spoken; see `add`.
+        context: with the plan, to which passages may be added while it is spoken; see `add`.
         worker: its engine makes the audio.
         journal: keeps finished passages.
         streaming: how a passage is cut into chunks. Exact streams give out complete passages only.
@@ -70,25 +66,24 @@ class Narrator:
 
     def __init__(
         self,
-        plan: Plan,
+        context: Context,
         worker: Worker,
-        vocabulary: Vocabulary,
         journal: Journal | None,
         streaming: StreamOptions,
         *,
         complete: bool = True,
     ) -> None:
-        self.plan = plan
+        self.plan = plan = context.plan
         self._worker = worker
-        self._vocabulary = vocabulary
+        self._vocabulary = context.vocabulary
         self._journal = journal
         self._streaming = streaming
         self._complete = complete
         self._lock = RLock()  # guards the fields below
-        self._histories = Histories(plan, vocabulary)
+        self._context = context
         self._begun = 0  # passages that have been begun
         self._prepared: deque[Prepared] = deque()  # in their order
-        self._task: Task | None = None  # the attempt in progress, at the last of these
+        self._tasks: list[Task] = []  # the requests in progress, for the last of these
         self.speech: Speech | None = None  # of a plan that is a single utterance, once it is complete
         self._error: BaseException | None = None
         self._closed = False
@@ -127,7 +122,7 @@ class Narrator:
     @property
     def tokens(self) -> VoicePreset | None:
         """The generation of the first passage, usable as a voice; None until it is complete."""
-        return self._histories.first
+        return self._context.first
 
     @property
     def ended(self) -> bool:
@@ -147,7 +142,7 @@ class Narrator:
                         return None
                     return self._news
                 first = self._prepared[0]
-                if first.record is None and first.best is not None and not self._streaming.exact:
+                if first.record is None and self._may_keep(first):
                     self._keep(first)  # it is being spoken again, and there is no time for that
                 elif first.audio or first.record is not None:
                     return self._give(first)
@@ -161,10 +156,10 @@ class Narrator:
         """Stop the work; nothing more can be taken."""
         with self._lock:
             self._closed = True
-            task, self._task = self._task, None
+            tasks, self._tasks = self._tasks, []
             self._prepared.clear()
             self._wake()
-        if task is not None:
+        for task in tasks:
             task.cancel()
 
     # what happens then
@@ -199,7 +194,7 @@ class Narrator:
             self._wake()
 
     def _may_begin(self) -> bool:
-        if self._closed or self._error is not None or self._task is not None:
+        if self._closed or self._error is not None or self._tasks:
             return False
         ahead = sum(not passage.given for passage in self._prepared)
         return self._begun < len(self.plan.passages) and ahead < self.plan.narration.lookahead
@@ -213,70 +208,87 @@ class Narrator:
         if record is not None:
             passage.resumed = True
             self._finish(passage, record)
-        else:
-            self._attempt(passage, submit)
+            return
+        passage.attempts = self._context.attempts(passage.index)
+        self._speak(passage, submit)
 
-    def _attempt(self, passage: Prepared, submit: Callable[[Request], Task]) -> None:
-        """Speak a passage once."""
-        plan, index = self.plan, passage.index
-        request = request_of(plan, index, passage.attempts, self._histories.of(index))
-        if not (self._streaming.exact and not plan.single):
-            request = replace(request, streaming=self._streaming)
-        passage.attempts += 1
-        passage.audio.clear()
-        self._task = submit(request)
-        self._collect(passage, self._task)
+    def _speak(self, passage: Prepared, submit: Callable[[Request], Task]) -> None:
+        """Speak what a passage needs next."""
+        attempts = passage.attempts
+        assert attempts is not None
+        requests = attempts.requests
+        if not attempts.measures:
+            passage.audio.clear()
+            if self.plan.single or not self._streaming.exact:
+                requests = [replace(request, streaming=self._streaming) for request in requests]
+        self._tasks = tasks = []
+        for request in requests:
+            tasks.append(submit(request))
+        self._collect(passage, tasks)
 
-    def _collect(self, passage: Prepared, task: Task, _: object = None) -> None:
-        """Take what an attempt has made. The worker's thread calls this when there is more."""
+    def _collect(self, passage: Prepared, tasks: list[Task], _: object = None) -> None:
+        """Take what the requests have become so far. The worker's thread calls this when there is more."""
         with self._lock:
             try:
-                while task is self._task:
-                    try:
-                        news = task.poll()
-                    except Exception:
-                        news = None  # judged with the job
-                    if isinstance(news, AudioChunk):
-                        passage.audio.append(news.waveform)
-                        self._wake()
-                    elif news is None:
-                        self._end_attempt(passage, task)
-                    else:
-                        news.add_done_callback(partial(self._collect, passage, task))
-                        return
+                for task in tasks:
+                    while tasks is self._tasks:
+                        try:
+                            news = task.poll()
+                        except Exception:
+                            news = None  # judged with the job
+                        if isinstance(news, AudioChunk):
+                            passage.audio.append(news.waveform)
+                            self._wake()
+                        elif news is None:
+                            break
+                        else:
+                            news.add_done_callback(partial(self._collect, passage, tasks))
+                            return
+                if tasks is self._tasks:
+                    self._end_requests(passage)
             except BaseException as error:
-                self._task = None
+                self._tasks = []
                 self._error = error
                 self._wake()
 
-    def _end_attempt(self, passage: Prepared, task: Task) -> None:
-        """Judge an attempt that has ended; speak the passage again, or keep the best attempt."""
-        self._task = None
-        guards = self.plan.narration.guards
+    def _end_requests(self, passage: Prepared) -> None:
+        """Judge what was spoken; go on with the passage, or keep its best attempt."""
+        tasks, self._tasks = self._tasks, []
+        attempts = passage.attempts
+        assert attempts is not None
         if self.plan.single:
-            self.speech = speech = task.result(0)  # or its error
-            record = Record(speech.waveform, speech.tokens, speech.seed, 1, (), (), speech.timings)
-        else:
-            record = judge(task.job, passage.attempts, guards, self._vocabulary)
-        passage.best = better(passage.best, record)
-        if passage.best.problems and passage.attempts <= guards.retries and not passage.given:
-            log.info("attempt %d for passage %d", passage.attempts + 1, passage.index + 1)
-            self._attempt(passage, self._worker.admit)
+            self.speech = speech = tasks[0].result(0)  # or its error
+            self._finish(passage, Record(speech.waveform, speech.tokens, speech.seed, 1, (), (), speech.timings))
+            self._advance()
             return
-        if passage.best is not record or (not passage.audio and not passage.given):
-            passage.audio.clear()
-            passage.audio.extend(self._cut(passage.best.waveform))
-        self._finish(passage, passage.best)
+        measured = attempts.measures
+        attempts.take([Outcome.of(task.job) for task in tasks])
+        if attempts.requests and not passage.given:
+            log.info("passage %d: %d attempts so far", passage.index + 1, attempts.count)
+            self._speak(passage, self._worker.admit)
+            return
+        record = attempts.settle()
+        if measured or attempts.count > 1 or (not passage.audio and not passage.given):
+            passage.audio = deque(self._cut(record.waveform))
+        self._finish(passage, record)
         self._advance()
 
+    def _may_keep(self, passage: Prepared) -> bool:
+        """Whether an attempt at a passage is complete that may be kept before it is known to be good."""
+        attempts = passage.attempts
+        if attempts is None or self._streaming.exact:
+            return False
+        return attempts.best is not None or attempts.measures
+
     def _keep(self, passage: Prepared) -> None:
-        """Keep the best attempt, and give up the one in progress."""
-        assert passage.best is not None
-        task, self._task = self._task, None
-        if task is not None:
+        """Keep the best attempt, and give up the requests in progress."""
+        assert passage.attempts is not None
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task.cancel()
-        passage.audio = deque(self._cut(passage.best.waveform))
-        self._finish(passage, passage.best)
+        record = passage.attempts.settle()
+        passage.audio = deque(self._cut(record.waveform))
+        self._finish(passage, record)
         self._advance()
 
     def _finish(self, passage: Prepared, record: Record) -> None:
@@ -284,7 +296,7 @@ class Narrator:
             passage.audio.extend(self._cut(record.waveform))
         elif self._journal is not None:
             self._journal.save(passage.index, record)
-        self._histories.add(passage.index, record.tokens)
+        self._context.add(passage.index, record)
         passage.record = record
 
     def _cut(self, waveform: Waveform) -> list[Waveform]:

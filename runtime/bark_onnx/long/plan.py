@@ -79,6 +79,7 @@ class Plan:
             complete passages, too.
         single: the text is one utterance, spoken as `generate` speaks it: with the seed itself, without guards, neither
             trimmed nor joined.
+        growing: the text comes piece by piece, and passages are added to the plan.
 
     Raises BarkError for an unknown history or an impossible seed.
     """
@@ -92,6 +93,7 @@ class Plan:
     bundle: str
     streaming: StreamOptions | None = None
     single: bool = False
+    growing: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.history, str) or self.history not in HISTORIES:
@@ -101,13 +103,13 @@ class Plan:
     def block(self, start: int, *, voiced: bool) -> range:
         """The passages from `start` that are spoken together.
 
-        A passage is spoken alone if it is conditioned on the passage before it, or if it decides the voice of the
-        others.
+        A passage is spoken alone if it is conditioned on the passage before it, if it decides the voice of the others,
+        or if the text comes piece by piece.
 
         Args:
             voiced: whether that voice is known already.
         """
-        alone = self.history != "fixed" or (None in self.voices.values() and not voiced)
+        alone = self.growing or self.history != "fixed" or (None in self.voices.values() and not voiced)
         return range(start, min(len(self.passages), start + (1 if alone else self.narration.block)))
 
     def fingerprint(self) -> str:

@@ -205,7 +205,7 @@ class _PassageInHand:
         self._prepared = prepared
         self._passage = plan.passages[prepared.index]
         self._single = plan.single
-        self._seed = plan.seed if plan.single else passage_seed(plan.seed, prepared.index, prepared.attempts - 1)
+        self._seed = passage_seed(plan.seed, prepared.index, 0)  # of the attempt that is given out while it is made
         self._trimmer = trimmer_of(plan, prepared.index, joiner.sample_rate)
         self._joined = joiner.begin(pause)
         self._rate = joiner.sample_rate
@@ -231,8 +231,7 @@ class _PassageInHand:
         sounds = tuple(self._trimmer.sounds)
         if record is None:
             return PassageReport(
-                passage.text, passage.speaker, start, self._end / rate, sounds, self._seed, self._prepared.attempts,
-                (), (), resumed=False,
+                passage.text, passage.speaker, start, self._end / rate, sounds, self._seed, 1, (), (), resumed=False,
             )  # fmt: skip
         return PassageReport(
             passage.text, passage.speaker, start, self._end / rate, sounds, record.seed, record.attempts,

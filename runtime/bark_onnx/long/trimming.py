@@ -128,3 +128,11 @@ class Trimmer:
         else:
             self._sounds.append((first, end))
         self._ready = end + kept
+
+
+def trimmed(
+    waveform: Waveform, sample_rate: int, expected_seconds: float = 0.0, guards: Guards | None = None
+) -> Waveform:
+    """Return a passage [n] without the silence at both ends and without an invented tail; see `Trimmer`."""
+    trimmer = Trimmer(sample_rate, expected_seconds=expected_seconds, guards=guards)
+    return np.concatenate([trimmer.push(waveform), trimmer.finish()])

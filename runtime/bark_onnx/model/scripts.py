@@ -23,5 +23,12 @@ def scripts(pieces: Iterable[str]) -> tuple[str, ...]:
     return tuple(_NAMES.get(script, script) for script in covered)
 
 
+def main_script(text: str) -> str:
+    """Return the script of most letters of a text; an empty string for a text without letters."""
+    found = Counter(match["script"].title() for match in map(_named, filter(str.isalpha, text)) if match)
+    script = max(found, key=lambda name: found[name], default="")
+    return _NAMES.get(script, script)
+
+
 def _named(letter: str) -> re.Match[str] | None:
     return _LETTER.match(unicodedata.name(letter, ""))
