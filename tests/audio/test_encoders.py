@@ -242,6 +242,27 @@ def test_an_encoder_that_is_closed_early_frees_its_handle(name: str) -> None:
     assert len(list(sound_files())) == before
 
 
+@pytest.mark.parametrize("name", [name for name, one in FORMATS.items() if one.container])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_an_interruption_while_libsndfile_writes_is_raised(
+    name: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An exception in a callback would be printed and lost, and Ctrl-C comes there more often than anywhere else."""
+    before = len(list(sound_files()))
+
+    def interrupted(*_: object) -> int:
+        raise error
+
+    with StreamEncoder(name, RATE) as encoder:
+        encoder.push(SPEECH[:480])
+        with monkeypatch.context() as patched:
+            patched.setattr(sndfile._Sink, "write", interrupted)
+            with pytest.raises(error):
+                encoder.push(SPEECH)
+    assert len(list(sound_files())) == before
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_closed_encoder_says_so() -> None:
     encoder = StreamEncoder("mp3", RATE)
     encoder.finish()

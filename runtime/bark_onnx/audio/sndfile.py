@@ -1,7 +1,9 @@
 """Encode with libsndfile, without a file: samples in, bytes out, as soon as there are any."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -36,15 +38,13 @@ class SndfileCodec:
     """
 
     def __init__(self, audio_format: AudioFormat, rate: int) -> None:
-        import soundfile  # not at the top: WAV and raw samples do not need libsndfile
-
         self._format = audio_format
         self._sink = _Sink()
         self._held = np.empty(0, np.float32)
         self._block = rate // BLOCKS_PER_SECOND
         self._is_empty = True
         with self._one_line():
-            self._file = soundfile.SoundFile(
+            self._file = _file_class()(
                 self._sink, "w", rate, 1, audio_format.subtype, format=audio_format.container,
                 **_OPTIONS.get(audio_format.name, {}),
             )  # fmt: skip
@@ -83,11 +83,16 @@ class SndfileCodec:
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
+        """Turn what libsndfile raises into one line, and raise what was raised while it wrote, such as Ctrl-C."""
         import soundfile
 
         try:
             yield
-        except (soundfile.SoundFileError, ValueError) as error:  # ValueError: libsndfile was built without the codec
+            self._sink.raise_interruption()
+        except Exception as error:
+            self._sink.raise_interruption()
+            if not isinstance(error, (soundfile.SoundFileError, ValueError)):  # ValueError: built without the codec
+                raise
             library = f"libsndfile {soundfile.__libsndfile_version__}, {self._format.container}"
             raise BarkError(f"cannot write {self._format.name}: {reason(error)} ({library})") from None
 
@@ -100,6 +105,17 @@ class _Sink:
         self._taken = 0  # bytes
         self._position = 0
         self.corrections: list[tuple[int, bytes]] = []
+        self._interruption: BaseException | None = None
+
+    def interrupt(self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        """Note what was raised in a callback of libsndfile's, through which it cannot be raised."""
+        self._interruption = error
+
+    def raise_interruption(self) -> None:
+        """Raise what was noted."""
+        error, self._interruption = self._interruption, None
+        if error is not None:
+            raise error
 
     def take(self) -> bytes:
         """Return what was written since the last call."""
@@ -117,11 +133,39 @@ class _Sink:
         return len(content)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._position = offset + (0, self._position, self._taken + len(self._fresh))[whence]
+        self._position = offset + (0, self._position, self.length())[whence]
         return self._position
 
     def tell(self) -> int:
         return self._position
+
+    def length(self) -> int:
+        return self._taken + len(self._fresh)
+
+
+@cache
+def _file_class() -> Any:
+    """A `soundfile.SoundFile` that writes to a sink.
+
+    soundfile's own callbacks print an exception and go on. And Python raises KeyboardInterrupt in them more often than
+    anywhere else: a signal that comes while libsndfile works is handled at the next line of Python.
+    """
+    import soundfile  # not at the top: WAV and raw samples do not need libsndfile
+
+    def init_virtual_io(self: Any, sink: _Sink) -> Any:
+        def callback(kind: str, function: Callable[..., int]) -> Any:
+            return soundfile._ffi.callback(f"sf_vio_{kind}", function, error=0, onerror=sink.interrupt)
+
+        self._virtual_io = {  # kept, since libsndfile calls them as long as the file is open
+            "get_filelen": callback("get_filelen", lambda _: sink.length()),
+            "seek": callback("seek", lambda offset, whence, _: sink.seek(offset, whence)),
+            "read": callback("read", lambda *_: 0),
+            "write": callback("write", lambda data, count, _: sink.write(soundfile._ffi.buffer(data, count)[:])),
+            "tell": callback("tell", lambda _: sink.tell()),
+        }
+        return soundfile._ffi.new("SF_VIRTUAL_IO *", self._virtual_io)
+
+    return type("_SinkFile", (soundfile.SoundFile,), {"_init_virtual_io": init_virtual_io})
 
 
 def _shorten_pages(file: Any, milliseconds: float) -> None:
