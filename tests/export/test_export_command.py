@@ -141,6 +141,7 @@ def test_export_writes_a_bundle_and_says_how_good_it_is(export_run: tuple[Path, 
 def test_export_does_not_overwrite(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
     before = (bundle / MANIFEST).read_bytes()
     assert_fails(run("export", checkpoint, bundle), f"{bundle} exists already", "--force")
+    assert_fails(run("export", checkpoint, bundle, "--over-limit"), f"{bundle} exists already", "--force")
     assert (bundle / MANIFEST).read_bytes() == before
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "love.txt").write_text("dear")
