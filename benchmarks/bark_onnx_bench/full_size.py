@@ -49,7 +49,8 @@ def main() -> None:
     if not checkpoint.is_dir():
         run("-m", "bark_onnx_bench.checkpoints", str(checkpoint), arguments.size)
     cli = ("-m", "bark_onnx")
-    exported = run(*cli, "export", str(checkpoint), str(bundle), "--precision", arguments.precision, "--force")
+    ways = ("--precision", arguments.precision, "--over-limit", "--force")
+    exported = run(*cli, "export", str(checkpoint), str(bundle), *ways)
     spoken = run(
         *cli, "say", "Hello, this is a test.", "--bundle", str(bundle), "--max-seconds", "5", "--seed", "1",
         "-o", str(arguments.directory / "hello.wav"), *voice,

@@ -61,13 +61,13 @@ def _open_checkpoint(name: str, **options: Any) -> Any:
 @click.option("--voices", type=click.Path(path_type=Path), help="Directory of voice presets (.npz, or .npy triples).")
 @_checkpoint_options
 @click.option("--no-verify", is_flag=True, help="Do not measure what the precision costs.")
-@click.option(
-    "--force", is_flag=True, help="Overwrite a bundle of the same name, and write one whose precision costs too much."
-)
+@click.option("--over-limit", is_flag=True, help="Write the bundle even if its precision costs too much.")
+@click.option("--force", is_flag=True, help="Overwrite a bundle of the same name.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings.")
 def export(
     checkpoint: str, out: Path, precision: str, layout: str, tokenizer: Path | None, voices: Path | None,
-    revision: str | None, codec: str | None, model_size: str | None, no_verify: bool, force: bool, quiet: bool,
+    revision: str | None, codec: str | None, model_size: str | None, no_verify: bool, over_limit: bool,
+    force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Convert CHECKPOINT to the bundle OUT.
 
@@ -80,7 +80,10 @@ def export(
     )
     from .convert import ExportOptions, export_bundle
 
-    options = ExportOptions(precision, layout, tokenizer, voices, verify=not no_verify, progress=not quiet, force=force)
+    options = ExportOptions(
+        precision, layout, tokenizer, voices,
+        verify=not no_verify, over_limit=over_limit, progress=not quiet, force=force,
+    )  # fmt: skip
     export_bundle(opened, out, options, (lambda line: None) if quiet else click.echo)
     if not quiet:
         for line in _summary(out, time.monotonic() - start):
@@ -127,14 +130,12 @@ def _limit(context: click.Context, parameter: click.Parameter, values: tuple[str
     "--limit", "limits", multiple=True, metavar="NAME=VALUE", callback=_limit,
     help=f"Fail if a figure is worse; NAME is one of {', '.join(FIGURES)}; repeatable.",
 )  # fmt: skip
-@click.option(
-    "--device", default="cpu", show_default=True, help="With --against: the device of both bundles, as for `say`."
-)
+@click.option("--device", help="With --against: the device of both bundles, as for `say`.  [default: cpu]")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file too.")
 def verify(
     bundle: Path, checkpoint: str | None, revision: str | None, codec: str | None, model_size: str | None,
     against: Path | None,
-    voices: tuple[str, ...], tokens: int | None, limits: dict[str, float], device: str,
+    voices: tuple[str, ...], tokens: int | None, limits: dict[str, float], device: str | None,
     json_file: Path | None,
 ) -> None:  # fmt: skip
     """Check BUNDLE, or compare it with a checkpoint or a bundle.
@@ -149,11 +150,15 @@ def verify(
         raise click.UsageError("--checkpoint and --against exclude each other")
     if not (checkpoint or against) and (voices or tokens or limits or json_file):
         raise click.UsageError("--voice, --tokens, --limit and --json go with --against or --checkpoint")
+    if not checkpoint and (revision or codec or model_size):
+        raise click.UsageError("--revision, --codec and --model-size go with --checkpoint")
+    if not against and device:
+        raise click.UsageError("--device goes with --against; everything else is checked on the CPU")
     if json_file is not None:
         check_writable(json_file, "--json", [".json"])
     opened, count = Bundle.open(bundle), tokens or TOKENS
     if against:
-        reference, chosen = Bundle.open(against), Device.choose(device)
+        reference, chosen = Bundle.open(against), Device.choose(device or "cpu")
         check_same_model(reference, opened)
         found = find_voices(reference, voices, count)
         sources = Source.of(reference, chosen), Source.of(opened, chosen)

@@ -45,8 +45,9 @@ class ExportOptions:
         tokenizer: a tokenizer.json or vocab.txt; None for the checkpoint's own.
         voices: a directory of voice presets; None for the checkpoint's own, if it has any.
         verify: compare every graph with torch on the tokens of voices, and write no bundle if one is over its limits.
+        over_limit: write a bundle that is over its limits, with a warning.
         progress: show progress bars on standard error where that is a terminal.
-        force: overwrite a bundle of the same name, and write a bundle that is over its limits, with a warning.
+        force: overwrite a bundle of the same name.
     """
 
     precision: str = "fp32"
@@ -54,6 +55,7 @@ class ExportOptions:
     tokenizer: Path | None = None
     voices: Path | None = None
     verify: bool = True
+    over_limit: bool = False
     progress: bool = False
     force: bool = False
 
@@ -146,7 +148,7 @@ def _assets(checkpoint: Checkpoint, options: ExportOptions) -> tuple[Path, Path 
 def _verified(
     checkpoint: Checkpoint, bundle: Bundle, report: Callable[[str], None], options: ExportOptions
 ) -> list[StageQuality]:
-    """Measure every graph. Raises BarkError if one is over its limits, or warns if `options.force` is set."""
+    """Measure every graph. Raises BarkError if one is over its limits, or warns if `options.over_limit` is set."""
     report("measuring the cost of the precision, on the tokens of voices")
     report(HEADER)
     stages = []
@@ -154,10 +156,10 @@ def _verified(
         stages.append(stage)
         report(str(stage))
     over = "; ".join(f"{stage.stage}: {', '.join(stage.over)}" for stage in stages if stage.over)
-    if over and not options.force:
+    if over and not options.over_limit:
         raise BarkError(
             f"{bundle.manifest.precision} costs more than its limits allow ({over}) and no bundle was written: "
-            "try a wider precision, or write it all the same with --force"
+            "try a wider precision, or write it all the same with --over-limit"
         )
     if over:
         message = f"{bundle.manifest.precision} costs more than its limits allow ({over}): speech may come out wrong"

@@ -101,7 +101,7 @@ class Recipe:
     def choose_presets(self) -> None:
         if presets.chosen(self.work) is None:
             bundle = self.work / "bundle"
-            export_bundle(open_checkpoint(str(self.out)), bundle, ExportOptions("int8", force=True))
+            export_bundle(open_checkpoint(str(self.out)), bundle, ExportOptions("int8", over_limit=True, force=True))
             presets.choose(bundle, self.work)
             self.write_checkpoint()
 

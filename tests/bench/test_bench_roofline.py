@@ -78,12 +78,12 @@ def test_each_codec_layer_is_used_at_its_own_rate() -> None:
 
 
 def test_the_bytes_of_a_matrix_include_its_scales() -> None:
-    sizes = {form: matrix_bytes((768, 3072), form) for form in ("fp32", "fp16", "int8", "int4-32", "int8-128")}
+    sizes = {form: matrix_bytes((768, 3072), form) for form in ("fp32", "fp16", "int8", "int4-32", "int8-32")}
     weights = 768 * 3072
     assert sizes["fp32"] == 2 * sizes["fp16"] == 4 * weights
     assert sizes["int8"] == weights + 4 * 3072
     assert sizes["int4-32"] == weights / 2 + 4 * 24 * 3072
-    assert sizes["int8-128"] == weights + 4 * 6 * 3072
+    assert sizes["int8-32"] == weights + 4 * 24 * 3072
     assert matrix_bytes((768, 3072), "bf16") == sizes["fp16"]
     assert matrix_bytes((768, 3072), "int8-32", scale=2) == weights + 2 * 24 * 3072
     for form in ("int3", "int4", "int4-x"):
@@ -100,8 +100,10 @@ def test_int4_is_read_as_4_bits_and_multiplied_as_8_bits() -> None:
 def test_the_formats_of_the_manifest_are_counted() -> None:
     precision = CausalPrecision("int8", "fp16", "int8", "int4-128")
     narrow = decode_work(SMALL, precision, CHOICES, 0).bytes_read
-    wide = {"head": "int8-128", "blocks.3.mlp.up": "int8-128"}
-    assert decode_work(SMALL, precision, CHOICES, 0, forms=wide).bytes_read - narrow == (1_572_864 + 2_359_296) // 2
+    wide = {"head": "int8", "blocks.3.mlp.up": "int8"}
+    assert decode_work(SMALL, precision, CHOICES, 0, forms=wide).bytes_read - narrow == (
+        (1_572_864 + 2_359_296) // 2 - 4 * 5 * (2_048 + 3_072)  # one scale for each output instead of six
+    )
     weight_only = CausalPrecision("w4a16", "fp16", "fp16", "w4a16")
     assert decode_work(SMALL, weight_only, CHOICES, 0).bytes_read == 84_934_656 * (0.5 + 2 / 32) + 2 * 1_572_864
 

@@ -85,6 +85,11 @@ def damaged(bundle: Path, tmp_path: Path) -> Path:
         (["export", "here", "there", "--precision", "int3"], "--precision"),
         (["export", "here", "there", "--model-size", "huge"], "--model-size"),
         (["verify", "here", "--checkpoint", "a", "--against", "b"], "exclude each other"),
+        (["verify", "here", "--device", "cuda"], "--device goes with --against"),
+        (["verify", "here", "--checkpoint", "a", "--device", "cpu"], "--device goes with --against"),
+        (["verify", "here", "--against", "b", "--revision", "main"], "go with --checkpoint"),
+        (["verify", "here", "--codec", "a"], "go with --checkpoint"),
+        (["verify", "here", "--against", "b", "--model-size", "small"], "go with --checkpoint"),
     ],
     ids=lambda part: " ".join(part) if isinstance(part, list) else "",
 )

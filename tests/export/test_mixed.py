@@ -63,6 +63,32 @@ def test_embeddings_are_stored_once(bundles: dict[str, Path], stage: str) -> Non
     assert own < (bundles["mixed"] / f"{stage}.onnx.data").stat().st_size
 
 
+def test_matrices_that_need_8_bits_are_stored_once_and_need_no_pairs_of_rows(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bark_onnx_export.graphs.onnx_files.LARGE", 1 << 14)
+    monkeypatch.setattr("bark_onnx_export.graphs.export.BUDGET", 0)
+    bundle = export(checkpoint, tmp_path / "bundle", "mixed")
+    step = onnx.load(bundle / "coarse.step.onnx", load_external_data=False)
+    assert {node.op_type for node in step.graph.node} >= {"QuantizeLinear", "MatMul"}
+    assert "MatMulNBits" not in {node.op_type for node in step.graph.node}
+    places = {
+        tensor.name: {entry.key: entry.value for entry in tensor.external_data}["location"]
+        for tensor in step.graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+    }
+    codes = {place for name, place in places.items() if name.endswith(".codes")}
+    assert codes == {"coarse.onnx.data"}
+    assert run("info", bundle).stdout.count(b"coarse.step.onnx: 9 int8") == 1
+    bark = Bark.load(bundle, device="cpu", threads=1)
+    assert bark._networks.coarse.new_cache().memory.shape[1] == 1
+    speech, pair = (
+        bark.generate("hello", options=OPTIONS, seed=1),
+        bark.generate_batch([Request("hello", seed=1, options=OPTIONS), Request("dog", seed=2, options=OPTIONS)]),
+    )
+    assert np.array_equal(pair[0].tokens.fine, speech.tokens.fine)
+
+
 def test_prefills_are_those_of_int8_and_steps_are_not(bundles: dict[str, Path], mixed: Bark) -> None:
     int8 = Bark.load(bundles["int8"], device="cpu", threads=1)
     prompt = np.arange(200)

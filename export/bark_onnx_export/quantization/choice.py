@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from bark_onnx.errors import BarkError
+
 from .passes import Passes, block_matrices, divergence, matrices
 from .precision import Forms
 from .rounding import Rounded, round_matrix
@@ -24,6 +26,9 @@ def rounded_matrices(passes: Passes, forms: Forms, budget: float) -> dict[str, R
         passes: runs of the original over calibration prompts.
         forms: the formats to choose from.
         budget: the largest KL divergence in nats that the chosen formats may have together, if there is a choice.
+
+    Raises:
+        BarkError: activations are so large that the sums of their squares overflow.
     """
     found = {name: linear for name, linear in matrices(passes.module).items() if forms.head or name != "head"}
     if forms.wide is None:
@@ -33,6 +38,11 @@ def rounded_matrices(passes: Passes, forms: Forms, budget: float) -> dict[str, R
     costs: dict[str, float] = {}
     for index, names in _parts(passes, found):
         for name, hessian in _hessians(passes, index, names).items():
+            if not hessian.isfinite().all():
+                raise BarkError(
+                    f"{name} cannot be rounded to {forms.narrow.bits} bits, because its inputs overflow on the "
+                    "tokens of voices: check that the weights are right, or export int8"
+                )
             narrow[name] = round_matrix(found[name].weight, forms.narrow, hessian)
             with _replaced(found, {name: narrow[name]}):
                 costs[name] = divergence(reference, passes.logits(index))

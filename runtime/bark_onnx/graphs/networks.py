@@ -180,7 +180,8 @@ class Networks:
         path = self.bundle.graph(stage)
         if precision.split:
             step, quantize_cache = (self.bundle.graph(stage, part) for part in (STEP, QUANTIZE_CACHE))
-            return SplitDecoder(path, step, quantize_cache, size, choices, device)
+            pairs = set(manifest.matrices.get(step.name, {}).values()) != {"int8"}
+            return SplitDecoder(path, step, quantize_cache, size, choices, device, pairs=pairs)
         if device.name == "tensorrt":
             engines = engine_directory(self.bundle, stage)
             return TensorRTDecoder(path, size, choices, precision.kv_cache, device, engines)

@@ -30,16 +30,18 @@ class SplitDecoder(Decoder):
         prefill: the graph of prefills, with a KV cache of fp32.
         step: the graph of decode steps, with a KV cache of int8.
         quantize_cache: the graph that makes the second cache from the first.
+        pairs: whether decode steps run an even number of rows (see PAIR).
     """
 
     def __init__(
-        self, prefill: Path, step: Path, quantize_cache: Path, size: TransformerSize, choices: int, device: Device
-    ) -> None:
+        self, prefill: Path, step: Path, quantize_cache: Path, size: TransformerSize, choices: int, device: Device,
+        *, pairs: bool,
+    ) -> None:  # fmt: skip
         if device.memory != "cpu":
             raise DeviceError("a bundle of mixed precision is for the CPU: export with --precision fp16 for GPUs")
         self.size, self.choices, self.device = size, choices, device
         self._prompts = CausalDecoder(prefill, size, choices, "fp32", device)
-        self._steps = CausalDecoder(step, size, choices, "int8", device, pairs=True)
+        self._steps = CausalDecoder(step, size, choices, "int8", device, pairs=pairs)
         self._past, self._present = (cache_names(prefix, self.size.layers) for prefix in (PAST, PRESENT))
         shape = (None, self.size.heads, self.size.context, self.size.head_size)
         inputs, outputs = dict.fromkeys(self._past, (np.float32, shape)), dict.fromkeys(self._present, (np.int8, shape))

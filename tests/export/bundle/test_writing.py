@@ -35,20 +35,21 @@ def test_a_bundle_over_its_limits_is_not_written(
 ) -> None:
     monkeypatch.setitem(quality.LIMITS["int8"], "kl", 1e-9)
     report: list[str] = []
+    options = ExportOptions("int8", force=True)
     with pytest.raises(
-        BarkError, match=r"semantic: kl .* \(limit 1e-09\); coarse: .*; fine: .*no bundle was written.*--force"
+        BarkError, match=r"semantic: kl .* \(limit 1e-09\); coarse: .*; fine: .*no bundle was written.*--over-limit"
     ):
-        export_bundle(open_checkpoint(str(checkpoint)), tmp_path / "bundle", ExportOptions("int8"), report.append)
+        export_bundle(open_checkpoint(str(checkpoint)), tmp_path / "bundle", options, report.append)
     assert sum("over the limit" in line for line in report) == 3
     assert list(tmp_path.iterdir()) == []
 
 
-def test_force_writes_a_bundle_over_its_limits_with_a_warning(
+def test_over_limit_writes_a_bundle_over_its_limits_with_a_warning(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(quality.LIMITS["int8"], "kl", 1e-9)
     with pytest.warns(BarkWarning, match=r"int8 costs more than its limits allow \(semantic: kl .*may come out wrong"):
-        export_bundle(open_checkpoint(str(checkpoint)), tmp_path / "bundle", ExportOptions("int8", force=True))
+        export_bundle(open_checkpoint(str(checkpoint)), tmp_path / "bundle", ExportOptions("int8", over_limit=True))
     assert Bundle.open(tmp_path / "bundle").manifest.quality["semantic"]["kl"] > 1e-9
 
 

@@ -9,10 +9,15 @@ from hypothesis import strategies as st
 import invariance
 from bark_onnx import Bark
 from bark_onnx.engine.speech import Speech
+from bark_onnx.model.bundle import Bundle
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
+from bark_onnx_export.quantization.choice import rounded_matrices
+from bark_onnx_export.quantization.passes import Passes, matrices
+from bark_onnx_export.quantization.precision import Forms
+from bark_onnx_export.quantization.rounding import Rounded, round_matrix
 from generated import export
 
-PRECISIONS = ("fp32", "int8", "int4", "mixed", "w8a16")
+PRECISIONS = ("fp32", "int8", "int4", "mixed", "mixed, every second matrix wide", "mixed, all matrices wide", "w8a16")
 OPERATIONS = st.lists(
     st.tuples(st.sampled_from(["prefill", "decode", "decode", "decode"]), st.integers(1, 255)), min_size=5, max_size=20
 )
@@ -28,7 +33,22 @@ def wide_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=PRECISIONS)
 def model(request: pytest.FixtureRequest, wide_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bark:
-    bundle = export(wide_checkpoint, tmp_path_factory.mktemp("wide") / request.param, request.param)
+    precision, _, wide = request.param.partition(", ")
+    step = 1 if wide.startswith("all") else 2
+
+    def widened(passes: Passes, forms: Forms, budget: float) -> dict[str, Rounded]:
+        found, own = rounded_matrices(passes, forms, budget), matrices(passes.module)
+        if forms.wide is None:
+            return found
+        return found | {name: round_matrix(own[name].weight, forms.wide) for name in [*found][::step]}
+
+    with pytest.MonkeyPatch.context() as patch:
+        if wide:
+            patch.setattr("bark_onnx_export.graphs.export.rounded_matrices", widened)
+        bundle = export(wide_checkpoint, tmp_path_factory.mktemp("wide") / "bundle", precision)
+    if wide:
+        formats = {*Bundle.open(bundle).manifest.matrices["coarse.step.onnx"].values()}
+        assert formats == ({"int8"} if step == 1 else {"int8", "int4-128"})
     return Bark.load(bundle, device="cpu", threads=2)
 
 
