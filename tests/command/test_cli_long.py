@@ -4,6 +4,7 @@ What is interrupted is a real process. The rest runs in this one.
 """
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from click.testing import CliRunner, Result
 from bark_onnx import Bark
 from bark_onnx.audio.files import encode
 from bark_onnx.command.cli import main
+from bark_onnx.graphs.networks import Networks
 from bark_onnx.long.guards import Guards
 from bark_onnx.long.journal import PLAN, Journal
 from bark_onnx.long.narration import SpokenPassage
@@ -40,6 +42,7 @@ import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
 from bark_onnx.command.cli import main
+from bark_onnx.graphs.networks import Networks
 main(sys.argv[1:], prog_name="bark-onnx")
 """
 
@@ -47,6 +50,7 @@ main(sys.argv[1:], prog_name="bark-onnx")
 MEASURED = """
 import sys
 from bark_onnx.command.cli import main
+from bark_onnx.graphs.networks import Networks
 try:
     main(sys.argv[1:], prog_name="bark-onnx")
 finally:
@@ -318,3 +322,36 @@ def peak(bundle: Path, work: Path, count: int) -> int:
 def test_memory_stays_flat(short_bundle: Path, work: Path) -> None:
     """The waveforms of these 180 more passages, with their pauses, have 13 MB."""
     assert peak(short_bundle, work, 220) - peak(short_bundle, work, 40) < 6 << 20
+
+
+# What is told of an interruption
+
+
+def test_an_interrupted_job_tells_how_to_go_on_and_then_what_was_kept(short_bundle: Path, work: Path) -> None:
+    (work / "text.txt").write_text("\n\n".join(SAID * 8))
+    command = [argument for argument in say(short_bundle, "--voice", "voice.npz") if argument != "--quiet"]
+    status, errors = stop(command, work, 5, signal.SIGINT)
+    assert (status, b"run the same command again to continue" in errors) == (1, True), errors
+    result = subprocess.run(command, cwd=work, capture_output=True, timeout=120, check=True)
+    told = [line for line in result.stderr.decode().splitlines() if "warning" not in line]
+    kept = re.fullmatch(r"bark-onnx: (\d+) passages \(([\d.]+) s\) kept from the interrupted run", told[0])
+    summary = re.match(r"bark-onnx: out.wav: ([\d.]+) s of audio, ([\d.]+) s of it kept .*; ([\d.]+) s made", told[1])
+    assert kept
+    assert summary
+    assert int(kept[1]) >= 4
+    whole, of_it, made = map(float, summary.groups())
+    assert of_it == pytest.approx(float(kept[2]), abs=0.06)
+    assert made == pytest.approx(whole - of_it, abs=0.02)
+    assert whole == pytest.approx(soundfile.info(work / "out.wav").duration, abs=0.01)
+
+
+@pytest.mark.parametrize("arguments", [["--voice", "nobody"], ["--cast", "HOST=nobody"], ["--stream", "--voice", "no"]])
+def test_a_voice_is_checked_before_networks_are_loaded(
+    short_bundle: Path, work: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    def load(_: Networks) -> None:
+        raise AssertionError("the networks are loaded")
+
+    monkeypatch.setattr(Networks, "load", load)
+    result = invoke(short_bundle, "-f", work / "text.txt", "-o", work / "out.wav", *arguments)
+    assert_one_line(result, "no voice 'no")

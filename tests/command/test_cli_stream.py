@@ -197,3 +197,35 @@ def test_without_a_player_it_says_what_to_do(say: list[str], tmp_path: Path) -> 
     (tmp_path / "aplay").write_bytes(b"\x7fELF no program")
     (tmp_path / "aplay").chmod(0o755)
     assert_fails(run(*say, command=["env", f"PATH={tmp_path}", *COMMAND]), "aplay", "Exec format error")
+
+
+# Text that still comes
+
+
+def test_a_pipe_is_spoken_while_text_comes_through_it(short_bundle: Path) -> None:
+    """Audio of the first sentence comes while the writer is silent, and the rest when it goes on."""
+    command = [*COMMAND, "say", "-", "--stream", "-o", "-", "--raw", "--seed", "3", "--quiet", "--device", "cpu"]
+    with subprocess.Popen(
+        [*command, "--bundle", str(short_bundle)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write("The dog of the world is the läughter of the dogs.\nThe ".encode())
+        process.stdin.flush()
+        first = process.stdout.read(200)
+        assert len(first) == 200
+        process.stdin.write(b"end.\n")
+        process.stdin.close()
+        rest = process.stdout.read()
+        errors = process.stderr.read()
+    assert process.returncode == 0, errors
+    assert len(rest) > 0
+    assert all(line.startswith(b"bark-onnx: warning:") for line in errors.splitlines())
+
+
+@pytest.mark.parametrize(("content", "fragment"), [(b"caf\xe9 au lait", "not UTF-8"), (b"", "the text is empty")])
+def test_a_pipe_without_text_is_a_line(short_bundle: Path, tmp_path: Path, content: bytes, fragment: str) -> None:
+    arguments = ["say", "-", "--stream", "-o", tmp_path / "out.wav", "--quiet", "--bundle", short_bundle]
+    assert_fails(run(*arguments, stdin=content), fragment)
+    assert list(tmp_path.iterdir()) == []
