@@ -98,10 +98,12 @@ OPTIONS: list[tuple[type[Any], dict[str, Any]]] = [
     (Guards, {
         "retries": np.int64(3), "longest": np.float32(3), "slack_seconds": 1, "shortest": np.float64(0.5),
         "silent_dbfs": np.int8(-40), "clipped_share": Fraction(1, 2), "tail_silence": 2, "tail_after": np.float32(0.5),
+        "false_alarms": np.float64(0.05),
     }),
     (NarrationOptions, {
         "passage_seconds": np.int64(9), "sentence_pause": np.float32(0.5), "clause_pause": 0, "speaker_pause": 1,
         "paragraph_pause": Decimal(1), "guards": Guards(retries=np.int64(0)), "block": 2.0,
+        "lookahead": np.int64(3), "flush_seconds": Decimal("0.5"), "first_clause": False,
     }),
 ]  # fmt: skip
 
