@@ -201,6 +201,9 @@ def test_a_passage_gone_wrong_is_spoken_again_and_the_best_is_kept(short: Bark) 
     spoken = list(short.generate_long("\n\n".join([*SAID, *SAID]), voice=voice, seed=3, narration=narration))
     for index, passage in enumerate(spoken):
         expected = best_attempt(short, passage.text, voice, 3, index, retries=2)
+        if passage.attempts > 3:  # its sentences one by one: another test's
+            assert names(expected["problems"]) == ["short"]
+            continue
         told = {name: getattr(passage, name) for name in ("seed", "attempts", "problems")}
         assert told == {name: expected[name] for name in told}
         assert sorted(map(str, passage.rejected)) == expected["rejected"]

@@ -135,6 +135,19 @@ def test_the_lost_third_line_is_reported(nano: Bark) -> None:
     assert (len(whole.tokens.semantic) > 140, whole.problems) == (True, ())
 
 
+def test_a_lost_line_is_mended_by_its_sentences_one_by_one(nano: Bark) -> None:
+    for seed in range(3):
+        (passage,) = nano.generate_long(LINES, voice="en_male", seed=seed)
+        assert passage.problems == ()
+        if passage.attempts == 4:
+            assert [problem.name for problem in passage.rejected] == ["short"] * 3
+            assert passage.end > 3
+            assert passage.tokens is not None
+            passage.tokens.check(nano.vocabulary)
+            return
+    raise AssertionError("no seed lost the line three times")
+
+
 def test_a_resumed_job_judges_by_the_same_pace(nano: Bark, tmp_path: Path) -> None:
     text = "\n\n".join(["It was a dark and stormy night.", "The teacher found an old book in the kitchen.", LINES])
     narration = NarrationOptions(block=1, guards=Guards(retries=0))

@@ -65,6 +65,8 @@ def known_after(text: str, *, first_clause: bool = False) -> list[str]:
 def test_a_sentence_is_known_when_the_next_word_is() -> None:
     said = "The train leaves at seven in the morning."
     assert known_after(said) == known_after(f"{said} ") == known_after(f"{said} We") == []
+    assert known_after(f"{said}\n") == [said]
+    assert known_after("The train leaves at seven, said Dr.\n") == known_after("The train leaves at seven, and\n") == []
     assert known_after(f"{said} We ") == [said]
     assert known_after(f"{said}\n\n") == [said]
 
@@ -102,6 +104,13 @@ def test_flush_speaks_what_has_come() -> None:
     assert splitter.push("The train lea").passages == []
     assert [passage.text for passage in splitter.flush().passages] == ["The train lea"]
     assert splitter.flush().passages == []
+    splitter.push("The train leaves at seven in the morning. We")
+    assert [passage.text for passage in splitter.flush(complete=True).passages] == [
+        "The train leaves at seven in the morning."
+    ]
+    assert [passage.text for passage in splitter.flush(complete=True).passages] == ["We"]
+    splitter.push("The train lea")
+    assert splitter.flush().passages
     assert [passage.text for passage in [*splitter.push("ves.").passages, *splitter.flush().passages]] == ["ves."]
 
 

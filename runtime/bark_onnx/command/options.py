@@ -85,7 +85,7 @@ class Output:
             metavar="HZ",
             help="Sample rate of the file or of -o -, such as 8000 for telephones.  [default: the model's]",
         ),
-        click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary."),
+        click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only."),
     ]
 
     @property
@@ -103,18 +103,19 @@ class Output:
         if not self.quiet:
             click.echo(f"bark-onnx: {line}", err=True)
 
-    def summarize(self, audio: float, seconds: float, seed: int, kept: float = 0.0) -> None:
+    def summarize(self, audio: float, seconds: float, seed: int, kept: float = 0.0, *, waited: bool = False) -> None:
         """Show how many seconds of audio took how many seconds to make, and the seed that makes them again.
 
         Args:
             audio: seconds of the whole.
             kept: seconds of it that an interrupted run had made.
+            waited: the seconds include waiting for text.
         """
         made = audio - kept
-        factor = f" (RTF {seconds / made:.2f})" if made > 0 else ""  # a model may say nothing at all
+        factor = f" (RTF {seconds / made:.2f})" if made > 0 and not waited else ""  # a model may say nothing at all
         where = "standard output" if self.output == "-" else self.output or "played"
-        of_it = f", {kept:.2f} s of it kept from the interrupted run" if kept else ""
-        self.say(f"{where}: {audio:.2f} s of audio{of_it}; {made:.2f} s made in {seconds:.2f} s{factor}; seed {seed}")
+        of_it = f", {kept:.2f} s of it kept from the interrupted run; {made:.2f} s made" if kept else ""
+        self.say(f"{where}: {audio:.2f} s of audio{of_it} in {seconds:.2f} s{factor}; seed {seed}")
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Sampling:
         click.option("--profile", type=click.Choice(list(PROFILES)), default="reference", show_default=True,
                      help="reference: as suno-ai/bark; fast: fewer and shorter windows, which gives other tokens."),
         click.option("--max-seconds", type=click.FloatRange(0, min_open=True),
-                     help="Stop when the speech gets longer than this."),
+                     help="Stop when an utterance, or a passage of a longer text, gets longer than this."),
     ]  # fmt: skip
 
     def options(self) -> GenerationOptions:

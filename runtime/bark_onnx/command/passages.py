@@ -51,20 +51,21 @@ class PassageLog:
             count = f"{self._resumed} passages" if self._resumed > 1 else "1 passage"
             self._output.say(f"{count} ({self.resumed_seconds:.1f} s) kept from the interrupted run")
 
-    @property
-    def how_to_continue(self) -> str:
-        """What to do after an interruption."""
-        return f"stopped after {self.seconds:.1f} s, which are kept: run the same command again to continue"
-
 
 @contextmanager
-def resumable(output: Output, log: PassageLog) -> Iterator[None]:
+def resumable(output: Output) -> Iterator[None]:
     """Tell how to continue if the block is interrupted, and if there is a journal."""
     try:
         yield
     except KeyboardInterrupt:
         if output.journal is not None and output.journal.exists():
-            output.say(log.how_to_continue)
+            count = Journal.count(output.journal)
+            if count:
+                kept = f"{count} passages are" if count > 1 else "1 passage is"
+                output.say(f"stopped: {kept} kept; run the same command again to continue")
+            else:
+                Journal.remove(output.journal)
+                output.say("stopped: no passage was finished, so nothing is kept")
         raise
 
 
@@ -77,11 +78,12 @@ def write_subtitles(path: Path | None, cues: Sequence[Cue]) -> None:
 
 def _warn(number: int, passage: PassageReport) -> None:
     """Warn about what went wrong with a passage, and about what a further attempt has mended."""
-    words = passage.text if len(passage.text) <= 40 else f"{passage.text[:37]}..."
+    words = " ".join(passage.text.split())
+    words = words if len(words) <= 40 else f"{words[:37]}..."
     if passage.problems:
         message = f"passage {number} ({words}), best of {passage.attempts} attempts: "
     elif passage.rejected:
-        message = f"passage {number} ({words}) was spoken {passage.attempts} times: "
+        message = f"passage {number} ({words}) is good after {passage.attempts} attempts; before: "
     else:
         return
     message += "; ".join(map(str, passage.problems or passage.rejected))

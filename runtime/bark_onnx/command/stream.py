@@ -49,7 +49,7 @@ def say_streamed(
         journal=output.journal if isinstance(text, str) else None,
     )
     known, seconds, first_audio, wait = 0, 0.0, 0.0, 0.0
-    with resumable(output, log), stream, open_output(output, bark.sample_rate) as write:
+    with resumable(output), stream, open_output(output, bark.sample_rate) as write:
         buffered, flush = held_back(write, streaming.buffer)
         with counted("speech", stream.expected_seconds, not output.quiet and isinstance(text, str)) as count:
             for chunk in stream:
@@ -67,7 +67,9 @@ def say_streamed(
         stream.tokens.save(save_voice)
     advice = f"--buffer {wait:.1f} plays it without a gap" if wait > 0.05 else "no gap, even without --buffer"
     output.tell(f"first audio after {first_audio:.2f} s; {advice}")
-    output.summarize(seconds, perf_counter() - start, stream.seed, log.resumed_seconds)
+    output.summarize(
+        seconds, perf_counter() - start, stream.seed, log.resumed_seconds, waited=not isinstance(text, str)
+    )
 
 
 def _report(stream: SpeechStream, log: PassageLog, known: int) -> int:

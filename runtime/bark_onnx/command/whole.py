@@ -64,7 +64,7 @@ def say_passages(
         narration=long_text.options(),
         journal=output.journal,
     )
-    with resumable(output, log), open_output(output, bark.sample_rate) as write:
+    with resumable(output), open_output(output, bark.sample_rate) as write:
         for passage in passages:
             write(passage.waveform)
             log.add(passage)

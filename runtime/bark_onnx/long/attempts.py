@@ -1,5 +1,6 @@
 """Attempts at a passage: what conditions it, what is wrong with an attempt, and which one is kept."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -105,7 +106,8 @@ class Attempts:
     """Speaks a passage until it has no problems, or as often as the guards allow. It says what to speak next.
 
     While the pace of the voice is unknown, an attempt that may have lost words is judged with more effort: its
-    sentences are spoken one by one, to measure the pace.
+    sentences are spoken one by one, to measure the pace. If all attempts have lost words, the passage is these
+    sentences, one after another.
 
     Args:
         history: what conditions the passage.
@@ -129,6 +131,7 @@ class Attempts:
         self._parts = parts
         self._vocabulary = vocabulary
         self._guards = plan.narration.guards
+        self._sentences: list[Outcome] = []  # spoken one by one
         self._doubtful: Outcome | None = None  # an attempt that is judged when the pace has been measured
         self.count = 0  # attempts that have been made
         self.best: Record | None = None
@@ -176,6 +179,15 @@ class Attempts:
         self.best = better(self.best, record)
         more = self.best.problems and self.count <= self._guards.retries
         self.requests = [self._request()] if more else []
+        if (
+            not more
+            and self._guards.retries
+            and self._sentences
+            and any(problem.name == "short" for problem in self.best.problems)
+        ):
+            sentences, self._sentences = self._joined(), []
+            self.count += 1
+            self._judge(sentences)
 
     def _measured(self, outcome: Outcome, sentences: Sequence[Outcome]) -> Pace:
         """The pace that the sentences of an attempt have together; unknown if one was not spoken."""
@@ -183,8 +195,27 @@ class Attempts:
         spoken = [sentence.speech.waveform for sentence in sentences if sentence.speech is not None]
         if len(spoken) < len(sentences):
             return Pace()
+        self._sentences = [*sentences]
         waveform = np.concatenate([trimmed(part, rate) for part in spoken])
         return Pace().after(outcome.request.text, waveform, rate)
+
+    def _joined(self) -> Outcome:
+        """The sentences that were spoken one by one, as one attempt: with the usual pause between them."""
+        rate, pause = self._vocabulary.sample_rate, self._plan.narration.sentence_pause
+        silence = np.zeros(round(pause * rate), np.float32)
+        spoken = [sentence.speech for sentence in self._sentences if sentence.speech is not None]
+        parts = [part for speech in spoken for part in (silence, trimmed(speech.waveform, rate))][1:]
+        tokens = VoicePreset(
+            np.concatenate([speech.tokens.semantic for speech in spoken]),
+            np.concatenate([speech.tokens.coarse for speech in spoken], axis=1),
+            np.concatenate([speech.tokens.fine for speech in spoken], axis=1),
+        )
+        timings: Counter[str] = Counter()
+        for sentence in self._sentences:
+            timings.update(sentence.timings)
+        request = replace(self._sentences[0].request, text=self._plan.passages[self._index].text)
+        limit = sum(sentence.token_limit for sentence in self._sentences)
+        return Outcome(request, Speech(np.concatenate(parts), rate, tokens, spoken[0].seed, timings), limit, timings)
 
 
 def judge(outcome: Outcome, attempts: int, guards: Guards, pace: Pace, vocabulary: Vocabulary) -> Record:

@@ -43,10 +43,18 @@ class TextFeed:
         with self._lock:
             self._add(*self._splitter.push(piece))
 
-    def flush(self) -> None:
-        """Speak what has come, although the sentence may not be complete."""
+    def flush(self, *, complete: bool = False) -> bool:
+        """Speak what has come, although the sentence may not be complete.
+
+        Args:
+            complete: speak complete sentences only, if there are any.
+
+        Returns whether anything was spoken.
+        """
         with self._lock:
-            self._add(*self._splitter.flush())
+            found = self._splitter.flush(complete=complete)
+            self._add(*found)
+            return bool(found.passages)
 
     def finish(self) -> None:
         """End the text. Raises BarkError if it said nothing."""
@@ -117,8 +125,7 @@ def _split(feed: TextFeed, queue: "Queue[str | BaseException | None]") -> None:
         try:
             piece = queue.get(timeout=None if flushed else feed.flush_seconds)
         except Empty:
-            feed.flush()
-            flushed = True
+            flushed = not feed.flush(complete=True)  # a fragment after it waits once more
             continue
         try:
             if isinstance(piece, BaseException):
@@ -144,7 +151,7 @@ async def feed_from_loop(pieces: AsyncIterable[str], feed: TextFeed) -> None:
             following = following or asyncio.create_task(_next_of(iterator))
             done, _ = await asyncio.wait({following}, timeout=feed.flush_seconds)
             if not done:
-                feed.flush()
+                feed.flush(complete=True)
                 continue
             piece, following = following.result(), None
             if piece is None:

@@ -42,18 +42,19 @@ class Joiner:
             raise BarkError(f"sample_rate must be at least 1, not {sample_rate}")
         self.loudness: float | None = None  # in dBFS; None until a passage is not silent
 
-    def begin(self, pause: float) -> "JoinedPassage":
+    def begin(self, pause: float, *, waits: bool = True) -> "JoinedPassage":
         """Begin the next passage.
 
         Args:
             pause: seconds of silence before it; 0 for the first.
+            waits: return nothing until its loudness is known; else it keeps its loudness.
 
         Raises BarkError for an impossible pause.
         """
         pause = real("pause", pause)
         if not 0 <= pause < 3600:
             raise BarkError(f"pause must be 0 to 3600 seconds, not {pause}")
-        return JoinedPassage(self, round(pause * self.sample_rate))
+        return JoinedPassage(self, round(pause * self.sample_rate), waits=waits)
 
     def add(self, waveform: Waveform, pause: float) -> Waveform:
         """Return a whole passage: `pause` seconds of silence, then its samples with the common loudness and fades.
@@ -75,12 +76,12 @@ class JoinedPassage:
     What `push` and `finish` return does not depend on the pieces in which the samples come.
     """
 
-    def __init__(self, joiner: Joiner, pause: int) -> None:
+    def __init__(self, joiner: Joiner, pause: int, *, waits: bool) -> None:
         self._joiner = joiner
         self._pause = pause  # samples that have not been returned
         self._rate = joiner.sample_rate
         self._measured = np.empty(0, np.float32)  # the beginning, while its loudness is not known
-        self._waits = joiner.loudness is not None  # for the loudness of the beginning; else its gain is 1
+        self._waits = waits and joiner.loudness is not None  # for the loudness of the beginning; else its gain is 1
         self._gain: float | None = None if self._waits else 1.0
         self._level_known = False
         self._limiter = Limiter(self._rate)

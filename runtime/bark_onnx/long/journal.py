@@ -33,6 +33,7 @@ from .guards import Name, Problem
 FORMAT_REVISION = 2
 PLAN = "plan.json"
 _HALF_PLAN = re.compile(temporary_names("plan", ".json"))  # what `replacing` leaves where a process is killed
+_PASSAGE = re.compile(r"\d{5,}\.npz", re.ASCII)
 _HALF_PASSAGE = temporary_names(r"\d{5,}", ".npz")
 _OWN = re.compile(rf"plan\.json|{_HALF_PLAN.pattern}|\d{{5,}}\.npz|{_HALF_PASSAGE}", re.ASCII)
 _MAX_PASSAGE_BYTES = 64 << 20
@@ -142,6 +143,11 @@ class Journal:
             return Record(waveform, tokens, about["seed"], about["attempts"], problems, rejected)
         except Exception:  # a damaged or hostile file can fail anywhere in zipfile, zlib, json or numpy
             return None
+
+    @staticmethod
+    def count(directory: str | PathLike[str]) -> int:
+        """Return how many passages a directory keeps."""
+        return sum(_PASSAGE.fullmatch(path.name) is not None for path in Path(directory).iterdir())
 
     @staticmethod
     def remove(directory: str | PathLike[str]) -> None:

@@ -184,10 +184,15 @@ def join(
 
 
 def trimmer_of(plan: Plan, index: int, sample_rate: int) -> Trimmer:
-    """The trimmer of a passage. The first passage begins as a single utterance does, so that it is heard early."""
+    """The trimmer of a passage. The first passage begins as a single utterance does, so that it is heard early.
+
+    So do the passages of a text that comes piece by piece, after the silence before their first sound: a listener may
+    be waiting for any of them.
+    """
     return Trimmer(
         sample_rate,
         from_start=index == 0,
+        waits=not plan.growing,
         expected_seconds=estimate_seconds(plan.passages[index].text),
         guards=plan.narration.guards,
     )

@@ -56,9 +56,15 @@ class PieceSplitter:
             self._add(match.group())
         return self._returned()
 
-    def flush(self) -> Pieces:
-        """End the sentence, whether it is complete or not."""
-        self._end(paragraph=False)
+    def flush(self, *, complete: bool = False) -> Pieces:
+        """End the sentence.
+
+        Args:
+            complete: return complete sentences only, if there are any; else what there is.
+        """
+        self._look(line_ends=True)
+        if not (complete and self._found):
+            self._end(paragraph=False)
         return self._returned()
 
     def _returned(self) -> Pieces:
@@ -68,8 +74,8 @@ class PieceSplitter:
 
     def _add(self, unit: str) -> None:
         if unit.isspace():
-            if self._word:
-                self._look()
+            if self._word or (unit == "\n" and not self._newlines):
+                self._look(line_ends=unit == "\n")
             self._word = 0
             self._newlines += unit == "\n"
             if self._newlines == 2:
@@ -88,17 +94,22 @@ class PieceSplitter:
             self._look()
             self._word = 0
 
-    def _look(self) -> None:
-        """Find the passages of the text so far that no later text can change."""
+    def _look(self, *, line_ends: bool = False) -> None:
+        """Find the passages of the text so far that no later text can change.
+
+        Args:
+            line_ends: the text ends where a line does: then a full stop is the end of a sentence.
+        """
         space = self._text[len(self._text.rstrip()) :]
         text = unwrap(self._text)
-        while (end := self._first_end(text)) is not None:
+        while (end := self._first_end(text, line_ends=line_ends)) is not None:
             self._emit(text[:end])
             text = text[end:].lstrip()
         self._text = text + space
 
-    def _first_end(self, text: str) -> int | None:
-        for end in sentence_ends(text, 0, len(text))[:-1]:
+    def _first_end(self, text: str, *, line_ends: bool) -> int | None:
+        ahead = f"{text} Next" if line_ends and text else text  # what follows a sentence, to find its end
+        for end in sentence_ends(ahead, 0, len(ahead))[:-1]:
             if _closed(text[:end]) and estimate_seconds(text[:end]) >= SHORT_SECONDS:
                 return end
         if self.first_clause and not self._begun:

@@ -47,7 +47,7 @@ class NarrationOptions:
     guards: Guards = field(default_factory=Guards)
     block: int = 4
     lookahead: int = 2
-    flush_seconds: float = 1.0
+    flush_seconds: float = 0.5
     first_clause: bool = True
 
     def __post_init__(self) -> None:
@@ -104,12 +104,13 @@ class Plan:
         """The passages from `start` that are spoken together.
 
         A passage is spoken alone if it is conditioned on the passage before it, if it decides the voice of the others,
-        or if the text comes piece by piece.
+        if it is given out while it is made, or if the text comes piece by piece.
 
         Args:
             voiced: whether that voice is known already.
         """
-        alone = self.growing or self.history != "fixed" or (None in self.voices.values() and not voiced)
+        early = self.streaming is not None and not self.streaming.exact
+        alone = self.growing or early or self.history != "fixed" or (None in self.voices.values() and not voiced)
         return range(start, min(len(self.passages), start + (1 if alone else self.narration.block)))
 
     def fingerprint(self) -> str:

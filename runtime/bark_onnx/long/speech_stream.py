@@ -207,7 +207,7 @@ class _PassageInHand:
         self._single = plan.single
         self._seed = passage_seed(plan.seed, prepared.index, 0)  # of the attempt that is given out while it is made
         self._trimmer = trimmer_of(plan, prepared.index, joiner.sample_rate)
-        self._joined = joiner.begin(pause)
+        self._joined = joiner.begin(pause, waits=not plan.growing)
         self._rate = joiner.sample_rate
         self._start = start + round(pause * joiner.sample_rate)
         self._end = start

@@ -21,8 +21,8 @@ class Trimmer:
 
     Args:
         sample_rate: in Hz.
-        from_start: keep the silence before the first sound, and pass samples on at once. Otherwise nothing is returned
-            until the opening is complete.
+        from_start: keep the silence before the first sound, and pass samples on at once.
+        waits: return nothing until the opening is complete; else its sounds are whatever is above the floor.
         expected_seconds: how long the text should take, which is needed to find a tail. 0: no tail is cut.
         guards: the thresholds that define a tail; None for the defaults.
     """
@@ -32,6 +32,7 @@ class Trimmer:
         sample_rate: int,
         *,
         from_start: bool = False,
+        waits: bool = True,
         expected_seconds: float = 0.0,
         guards: Guards | None = None,
     ) -> None:
@@ -39,6 +40,7 @@ class Trimmer:
         self._frame = frame_length(sample_rate)
         self._rate = sample_rate
         self._from_start = from_start
+        self._waits = waits and not from_start
         self._bridged = BRIDGED_SECONDS * sample_rate
         self._tail_silence = guards.tail_silence * sample_rate
         self._enough = guards.tail_after * expected_seconds * sample_rate if expected_seconds > 0 else np.inf
@@ -95,10 +97,10 @@ class Trimmer:
         """Find out which of the new frames have sound."""
         if self._threshold is None:
             self._threshold = self._opening(last=last)
-            if self._threshold is None and not self._from_start:
+            if self._threshold is None and self._waits:
                 return
         for index in range(self._judged, len(self._levels)):
-            in_opening = self._from_start and (self._threshold is None or index < self._opening_end)
+            in_opening = not self._waits and (self._threshold is None or index < self._opening_end)
             threshold = FLOOR_DBFS if in_opening or self._threshold is None else self._threshold
             if self._levels[index] > threshold and not self._tail:
                 self._sound(index * self._frame, min((index + 1) * self._frame, end))

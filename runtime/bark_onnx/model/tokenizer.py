@@ -88,7 +88,7 @@ class Tokenizer:
             warn(
                 f"the text has {len(ids)} tokens and the model reads {window}: "
                 f"the last {lost} ({100 * lost / len(ids):.1f} %) are cut off; "
-                "for all of it, do not ask for a single utterance (single, --single)"
+                "this is one utterance; for all of it, use generate, stream or say without single"
             )
         padded = np.full(window, self._vocabulary.text_pad, np.int64)
         kept = ids[:window]
