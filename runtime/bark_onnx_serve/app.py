@@ -13,6 +13,7 @@ from .status import status_routes
 from .web.errors import add_error_handlers
 from .web.keys import RequireKey
 from .web.limits import LimitBody
+from .web.paths import BelowRoot
 from .web.requests import REQUEST_ID, KeepRecords
 
 _EXPOSED = (REQUEST_ID, "retry-after", "x-bark-onnx-seed", "x-bark-onnx-ignored")
@@ -25,7 +26,6 @@ def make_app(service: Service) -> FastAPI:
     app = FastAPI(
         title="bark-onnx",
         version=bark_onnx.__version__,
-        root_path=settings.root_path,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -46,4 +46,5 @@ def make_app(service: Service) -> FastAPI:
             expose_headers=_EXPOSED,
         )
     app.add_middleware(KeepRecords, metrics=metrics)
+    app.add_middleware(BelowRoot, root_path=settings.root_path)
     return app
