@@ -12,7 +12,7 @@ from bark_onnx.errors import how_to_install
 from .settings import Settings
 
 
-@click.command(context_settings={"auto_envvar_prefix": "BARK_ONNX"})
+@click.command()
 @click.option(
     "--bundle", type=click.Path(path_type=Path),
     help="Model to speak with: a directory that `bark-onnx export` made.  [default: nano, a small demonstration model]",
@@ -67,3 +67,9 @@ def serve(
         lambda: Bark.load(bundle, device=device, threads=threads, provider_options=provider_options),
         settings,
     )
+
+
+# Not click's auto_envvar_prefix: its names are those of the parameters, which may be plurals of the options' names.
+for _option in serve.params:
+    if isinstance(_option, click.Option):
+        _option.envvar = f"BARK_ONNX_{_option.opts[0].removeprefix('--').replace('-', '_').upper()}"

@@ -20,6 +20,10 @@ from .web.connection import Connection
 
 log = logging.getLogger(__name__)
 
+# What the kernel holds of an answer that its reader does not take: by default up to 4 MB for each connection, which is
+# minutes of audio. The kernel doubles this figure.
+SEND_BUFFER_BYTES = 1 << 17
+
 
 def serve(load: Callable[[], Bark], settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, and then finish what has begun.
@@ -88,6 +92,7 @@ def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((host, port), family=family, backlog=2048)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # each connection inherits it
     except OSError as error:
         raise BarkError(f"cannot listen on {host}, port {port}: {reason(error)}; take another --port") from None
     with listening:
