@@ -54,6 +54,18 @@ def test_the_lists_for_open_webui(server: Running) -> None:
     assert server.get("/v1/models/tts-1").json["object"] == "model"
 
 
+def test_what_open_webui_and_sillytavern_send_is_understood(server: Running) -> None:
+    open_webui = {"input": "hello", "model": "tts-1", "voice": "alloy"}
+    sillytavern = {"input": "hello", "response_format": "mp3", "voice": "alloy", "speed": 1, "model": "tts-1"}
+    for body, headers in [
+        (open_webui, {"Authorization": "Bearer key", "X-OpenWebUI-User-Name": "someone"}),
+        (sillytavern, {"Authorization": "Bearer ", "Accept": "*/*"}),
+    ]:
+        answer = server.post(SPEECH, body, **headers)
+        assert (answer.status, answer.headers["content-type"]) == (200, "audio/mpeg")
+        assert answer.body
+
+
 def test_health_and_readiness(server: Running) -> None:
     for path in ("/health", "/ready"):
         assert server.get(path).status == 200
@@ -77,11 +89,12 @@ def test_health_and_readiness(server: Running) -> None:
         (b'{"model": "tts-1", "voice": "alloy", "input": "hello", "seed": 1' + b"0" * 5000 + b"}", 400, None, None),
         ({"model": "tts-1", "voice": "alloy"}, 400, "input", "missing_required_parameter"),
         (speech(sed=1), 400, "sed", "unknown_parameter"),
+        (speech(**{"a\n" * 999: 1}), 400, "a " * 49 + "a ", "unknown_parameter"),
         (speech(seed=-1), 400, "seed", "invalid_value"),
         (speech(seed=2**64), 400, "seed", "invalid_value"),
         (speech(top_p=0), 400, "top_p", "invalid_value"),
         (speech(input=7), 400, "input", "invalid_value"),
-        (speech(voice=["alloy"]), 400, "voice.str", "invalid_value"),
+        (speech(voice=["alloy"]), 400, "voice", "invalid_value"),
         (speech(voice="../../etc/passwd"), 400, "voice", "invalid_voice"),
         (speech(voice="voices/v2/en_speaker_6.npz"), 400, "voice", "invalid_voice"),
         (speech("..."), 400, "input", "invalid_value"),

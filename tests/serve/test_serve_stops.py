@@ -2,16 +2,17 @@
 
 import json
 import random
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from http.client import IncompleteRead
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bark_onnx import AudioChunk, NothingSaid
 from serving import LONG, Running, connected, raw_request, running, speech, until
 
 
@@ -31,7 +32,7 @@ def slowed(server: Running, seconds: float) -> None:
         time.sleep(seconds)
         return step()
 
-    engine.step = slow  # type: ignore[method-assign]
+    engine.step = slow
 
 
 def test_whoever_disconnects_at_any_moment_frees_everything(fresh: Running) -> None:
@@ -81,7 +82,6 @@ def test_others_get_their_own_while_clients_come_and_go(server: Running) -> None
     outcomes = server.outcomes()
     assert outcomes["completed"] - before["completed"] + outcomes.get("cancelled", 0) - before.get("cancelled", 0) == 48
     assert {*outcomes} <= {*before, "completed", "cancelled"}
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("feed")]
 
 
 def test_a_slow_reader_is_not_generated_for_and_holds_up_nobody(fresh: Running) -> None:
@@ -161,6 +161,46 @@ def test_a_stream_whose_time_is_over_is_cut(bundle: Path) -> None:
         assert server.outcomes() == {"late": 1}
 
 
+class Failing:
+    """A source of audio that fails after its first chunk."""
+
+    seed = 7
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[AudioChunk]:
+        yield AudioChunk(np.zeros(24_000, np.float32), 0.0, 24_000)
+        raise self._error
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(RuntimeError("a fault"), "internal_error"), (NothingSaid(), "speech_failed")], ids=str
+)
+def test_a_failure_in_the_middle_is_never_a_clean_end(
+    fresh: Running, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+) -> None:
+    failing = Failing(error)
+    monkeypatch.setattr(fresh.service, "_begin", lambda words: failing)
+    with pytest.raises(IncompleteRead):
+        fresh.speak()
+    with pytest.raises(IncompleteRead):
+        fresh.speak(response_format="mp3")
+    lines = fresh.speak(stream_format="sse").body.decode().splitlines()
+    first, last = (json.loads(line.removeprefix("data: ")) for line in lines if line)
+    assert first["type"] == "speech.audio.delta"
+    assert last["error"]["code"] == code
+    whole = fresh.speak(stream=False)
+    assert (whole.status, whole.error["code"]) == (500, code)
+    assert failing.closed
+    until(lambda: fresh.is_idle)
+    assert fresh.outcomes() == {"failed": 4}
+
+
 def test_the_death_of_the_engine_ends_everything(bundle: Path) -> None:
     """Streams are cut, events have an error, and the server stops."""
     with running(bundle) as server:
@@ -174,7 +214,7 @@ def test_the_death_of_the_engine_ends_everything(bundle: Path) -> None:
             def die() -> bool:
                 raise AssertionError("killed by a test")
 
-            worker._engine.step = die  # type: ignore[method-assign]
+            worker._engine.step = die
             with pytest.raises(IncompleteRead):
                 audio.result()
             lines = [line for line in events.result().body.decode().splitlines() if line]

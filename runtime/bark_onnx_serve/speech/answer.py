@@ -17,7 +17,7 @@ from bark_onnx.audio.formats import FORMATS
 from ..metrics import Metrics
 from ..service import Busy, Service, Speaking
 from ..web.disconnects import while_connected
-from ..web.errors import ApiError
+from ..web.errors import ApiError, internal_error
 from ..web.requests import Record
 from .bodies import AudioStream, Body, CompleteFile, EventStream
 from .encoding import Encoding
@@ -50,15 +50,14 @@ class SpeechAnswer(Response):
             async with asyncio.timeout(self._service.settings.request_seconds - self._record.seconds):
                 await self._send_speech(send)
         except Exception as error:
-            known = self._known(error)
-            if known is None:
-                raise
-            if known.status >= 500:
-                log.error("%s", known, extra={"fields": {"id": self._record.id}})
+            told = self._told(error)
+            if told.status >= 500:
+                expected = isinstance(error, ApiError | BarkError | TimeoutError)
+                log.error("%s", told, exc_info=not expected, extra={"fields": {"id": self._record.id}})
+                self._record.outcome = "late" if told.code == "deadline_exceeded" else "failed"
             if self._body is None or not self._body.started:
-                raise known from None
-            self._record.outcome = "late" if isinstance(error, TimeoutError) else "failed"
-            await self._body.fail(known)
+                raise told from None
+            await self._body.fail(told)
 
     async def _send_speech(self, send: Send) -> None:
         with await self._begin() as speaking:
@@ -114,16 +113,15 @@ class SpeechAnswer(Response):
         frames = round(speaking.samples * vocabulary.coarse_rate / vocabulary.sample_rate)
         return self._service.count_tokens(self._request.input), frames
 
-    def _known(self, error: Exception) -> ApiError | None:
-        """What a client is told about an error; None for one that nobody expected."""
+    def _told(self, error: Exception) -> ApiError:
+        """What the client is told about an error."""
         if isinstance(error, ApiError):
             return error
         if isinstance(error, TimeoutError | DeadlineExceeded):
-            self._record.outcome = "late"
             seconds = f"{self._service.settings.request_seconds:g}"
             return ApiError(503, f"the speech was not complete within {seconds} seconds", "deadline_exceeded")
         if isinstance(error, WorkerError):
             return ApiError(503, "the engine has stopped", "engine_stopped")
         if isinstance(error, BarkError):
             return ApiError(500, str(error), "speech_failed")
-        return None
+        return internal_error()

@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from bark_onnx.errors import one_line
+
 INVALID = "invalid_request_error"
 SERVER_ERROR = "server_error"
 
@@ -34,7 +36,7 @@ class ApiError(Exception):
 
     Args:
         status: of HTTP.
-        message: one line that says what is wrong and what to do.
+        message: says what is wrong and what to do. It becomes one line, and a long one is cut.
         code: for programs.
         param: the field of the request that is wrong.
         headers: of the answer.
@@ -48,6 +50,7 @@ class ApiError(Exception):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        message = one_line(message)
         super().__init__(message)
         self.status = status
         self.code = code
@@ -62,6 +65,11 @@ class ApiError(Exception):
     def response(self) -> Response:
         """The answer."""
         return JSONResponse(self.body.model_dump(), self.status, self.headers)
+
+
+def internal_error() -> ApiError:
+    """The error for a fault of ours."""
+    return ApiError(500, "the server had an error: its log says more", "internal_error")
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -99,8 +107,8 @@ def from_validation(error: RequestValidationError) -> ApiError:
     """The first thing that is wrong with a request. Values that were sent are not repeated."""
     problem = error.errors()[0]
     kind = problem["type"]
-    place = [str(part) for part in problem["loc"][1:]]
-    param = ".".join(place) or None
+    place = problem["loc"][1:]
+    param = one_line(str(place[0]))[:100] if place else None
     if kind == "json_invalid":
         return ApiError(400, f"the body is not JSON: {problem['ctx']['error']}", "invalid_json")
     if param is None:

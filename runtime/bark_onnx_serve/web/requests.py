@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..metrics import Metrics, Outcome
-from .errors import ApiError
+from .errors import ApiError, internal_error
 from .paths import path_of
 
 log = logging.getLogger(__name__)
@@ -81,9 +81,7 @@ class KeepRecords:
             record.outcome = "failed"
             log.exception("a request failed", extra={"fields": {"id": record.id}})
             if record.status is None:
-                await ApiError(500, "the server had an error: its log says more", "internal_error")(
-                    scope, receive, answer
-                )
+                await internal_error()(scope, receive, answer)
         finally:
             self._finish(record, scope)
 
