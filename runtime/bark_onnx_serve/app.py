@@ -5,6 +5,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 import bark_onnx
 
+from .docs import docs_routes
 from .lists import list_routes
 from .metrics import Metrics
 from .service import Service
@@ -34,6 +35,7 @@ def make_app(service: Service) -> FastAPI:
     add_error_handlers(app)
     for routes in (speech_routes(service, metrics), list_routes(service), status_routes(service, metrics)):
         app.include_router(routes)
+    app.include_router(docs_routes(app))
     # The last one is the outermost.
     app.add_middleware(LimitBody, most=settings.max_body_bytes)
     app.add_middleware(RequireKey, keys=settings.api_keys)

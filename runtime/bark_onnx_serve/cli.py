@@ -25,7 +25,7 @@ from .settings import Settings
               help="Utterances that may wait for a slot; more are refused (429).")  # fmt: skip
 @click.option("--max-seconds-queued", type=click.FloatRange(0, min_open=True),
               help="Seconds of speech, by estimate, that may wait to be made; more are refused (429).")  # fmt: skip
-@click.option("--max-characters", type=click.IntRange(1, 1_000_000), default=4096, show_default=True,
+@click.option("--max-characters", type=click.IntRange(1, 100_000), default=4096, show_default=True,
               help="The longest text.")  # fmt: skip
 @click.option("--request-seconds", type=click.FloatRange(0, min_open=True), default=600.0, show_default=True,
               help="The time that a request has, until its last byte is sent.")  # fmt: skip

@@ -8,6 +8,7 @@ from bark_onnx.model.bundle import MANIFEST
 
 from .service import Service
 from .speech.request import OPENAI_MODELS, unknown_model
+from .web.errors import ErrorBody
 
 
 def list_routes(service: Service) -> APIRouter:
@@ -25,7 +26,7 @@ def list_routes(service: Service) -> APIRouter:
     async def list_models() -> dict[str, Any]:
         return {"object": "list", "data": [*models.values()]}
 
-    @router.get("/v1/models/{model:path}", summary="Describe a model")
+    @router.get("/v1/models/{model:path}", summary="Describe a model", responses={"4XX": {"model": ErrorBody}})
     async def model(model: str) -> dict[str, Any]:
         if model not in models:
             raise unknown_model(model, loaded)

@@ -6,6 +6,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal
 
+from bark_onnx.errors import one_line
+
 LogFormat = Literal["text", "json"]
 
 
@@ -19,7 +21,7 @@ def configure_logs(log_format: LogFormat) -> None:
 
 class _TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        fields = " ".join(f"{name}={one_line(str(value))}" for name, value in _fields(record).items())
         line = f"{_time(record)} {record.levelname} {record.getMessage()}"
         line = f"{line} {fields}" if fields else line
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line

@@ -12,11 +12,13 @@ def status_routes(service: Service, metrics: Metrics) -> APIRouter:
     """The routes /health, /ready and /metrics."""
     router = APIRouter()
 
-    @router.api_route("/health", methods=["GET", "HEAD"], summary="Whether the process answers")
+    @router.head("/health", include_in_schema=False)
+    @router.get("/health", summary="Whether the process answers")
     async def health() -> Response:
         return JSONResponse({"status": "ok"})
 
-    @router.api_route("/ready", methods=["GET", "HEAD"], summary="Whether the engine works")
+    @router.head("/ready", include_in_schema=False)
+    @router.get("/ready", summary="Whether the engine works")
     async def ready() -> Response:
         if service.ready:
             return JSONResponse({"status": "ready"})

@@ -82,7 +82,7 @@ def test_only_those_with_a_key_may_use_it(bundle: Path) -> None:
                 ours.audio.speech.create(model="tts-1", voice="alloy", input="hello")
             assert raised.value.code == "invalid_api_key"
         assert server.get("/metrics").status == 401
-        for path in ("/health", "/ready", "/v1/audio/voices", "/v1/audio/models"):
+        for path in ("/health", "/ready", "/docs", "/openapi.json", "/v1/audio/voices", "/v1/audio/models"):
             assert server.get(path).status == 200  # Open WebUI asks without a key
         assert server.post("/v1/audio/voices", {}).error["code"] is None
 

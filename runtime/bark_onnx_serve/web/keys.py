@@ -9,8 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .errors import ApiError
 from .paths import path_of
 
-# Open WebUI asks for the lists without a key, and those who watch a server have none.
-OPEN_PATHS = frozenset({"/health", "/ready", "/v1/audio/voices", "/v1/audio/models"})
+# Open WebUI asks for the lists without a key, those who watch a server have none, and a browser cannot send one for a
+# page.
+OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json", "/v1/audio/voices", "/v1/audio/models"})
 
 
 class RequireKey:
