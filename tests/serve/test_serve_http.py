@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import logging
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from bark_onnx_serve.logs import LogFormat, configure_logs
 from bark_onnx_serve.settings import Settings
 from bark_onnx_serve.speech.request import SpeechRequest
 from bark_onnx_serve.voices import OPENAI_VOICES, VoiceBook, assigned
-from serving import LONG, SPEECH, Running, connected, raw_request, request, running, speech
+from serving import LONG, SPEECH, Running, connected, raw_request, request, running, speech, until
 
 # Lists
 
@@ -257,13 +256,17 @@ def test_events_have_the_audio_and_then_the_usage(server: Running) -> None:
     }
 
 
+def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
+    return [getattr(record, "fields", {}) for record in caplog.records]
+
+
 def test_the_log_has_ids_and_lengths_but_no_texts(server: Running, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         answer = server.speak("a secret about hippopotamuses")
         server.speak("hippopotamuses", voice="nobody")
         server.post(SPEECH, speech("hippopotamuses", hippopotamus=1))
-        time.sleep(0.05)  # the line comes after the answer
-    fields = [getattr(record, "fields", {}) for record in caplog.records]
+        until(lambda: sum("outcome" in line for line in logged(caplog)) == 3)  # the lines come after the answers
+    fields = logged(caplog)
     (line,) = [line for line in fields if line.get("id") == answer.headers["x-request-id"]]
     assert (line["characters"], line["outcome"], line["status"]) == (29, "completed", 200)
     everything = f"{fields} {[record.getMessage() for record in caplog.records]}"

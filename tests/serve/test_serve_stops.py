@@ -45,7 +45,7 @@ def test_whoever_disconnects_at_any_moment_frees_everything(fresh: Running) -> N
             connection.sendall(raw_request(speech(LONG, stream=not whole, response_format=audio_format)))
             time.sleep(moments.uniform(0, 0.3))
         until(lambda: fresh.is_idle, 5)
-    assert fresh.outcomes() == {"cancelled": 10}
+    until(lambda: fresh.outcomes() == {"cancelled": 10})
     assert fresh.metric('bark_onnx_active_rows{stage="coarse"}') == 0
 
 
@@ -60,7 +60,7 @@ def test_a_client_that_goes_while_it_waits_in_the_queue_leaves_it(fresh: Running
             until(lambda: fresh.service.worker.waiting == 1)
         until(lambda: fresh.service.worker.waiting == 0, 2)
     until(lambda: fresh.is_idle, 5)
-    assert fresh.outcomes() == {"cancelled": 3}
+    until(lambda: fresh.outcomes() == {"cancelled": 3})
 
 
 def test_others_get_their_own_while_clients_come_and_go(server: Running) -> None:
@@ -89,15 +89,13 @@ def test_a_slow_reader_is_not_generated_for_and_holds_up_nobody(fresh: Running) 
     with connected(fresh.port, receive_buffer=4096) as connection:
         connection.sendall(raw_request(speech(LONG)))
         connection.recv(1000)
-        made = -1.0
-        while (now := fresh.metric("bark_onnx_audio_seconds_total")) != made:
-            made = now
-            time.sleep(0.3)
-        assert made < 20  # of about 31 s
+        until(lambda: fresh.service.worker.unfinished == 0)
+        time.sleep(0.2)
         assert fresh.service.worker.unfinished == 0
+        assert fresh.metric("bark_onnx_audio_seconds_total") < 20  # of about 31 s
         assert fresh.speak("hello", seed=2).status == 200
     until(lambda: fresh.is_idle, 5)
-    assert fresh.outcomes() == {"completed": 1, "cancelled": 1}
+    until(lambda: fresh.outcomes() == {"completed": 1, "cancelled": 1})
 
 
 def test_a_reader_that_stops_is_dropped(fresh: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +130,7 @@ def test_a_full_queue_refuses_with_a_time_to_come_back(bundle: Path) -> None:
         assert 1 <= int(answer.headers["retry-after"]) <= 120
         stack.close()
         until(lambda: server.is_idle)
-        assert server.outcomes() == {"rejected": 1, "cancelled": 2}
+        until(lambda: server.outcomes() == {"rejected": 1, "cancelled": 2})
 
 
 def test_too_much_speech_in_the_queue_is_refused(bundle: Path) -> None:
@@ -149,16 +147,16 @@ def test_a_request_whose_time_is_over_before_its_audio_gets_an_error(bundle: Pat
         answer = server.speak(LONG, stream=False)
         assert (answer.status, answer.error["code"]) == (503, "deadline_exceeded")
         until(lambda: server.is_idle)
-        assert server.outcomes() == {"late": 1}
+        until(lambda: server.outcomes() == {"late": 1})
 
 
 def test_a_stream_whose_time_is_over_is_cut(bundle: Path) -> None:
-    with running(bundle, request_seconds=1) as server:
-        slowed(server, 0.005)
+    with running(bundle, request_seconds=3) as server:
+        slowed(server, 0.01)
         with pytest.raises(IncompleteRead):
             server.speak(LONG)
         until(lambda: server.is_idle)
-        assert server.outcomes() == {"late": 1}
+        until(lambda: server.outcomes() == {"late": 1})
 
 
 class Failing:
@@ -198,7 +196,7 @@ def test_a_failure_in_the_middle_is_never_a_clean_end(
     assert (whole.status, whole.error["code"]) == (500, code)
     assert failing.closed
     until(lambda: fresh.is_idle)
-    assert fresh.outcomes() == {"failed": 4}
+    until(lambda: fresh.outcomes() == {"failed": 4})
 
 
 def test_the_death_of_the_engine_ends_everything(bundle: Path) -> None:
