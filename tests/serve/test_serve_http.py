@@ -134,7 +134,7 @@ def test_errors_have_openais_form(
     assert (answer.status, answer.error["param"], answer.error["code"]) == (status, param, code)
     assert answer.error["type"] == "invalid_request_error"
     assert "\n" not in answer.error["message"]
-    assert server.is_idle
+    until(lambda: server.is_idle)
 
 
 def test_what_is_not_there_and_what_is_not_allowed_are_errors_of_the_same_form(server: Running) -> None:
