@@ -21,7 +21,7 @@ test-runtime:
 	test -x $(VENV)-runtime/bin/python || $(PYTHON) -m venv $(VENV)-runtime
 	$(VENV)-runtime/bin/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[cpu,test]'
 	$(VENV)-runtime/bin/python -m pytest -n 2 --dist loadfile \
-		--ignore=tests/export --ignore=tests/bench --ignore=tests/nano
+		--ignore=tests/export --ignore=tests/bench --ignore=tests/nano --ignore=tests/serve
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -23,7 +23,7 @@ RUNTIME = Path(bark_onnx.__file__).parent
 SOURCES = sorted(RUNTIME.rglob("*.py"))
 DEPENDENCIES = {"click", "numpy", "onnxruntime", "soundfile", "soxr", "tokenizers", "tqdm"}
 FOREIGN = ["torch", "transformers", "onnx", "onnxscript", "safetensors", "scipy"]
-OURS = ["bark_onnx_export", "bark_onnx_bench"]
+OURS = ["bark_onnx_export", "bark_onnx_bench", "bark_onnx_serve"]
 
 # From the ground up: a room imports only from rooms that come before it.
 ROOMS = [
@@ -129,7 +129,7 @@ def test_graph_inputs_and_outputs_are_named_in_the_file_of_their_network(owner: 
 # The tests of the runtime
 
 TESTS = Path(__file__).parent
-OTHERS = {"bench", "bundles", "export", "nano"}  # folders of tests that may need torch
+OTHERS = {"bench", "bundles", "export", "nano", "serve"}  # folders of tests that may need more than the runtime
 FOREIGN_TO_TESTS = {
     *FOREIGN, *OURS, "bark_onnx_nano", "huggingface_hub", "matplotlib", "pocketsphinx",
 }  # fmt: skip
@@ -396,7 +396,7 @@ class TestFreshEnvironment:
     def test_it_has_neither_torch_nor_what_exports(self, environment: Path, tmp_path: Path) -> None:
         code = f"import importlib.util; print([name for name in {FOREIGN} if importlib.util.find_spec(name)])"
         assert installed(environment, "python", "-c", code, cwd=tmp_path).stdout == "[]\n"
-        where = "import bark_onnx, bark_onnx_export, bark_onnx_bench; print(bark_onnx.__file__)"
+        where = "import bark_onnx, bark_onnx_export, bark_onnx_bench, bark_onnx_serve; print(bark_onnx.__file__)"
         path = Path(installed(environment, "python", "-c", where, cwd=tmp_path).stdout.strip())
         assert path.is_relative_to(environment.parent)  # not the checkout
         assert (path.parent / "py.typed").is_file()
@@ -428,8 +428,14 @@ class TestFreshEnvironment:
         )
         assert list(tmp_path.iterdir()) == []
 
+    def test_serving_names_the_extra(self, environment: Path, tmp_path: Path) -> None:
+        result = installed(environment, "bark-onnx", "serve", cwd=tmp_path)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr.startswith("Error: serving needs ")
+        assert result.stderr.endswith(": in a checkout of bark-onnx, run pip install '.[serve]'\n")
+
     def test_every_command_has_help(self, environment: Path, tmp_path: Path) -> None:
-        for command in ("bench", "export", "info", "say", "verify", "voices"):
+        for command in ("bench", "export", "info", "say", "serve", "verify", "voices"):
             assert installed(environment, "bark-onnx", command, "--help", cwd=tmp_path).returncode == 0
 
     def test_how_long_the_import_takes(self, environment: Path, tmp_path: Path) -> None:

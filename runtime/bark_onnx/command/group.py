@@ -76,12 +76,12 @@ def device_options(command: F) -> F:
         "provider_options",
         multiple=True,
         metavar="KEY=VALUE",
-        callback=_pairs,
+        callback=pairs,
         help="An option for the execution provider, by ONNX Runtime's name; repeatable.",
     )(command)
 
 
-def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Parse KEY=VALUE arguments."""
     pairs = dict(value.partition("=")[::2] for value in values)
     wrong = next((value for value in values if not value.partition("=")[0] or "=" not in value), None)

@@ -12,7 +12,7 @@ their rows are cleared, and the other jobs go on.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from ..arrays import Waveform
 from ..errors import BarkError, NothingSaid, or_default, shown
 from ..graphs.networks import Networks
 from ..model.tokenizer import Tokenizer
+from ..model.vocabulary import CausalStage
 from ..model.voice import Voice, VoicePreset
 from ..numbers import check_seed, whole
 from ..sampling.distribution import draw_seed, random_stream
@@ -28,6 +29,7 @@ from ..stages.coarse import CoarseSequence
 from ..stages.fine import FineSequence, fill
 from ..stages.options import GenerationOptions
 from ..stages.semantic import SemanticSequence
+from .counts import Counts
 from .job import Job, JobState, Request
 from .rows import Rows
 from .speech import Speech
@@ -74,6 +76,7 @@ class Engine:
         self._after_coarse: list[Job] = []  # the coarse stage has ended, the fine stage has not
         self._coarse_was_last = False
         self._at_work: Sequence[Job] = ()  # the jobs of the run that is in progress
+        self.counts = Counts()
 
     # what a caller does
 
@@ -182,6 +185,11 @@ class Engine:
         return sum(job.state is JobState.WAITING for job in tuple(self._waiting))
 
     @property
+    def active_rows(self) -> dict[CausalStage, int]:
+        """Rows in use, by stage."""
+        return {"semantic": len(self._semantic.jobs), "coarse": len(self._coarse.jobs)}
+
+    @property
     def slots(self) -> int:
         """Utterances at a time in each of the semantic and the coarse stage."""
         return self._semantic.cache.rows
@@ -277,6 +285,8 @@ class Engine:
             with self._working("semantic", [job]):
                 self._waiting.popleft()
                 job.advance(JobState.SEMANTIC)
+                self.counts.begun += 1
+                self.counts.waited_seconds += monotonic() - job.created
                 row = rows.enter(job)
                 errors = rows.loop.begin(rows.cache, job.semantic, *job.semantic.prompt, row=row)
                 self._after_semantic({row: job}, errors)
@@ -298,6 +308,7 @@ class Engine:
             if job.ended:
                 continue
             could = coarse.can_begin or coarse.in_window or coarse.length > 0
+            self.counts.semantic_tokens += len(semantic.tokens) - job.fed_to_coarse
             coarse.feed(semantic.tokens[job.fed_to_coarse :], ended=semantic.ended)
             job.fed_to_coarse = len(semantic.tokens)
             if semantic.ended:
@@ -333,6 +344,7 @@ class Engine:
 
     def _after_coarse_run(self, active: Mapping[int, Job], errors: Mapping[int, BarkError]) -> None:
         """Feed the new codes of these jobs to the fine stage."""
+        self.counts.coarse_codes += len(active)
         for row, job in active.items():
             coarse = job.coarse
             if row in errors:
@@ -365,7 +377,9 @@ class Engine:
         for job in jobs:
             if not job.ended and not job.fine.can_begin:
                 with self._working("codec", [job]):
-                    self._finish(job, self._networks.codec.decode(job.fine.codes()))
+                    samples = self._networks.codec.decode(job.fine.codes())
+                    self.counts.samples += len(samples)
+                    self._finish(job, samples)
         return True
 
     def _chunk_step(self) -> bool:
@@ -386,6 +400,7 @@ class Engine:
         with self._working("codec", [job]):
             chunk = chunked.decode()
             if chunk is not None:
+                self.counts.samples += len(chunk.waveform)
                 job.chunks.append(chunk)
                 job.waveforms.append(chunk.waveform)
             if chunked.ended:

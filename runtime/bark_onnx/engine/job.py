@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,7 @@ class Job:
         speech: the result, once the state is DONE.
         error: the reason, once the state is FAILED.
         timings: compute seconds by stage.
+        created: when it was made, in seconds of `time.monotonic`.
     """
 
     request: Request
@@ -85,6 +87,7 @@ class Job:
     timings: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("semantic", "coarse", "fine", "codec"), 0.0)
     )
+    created: float = field(default_factory=monotonic)
     fed_to_coarse: int = 0  # semantic tokens that the coarse stage has been given
     waveforms: list[Waveform] = field(default_factory=list)  # of all chunks
     _lock: Lock = field(default_factory=Lock)  # the state may be changed by two threads: one works, one cancels

@@ -15,7 +15,9 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from ..errors import BarkError, DeadlineExceeded, QueueFull, WorkerError
+from ..model.vocabulary import CausalStage
 from ..numbers import real, whole
+from .counts import Counts
 from .engine import Engine
 from .job import Job, JobState, Request
 from .task import Task
@@ -154,6 +156,16 @@ class Worker:
     def waiting(self) -> int:
         """Requests that wait for a free slot."""
         return self._engine.waiting
+
+    @property
+    def counts(self) -> Counts:
+        """What the engine has done so far."""
+        return self._engine.counts
+
+    @property
+    def active_rows(self) -> dict[CausalStage, int]:
+        """Rows of the engine in use, by stage."""
+        return self._engine.active_rows
 
     @property
     def unfinished(self) -> int:

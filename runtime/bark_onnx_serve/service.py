@@ -1,0 +1,186 @@
+"""What every protocol shares: one model, one engine, and the speech of a request from its beginning to its end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from bark_onnx import (
+    AudioChunk,
+    Bark,
+    GenerationOptions,
+    QueueFull,
+    Request,
+    StreamOptions,
+    Task,
+)
+from bark_onnx.long.splitting import estimate_seconds
+from bark_onnx.model.tokenizer import Tokenizer, require_something_to_say
+
+from .backlog import Backlog, Entry
+from .settings import Settings
+from .voices import VoiceBook
+
+
+@dataclass(frozen=True)
+class Words:
+    """What to say, and how.
+
+    Args:
+        text: of any length.
+        voice: a name that the VoiceBook has.
+        options, seed: as for `Bark.generate`.
+        whole: nobody listens before the end, so that the engine may gather the work with that of others.
+    """
+
+    text: str
+    voice: str
+    options: GenerationOptions
+    seed: int | None = None
+    whole: bool = False
+
+
+class Busy(QueueFull):
+    """The server has too much to do.
+
+    Args:
+        retry_after: seconds after which to try again.
+    """
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Service:
+    """A model and an engine that all requests share.
+
+    Args:
+        bark: is closed together with the service.
+    """
+
+    def __init__(self, bark: Bark, settings: Settings) -> None:
+        self.bark = bark
+        self.settings = settings
+        self.voices = VoiceBook(bark, settings.voice_aliases)
+        self.backlog = Backlog(settings.max_seconds_queued)
+        self.worker = bark.worker(slots=settings.slots, max_waiting=settings.max_queue)
+        self._tokenizer = Tokenizer(bark.bundle.tokenizer, bark.vocabulary)
+
+    async def begin(self, words: Words) -> "Speaking":
+        """Put a request into the engine.
+
+        Raises:
+            Busy: too many requests wait.
+            VoiceError: there is no such voice.
+            WorkerError: the engine has died.
+            BarkError: there is nothing to say in the text.
+        """
+        expected = estimate_seconds(words.text)
+        if self.backlog.refuses(expected):
+            raise self._busy("too much speech is waiting to be made", expected)
+        entry = self.backlog.enter(expected)
+        # In a thread: a long text takes milliseconds to split, and a voice is read from a file.
+        beginning = asyncio.ensure_future(asyncio.to_thread(self._begin, words))
+        try:
+            return Speaking(await asyncio.shield(beginning), entry)
+        except BaseException as error:
+            entry.leave()
+            if isinstance(error, asyncio.CancelledError):
+                beginning.add_done_callback(_close_result)
+            if isinstance(error, QueueFull):
+                raise self._busy(str(error), expected) from None
+            raise
+
+    def _begin(self, words: Words) -> "Source":
+        require_something_to_say(words.text)
+        voice = self.voices.preset(words.voice)
+        if words.whole and self.bark.fits(words.text):
+            request = Request(words.text, voice=voice, options=words.options, seed=words.seed)
+            return _WholeUtterance(self.worker.submit(request))
+        streaming = StreamOptions(exact=True) if words.whole else StreamOptions()
+        return self.bark.stream(
+            words.text,
+            voice=voice,
+            options=words.options,
+            seed=words.seed,
+            streaming=streaming,
+            worker=self.worker,
+        )
+
+    def _busy(self, message: str, expected: float) -> Busy:
+        return Busy(message, self.backlog.retry_after(expected))
+
+    def count_tokens(self, text: str) -> int:
+        """How many text tokens a text has."""
+        return self._tokenizer.count(text)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the engine works."""
+        return self.worker.alive
+
+    def close(self) -> None:
+        """Stop the engine, and free the model."""
+        self.worker.close(finish=False)
+        self.bark.close()
+
+
+class Source(Protocol):
+    """Where the audio of a request comes from: a SpeechStream, or a whole utterance."""
+
+    @property
+    def seed(self) -> int: ...
+
+    def close(self) -> None: ...
+
+    def __aiter__(self) -> AsyncIterator[AudioChunk]: ...
+
+
+class Speaking:
+    """The speech of one request. Iterate over it with `async for`, in a `with` block: the work stops at its end."""
+
+    def __init__(self, source: Source, entry: Entry) -> None:
+        self._source = source
+        self._entry = entry
+        self.seed = source.seed
+        self.seconds = 0.0  # of audio so far
+        self.samples = 0
+
+    async def __aiter__(self) -> AsyncIterator[AudioChunk]:
+        async for chunk in self._source:
+            self.seconds += chunk.duration
+            self.samples += len(chunk.waveform)
+            self._entry.made(chunk.duration)
+            yield chunk
+
+    def close(self) -> None:
+        self._entry.leave()
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _WholeUtterance:
+    """An utterance that comes in one piece."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.seed = task.seed
+
+    def close(self) -> None:
+        self._task.cancel()
+
+    async def __aiter__(self) -> AsyncIterator[AudioChunk]:
+        speech = await self._task
+        yield AudioChunk(speech.waveform, 0.0, speech.sample_rate)
+
+
+def _close_result(beginning: "asyncio.Future[Source]") -> None:
+    """Stop what was begun for a request that has ended meanwhile."""
+    if beginning.exception() is None:
+        beginning.result().close()

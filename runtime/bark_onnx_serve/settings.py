@@ -1,0 +1,71 @@
+"""What an operator chooses: the options of `bark-onnx serve` that the server itself reads."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from bark_onnx.errors import BarkError, require
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to serve. The defaults are those of the command.
+
+    Args:
+        host, port: where to listen; port 0 takes a free one.
+        slots: utterances at a time.
+        max_queue: utterances that may wait for a slot.
+        max_seconds_queued: seconds of speech, by estimate, that the requests which have been accepted may still have to
+            make; None: no limit.
+        max_characters: of one text.
+        request_seconds: how long a request may take until its last byte is sent.
+        drain_seconds: how long requests may go on after SIGTERM.
+        api_keys: who has one of them may use the server; without any, everybody may.
+        cors: origins of web pages that may use the server.
+        voice_aliases: further names of voices, and the voice of the bundle that each means.
+        root_path: the path below which a reverse proxy shows the server, such as /speech.
+
+    Raises BarkError that names every value that is impossible.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    slots: int = 8
+    max_queue: int = 64
+    max_seconds_queued: float | None = None
+    max_characters: int = 4096
+    request_seconds: float = 600.0
+    drain_seconds: int = 30
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    cors: tuple[str, ...] = ()
+    voice_aliases: Mapping[str, str] = field(default_factory=dict)
+    root_path: str = ""
+
+    def __post_init__(self) -> None:
+        checks = {
+            "cors must be * or origins such as https://example.org": all(map(_is_origin, self.cors)),
+            "root_path must begin with / and not end with it": re.fullmatch(r"(/[\w.~-]+)*", self.root_path, re.ASCII)
+            is not None,
+        }
+        require(self, checks)
+        # The message of `require` would show the keys.
+        if not all(key.isascii() and key.isprintable() and key and " " not in key for key in self.api_keys):
+            raise BarkError("an API key must be printable ASCII without spaces")
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The longest request: JSON may write a character in 12 bytes, and `instructions` have up to 4096."""
+        return 12 * (self.max_characters + 4096) + 8192
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs on this machine can reach the server."""
+        try:
+            return self.host == "localhost" or ip_address(self.host).is_loopback
+        except ValueError:  # a name, which may mean any address
+            return False
+
+
+def _is_origin(origin: str) -> bool:
+    return origin == "*" or re.fullmatch(r"https?://[^\s/?#]+", origin) is not None

@@ -1,0 +1,127 @@
+"""The answer to a request for speech: from the engine through the encoder to the client, piece by piece.
+
+A piece is taken from the engine only when the client has read what was made before, except for 64 KiB. What the engine
+makes meanwhile is bounded: the rest of an utterance, and two passages of a longer text.
+"""
+
+import asyncio
+import logging
+from time import perf_counter
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from bark_onnx import BarkError, DeadlineExceeded, VoiceError, WorkerError
+from bark_onnx.audio.formats import FORMATS
+
+from ..metrics import Metrics
+from ..service import Busy, Service, Speaking
+from ..web.disconnects import while_connected
+from ..web.errors import ApiError, internal_error
+from ..web.requests import Record
+from .bodies import AudioStream, Body, CompleteFile, EventStream
+from .encoding import Encoding
+from .request import SpeechRequest
+
+log = logging.getLogger(__name__)
+
+
+class SpeechAnswer(Response):
+    """An ASGI application for one request."""
+
+    def __init__(self, request: SpeechRequest, service: Service, metrics: Metrics, record: Record) -> None:
+        self.background = None  # FastAPI looks for it
+        self._request = request
+        self._service = service
+        self._metrics = metrics
+        self._record = record
+        self._waited = 0.0  # seconds for audio
+        self._body: Body | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._record.fields |= {"characters": len(self._request.input), "format": self._request.response_format}
+        with self._metrics.in_progress.track_inprogress():
+            if not await while_connected(receive, self._speak(send)):
+                self._record.outcome = "cancelled"
+
+    async def _speak(self, send: Send) -> None:
+        """Answer. Raises ApiError if nothing has been sent yet, so that the error can be the answer."""
+        try:
+            async with asyncio.timeout(self._service.settings.request_seconds - self._record.seconds):
+                await self._send_speech(send)
+        except Exception as error:
+            told = self._told(error)
+            if told.status >= 500:
+                expected = isinstance(error, ApiError | BarkError | TimeoutError)
+                log.error("%s", told, exc_info=not expected, extra={"fields": {"id": self._record.id}})
+                self._record.outcome = "late" if told.code == "deadline_exceeded" else "failed"
+            if self._body is None or not self._body.started:
+                raise told from None
+            await self._body.fail(told)
+
+    async def _send_speech(self, send: Send) -> None:
+        with await self._begin() as speaking:
+            encoding = Encoding(self._request.response_format, self._service.bark.sample_rate)
+            body = self._body = self._opened(send, speaking)
+            try:
+                asked = perf_counter()
+                async for chunk in speaking:
+                    self._waited += perf_counter() - asked
+                    if content := await encoding.push(chunk.waveform):
+                        if self._request.stream and not body.started:
+                            self._metrics.first_audio.observe(self._record.seconds)
+                            self._record.fields["first_audio"] = round(self._record.seconds, 3)
+                        await body.write(content)
+                    asked = perf_counter()
+                if content := await encoding.finish():
+                    await body.write(content)
+                corrections = encoding.corrections
+            finally:
+                encoding.close()
+                self._record.fields["audio_seconds"] = round(speaking.seconds, 2)
+            if speaking.seconds:
+                self._metrics.real_time_factor.observe(self._waited / speaking.seconds)
+            # Last, since the client may go when it has everything.
+            await body.finish(corrections, lambda: self._usage(speaking))
+
+    async def _begin(self) -> Speaking:
+        try:
+            return await self._service.begin(self._request.words())
+        except Busy as busy:
+            headers = {"Retry-After": str(busy.retry_after)}
+            raise ApiError(429, f"the server is busy: {busy}", "server_busy", headers=headers) from None
+        except VoiceError as error:
+            raise ApiError(400, f"Invalid 'voice': {error}", "invalid_voice", "voice") from None
+        except WorkerError:
+            raise
+        except BarkError as error:
+            raise ApiError(400, f"Invalid 'input': {error}", "invalid_value", "input") from None
+
+    def _opened(self, send: Send, speaking: Speaking) -> Body:
+        request = self._request
+        headers = {"x-bark-onnx-seed": str(speaking.seed)}
+        if request.instructions:
+            headers["x-bark-onnx-ignored"] = "instructions"
+        media_type = FORMATS[request.response_format].media_type
+        if request.stream_format == "sse":
+            return EventStream(send, headers)
+        return AudioStream(send, headers, media_type) if request.stream else CompleteFile(send, headers, media_type)
+
+    def _usage(self, speaking: Speaking) -> tuple[int, int]:
+        """Text tokens, and frames of audio codes."""
+        vocabulary = self._service.bark.vocabulary
+        frames = round(speaking.samples * vocabulary.coarse_rate / vocabulary.sample_rate)
+        return self._service.count_tokens(self._request.input), frames
+
+    def _told(self, error: Exception) -> ApiError:
+        """What the client is told about an error."""
+        if isinstance(error, ApiError):
+            return error
+        if isinstance(error, TimeoutError | DeadlineExceeded):
+            seconds = f"{self._service.settings.request_seconds:g}"
+            return ApiError(503, f"the speech was not complete within {seconds} seconds", "deadline_exceeded")
+        if isinstance(error, WorkerError):
+            return ApiError(503, "the engine has stopped", "engine_stopped")
+        if isinstance(error, BarkError):
+            return ApiError(500, str(error), "speech_failed")
+        return internal_error()

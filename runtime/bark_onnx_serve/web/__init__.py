@@ -1,0 +1,1 @@
+"""HTTP: errors in OpenAI's form, keys, limits, request ids, disconnects."""

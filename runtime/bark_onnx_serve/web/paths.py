@@ -1,0 +1,21 @@
+"""The path of a request below the root path, which is the path where a reverse proxy shows the server."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class BelowRoot:
+    """Accepts paths with the root path and without it: some proxies remove it, others do not."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self._app = app
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app({**scope, "root_path": self._root_path}, receive, send)
+
+
+def path_of(scope: Scope) -> str:
+    """Return the path as routes have it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path

@@ -1,0 +1,169 @@
+"""The command as a process: its options, its signals, its exit status."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import click
+import pytest
+
+from bark_onnx_serve.cli import serve
+from bark_onnx_serve.settings import Settings
+from serving import LONG, SPEECH, connected, raw_request, request, speech, until
+
+SERVE = "from bark_onnx_serve.cli import serve; from bark_onnx.command.cli import main; main.add_command(serve); main()"
+
+# Lets SIGUSR1 kill the engine's thread at its next step, and makes each step take longer.
+MORTAL = """
+import signal, time
+from bark_onnx.engine.engine import Engine
+step, killed = Engine.step, []
+def slow(engine):
+    time.sleep(0.003)
+    assert not killed, "killed by a test"
+    return step(engine)
+Engine.step = slow
+signal.signal(signal.SIGUSR1, lambda *_: killed.append(True))
+"""
+
+
+@contextmanager
+def serving(
+    *arguments: str | Path, code: str = SERVE, **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The process and its port, from the time when it has loaded its model."""
+    given = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "BARK_ONNX_PORT": "0", **environment}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "serve", "--threads", "1", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=given,
+    )
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"at http://127\.0\.0\.1:(\d+)", line)
+        assert found, line + process.stderr.read()
+        yield process, int(found[1])
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """The exit status, and the rest of standard error."""
+    _, said = process.communicate(timeout=30)
+    return process.returncode, said
+
+
+def test_it_serves_with_options_from_the_environment_and_ends_well(bundle: Path) -> None:
+    environment = {
+        "BARK_ONNX_BUNDLE": str(bundle),
+        "BARK_ONNX_API_KEY": "one two",
+        "BARK_ONNX_LOG_FORMAT": "json",
+        "BARK_ONNX_MAX_CHARACTERS": "5",
+    }
+    with serving(**environment) as (process, port):
+        key = {"Authorization": "Bearer two", "Content-Type": "application/json"}
+        assert request(port, "POST", SPEECH, json.dumps(speech("hello")).encode(), key).status == 200
+        assert request(port, "POST", SPEECH, json.dumps(speech("hello!")).encode(), key).status == 400
+        assert request(port, "GET", "/v1/models").status == 401
+        process.send_signal(signal.SIGTERM)
+        status, said = ended(process)
+    assert status == 0
+    assert [json.loads(line)["status"] for line in said.splitlines()] == [200, 400, 401]
+
+
+def test_sigterm_lets_streams_end_and_accepts_nothing_more(bundle: Path) -> None:
+    with serving("--bundle", bundle, code=MORTAL + SERVE) as (process, port):
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        body = speech(LONG[:700], response_format="wav", seed=5)
+        connection.request("POST", SPEECH, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        process.send_signal(signal.SIGTERM)
+        until(lambda: not accepts(port))
+        assert len(response.read()) > 48_000 * 3  # to the end, or it would raise
+        assert ended(process)[0] == 0
+
+
+def accepts(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def test_sigterm_cuts_what_does_not_end_in_time(bundle: Path) -> None:
+    with (
+        serving("--bundle", bundle, "--drain-seconds", "0", code=MORTAL + SERVE) as (process, port),
+        connected(port) as connection,
+    ):
+        connection.sendall(raw_request(speech(LONG)))
+        connection.recv(1000)
+        process.send_signal(signal.SIGTERM)
+        status, said = ended(process)
+        assert status == 0
+        assert "Traceback" not in said
+        came = b""
+        while content := connection.recv(1 << 20):
+            came += content
+        assert not came.endswith(b"0\r\n\r\n")
+
+
+def test_the_death_of_the_engine_ends_the_process(bundle: Path) -> None:
+    with serving("--bundle", bundle, code=MORTAL + SERVE) as (process, port), connected(port) as connection:
+        connection.sendall(raw_request(speech(LONG)))
+        connection.recv(1000)
+        start = time.monotonic()
+        process.send_signal(signal.SIGUSR1)
+        status, said = ended(process)
+        assert time.monotonic() - start < 10
+    assert status == 1
+    assert "CRITICAL the engine has died" in said
+    assert said.splitlines()[-1] == "Error: the engine has died: see the log above"
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", SERVE, "serve", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+
+def test_a_port_in_use_is_one_line(bundle: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("--bundle", bundle, "--port", str(port))
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Error: cannot listen on 127.0.0.1, port {port}: ")
+    assert result.stderr.endswith("; take another --port\n")
+
+
+def test_a_bundle_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    result = run("--bundle", tmp_path / "nothing", "--port", "0")
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+
+
+def test_every_option_has_its_name_in_the_environment() -> None:
+    """A key under another name would leave the server open."""
+    options = [option for option in serve.params if isinstance(option, click.Option) and option.name != "help"]
+    assert len(options) > 15
+    for option in options:
+        name = option.opts[0].removeprefix("--").replace("-", "_").upper()
+        assert option.envvar == f"BARK_ONNX_{name}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "0.0.0.0", "example.org"])
+def test_who_listens_for_others_without_a_key_is_warned(host: str) -> None:
+
+    assert Settings(host=host).is_local == (host in ("127.0.0.1", "localhost", "::1"))

@@ -1,0 +1,226 @@
+"""Clients that go, readers that are slow, queues that are full, time that is over, an engine that dies."""
+
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from http.client import IncompleteRead
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bark_onnx import AudioChunk, NothingSaid
+from serving import LONG, Running, connected, raw_request, running, speech, until
+
+
+@pytest.fixture
+def fresh(bundle: Path) -> Iterator[Running]:
+    """A server of two slots that counts from zero."""
+    with running(bundle, slots=2, max_queue=8) as server:
+        yield server
+
+
+def slowed(server: Running, seconds: float) -> None:
+    """Make each step of the engine take longer."""
+    engine = server.service.worker._engine
+    step = engine.step
+
+    def slow() -> bool:
+        time.sleep(seconds)
+        return step()
+
+    engine.step = slow
+
+
+def test_whoever_disconnects_at_any_moment_frees_everything(fresh: Running) -> None:
+    """While it waits, while nothing has been sent yet, and while it is answered."""
+    moments = random.Random(1)
+    slowed(fresh, 0.001)
+    for number in range(10):
+        whole, audio_format = number % 3 == 0, ("pcm", "mp3", "opus", "flac")[number % 4]
+        with connected(fresh.port) as connection:
+            connection.sendall(raw_request(speech(LONG, stream=not whole, response_format=audio_format)))
+            time.sleep(moments.uniform(0, 0.3))
+        until(lambda: fresh.is_idle, 5)
+    until(lambda: fresh.outcomes() == {"cancelled": 10})
+    assert fresh.metric('bark_onnx_active_rows{stage="coarse"}') == 0
+
+
+def test_a_client_that_goes_while_it_waits_in_the_queue_leaves_it(fresh: Running) -> None:
+    slowed(fresh, 0.01)
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(connected(fresh.port)).sendall(raw_request(speech(LONG)))
+        until(lambda: fresh.metric('bark_onnx_active_rows{stage="semantic"}') == 2)
+        with connected(fresh.port) as waiting:
+            waiting.sendall(raw_request(speech("hello")))
+            until(lambda: fresh.service.worker.waiting == 1)
+        until(lambda: fresh.service.worker.waiting == 0, 2)
+    until(lambda: fresh.is_idle, 5)
+    until(lambda: fresh.outcomes() == {"cancelled": 3})
+
+
+def test_others_get_their_own_while_clients_come_and_go(server: Running) -> None:
+    """Every third request is given up. The others are what they are alone."""
+    alone = [server.speak("hello", seed=seed).body for seed in range(6)]
+    before = server.outcomes()
+
+    def one(number: int) -> bool:
+        if number % 3 == 2:
+            with connected(server.port) as connection:
+                connection.sendall(raw_request(speech("hello " * 20, seed=number)))
+                time.sleep(number % 7 * 0.01)
+            return True
+        return server.speak("hello", seed=number % 6).body == alone[number % 6]
+
+    with ThreadPoolExecutor(16) as clients:
+        assert all(clients.map(one, range(48)))
+    until(lambda: server.is_idle, 5)
+    outcomes = server.outcomes()
+    assert outcomes["completed"] - before["completed"] + outcomes.get("cancelled", 0) - before.get("cancelled", 0) == 48
+    assert {*outcomes} <= {*before, "completed", "cancelled"}
+
+
+def test_a_slow_reader_is_not_generated_for_and_holds_up_nobody(fresh: Running) -> None:
+    """Its stream is taken from only as the client reads: the engine is idle although little of the text is spoken."""
+    with connected(fresh.port, receive_buffer=4096) as connection:
+        connection.sendall(raw_request(speech(LONG)))
+        connection.recv(1000)
+        until(lambda: fresh.service.worker.unfinished == 0)
+        time.sleep(0.2)
+        assert fresh.service.worker.unfinished == 0
+        assert fresh.metric("bark_onnx_audio_seconds_total") < 20  # of about 31 s
+        assert fresh.speak("hello", seed=2).status == 200
+    until(lambda: fresh.is_idle, 5)
+    until(lambda: fresh.outcomes() == {"completed": 1, "cancelled": 1})
+
+
+def test_a_reader_that_stops_is_dropped(fresh: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bark_onnx_serve.web.connection.STALL_SECONDS", 0.3)
+    with connected(fresh.port, receive_buffer=4096) as connection:
+        connection.sendall(raw_request(speech(LONG)))
+        until(lambda: fresh.outcomes() == {"cancelled": 1})
+        until(lambda: fresh.is_idle)
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/audio/spe", raw_request(speech())[:-5]], ids=["nothing", "a", "most"])
+def test_a_request_that_does_not_come_to_its_end_is_dropped(
+    server: Running, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr("bark_onnx_serve.web.connection.REQUEST_SECONDS", 0.2)
+    with connected(server.port) as connection:
+        connection.sendall(sent)
+        with suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+
+
+def test_a_full_queue_refuses_with_a_time_to_come_back(bundle: Path) -> None:
+    with running(bundle, slots=1, max_queue=1) as server, ExitStack() as stack:
+        slowed(server, 0.02)
+        worker = server.service.worker
+        stack.enter_context(connected(server.port)).sendall(raw_request(speech("hello", seed=2)))
+        until(lambda: worker.active_rows["semantic"] == 1)
+        stack.enter_context(connected(server.port)).sendall(raw_request(speech("hello", seed=2)))
+        until(lambda: worker.waiting == 1)
+        answer = server.speak("hello")
+        assert (answer.status, answer.error["type"], answer.error["code"]) == (429, "rate_limit_error", "server_busy")
+        assert 1 <= int(answer.headers["retry-after"]) <= 120
+        stack.close()
+        until(lambda: server.is_idle)
+        until(lambda: server.outcomes() == {"rejected": 1, "cancelled": 2})
+
+
+def test_too_much_speech_in_the_queue_is_refused(bundle: Path) -> None:
+    with running(bundle, max_seconds_queued=100) as server, connected(server.port) as connection:
+        slowed(server, 0.01)
+        connection.sendall(raw_request(speech(LONG)))  # longer than allowed, but the first
+        until(lambda: server.metric("bark_onnx_backlog_seconds") > 100)
+        assert server.speak("hello").status == 429
+
+
+def test_a_request_whose_time_is_over_before_its_audio_gets_an_error(bundle: Path) -> None:
+    with running(bundle, request_seconds=0.3) as server:
+        slowed(server, 0.05)
+        answer = server.speak(LONG, stream=False)
+        assert (answer.status, answer.error["code"]) == (503, "deadline_exceeded")
+        until(lambda: server.is_idle)
+        until(lambda: server.outcomes() == {"late": 1})
+
+
+def test_a_stream_whose_time_is_over_is_cut(bundle: Path) -> None:
+    with running(bundle, request_seconds=3) as server:
+        slowed(server, 0.01)
+        with pytest.raises(IncompleteRead):
+            server.speak(LONG)
+        until(lambda: server.is_idle)
+        until(lambda: server.outcomes() == {"late": 1})
+
+
+class Failing:
+    """A source of audio that fails after its first chunk."""
+
+    seed = 7
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[AudioChunk]:
+        yield AudioChunk(np.zeros(24_000, np.float32), 0.0, 24_000)
+        raise self._error
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(RuntimeError("a fault"), "internal_error"), (NothingSaid(), "speech_failed")], ids=str
+)
+def test_a_failure_in_the_middle_is_never_a_clean_end(
+    fresh: Running, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+) -> None:
+    failing = Failing(error)
+    monkeypatch.setattr(fresh.service, "_begin", lambda words: failing)
+    with pytest.raises(IncompleteRead):
+        fresh.speak()
+    with pytest.raises(IncompleteRead):
+        fresh.speak(response_format="mp3")
+    lines = fresh.speak(stream_format="sse").body.decode().splitlines()
+    first, last = (json.loads(line.removeprefix("data: ")) for line in lines if line)
+    assert first["type"] == "speech.audio.delta"
+    assert last["error"]["code"] == code
+    whole = fresh.speak(stream=False)
+    assert (whole.status, whole.error["code"]) == (500, code)
+    assert failing.closed
+    until(lambda: fresh.is_idle)
+    until(lambda: fresh.outcomes() == {"failed": 4})
+
+
+def test_the_death_of_the_engine_ends_everything(bundle: Path) -> None:
+    """Streams are cut, events have an error, and the server stops."""
+    with running(bundle) as server:
+        slowed(server, 0.005)
+        with ThreadPoolExecutor(2) as clients:
+            audio = clients.submit(server.speak, LONG)
+            events = clients.submit(server.speak, LONG, stream_format="sse")
+            until(lambda: server.metric("bark_onnx_time_to_first_audio_seconds_count") == 2)
+            worker = server.service.worker
+
+            def die() -> bool:
+                raise AssertionError("killed by a test")
+
+            worker._engine.step = die
+            with pytest.raises(IncompleteRead):
+                audio.result()
+            lines = [line for line in events.result().body.decode().splitlines() if line]
+        last = json.loads(lines[-1].removeprefix("data: "))
+        assert last == {
+            "type": "error",
+            "error": {
+                "message": "the engine has stopped", "type": "server_error", "param": None, "code": "engine_stopped",
+            },
+        }  # fmt: skip
+        assert not server.service.ready
