@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ class Running:
 
     service: Service
     port: int
+    wyoming_port: int
+    stop: Callable[[], None]  # as SIGTERM does
 
     @property
     def url(self) -> str:
@@ -124,14 +127,15 @@ def connected(port: int, *, receive_buffer: int | None = None) -> Iterator[socke
 def running(bundle: Path, **settings: Any) -> Iterator[Running]:
     """A server on a bundle."""
     service = Service(Bark.load(bundle, device="cpu", threads=1), Settings(**settings))
-    with listening_socket("127.0.0.1", 0) as listening:
-        server = Server(service)
+    with listening_socket("127.0.0.1", 0) as listening, listening_socket("127.0.0.1", 0) as wyoming:
+        server = Server(service, wyoming)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        stop = partial(setattr, server, "should_exit", True)
         thread.start()
         try:
-            yield Running(service, listening.getsockname()[1])
+            yield Running(service, listening.getsockname()[1], wyoming.getsockname()[1], stop)
         finally:
-            server.should_exit = True
+            stop()
             thread.join(60)
             service.close()
     assert not thread.is_alive()

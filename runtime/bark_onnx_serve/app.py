@@ -20,10 +20,9 @@ from .web.requests import REQUEST_ID, KeepRecords
 _EXPOSED = (REQUEST_ID, "retry-after", "x-bark-onnx-seed", "x-bark-onnx-ignored")
 
 
-def make_app(service: Service) -> FastAPI:
+def make_app(service: Service, metrics: Metrics) -> FastAPI:
     """The application for a service. All layers are plain ASGI: Starlette's BaseHTTPMiddleware hides disconnects."""
     settings = service.settings
-    metrics = Metrics(service)
     app = FastAPI(
         title="bark-onnx",
         version=bark_onnx.__version__,

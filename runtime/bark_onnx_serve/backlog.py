@@ -81,6 +81,10 @@ class Entry:
         self._backlog = backlog
         self.left = expected  # seconds of speech
 
+    def expect(self, seconds: float) -> None:
+        """Count speech that the request will have beside what was expected."""
+        self.left += seconds
+
     def made(self, seconds: float) -> None:
         """Count speech that has been made."""
         self.left = max(0.0, self.left - seconds)

@@ -42,6 +42,9 @@ from .settings import Settings
               "repeatable.")  # fmt: skip
 @click.option("--root-path", default="", metavar="PATH",
               help="The path below which a reverse proxy shows the server, such as /speech.")  # fmt: skip
+@click.option("--wyoming", type=click.IntRange(0, 65535), metavar="PORT",
+              help="Also speak the Wyoming protocol, for Home Assistant, on this port of the same address. It has no "
+              "keys.  [default: no]")  # fmt: skip
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
               help="How the lines of the log are written.")  # fmt: skip
 @device_options

@@ -6,7 +6,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import uvicorn
 
@@ -14,9 +14,11 @@ from bark_onnx import Bark, BarkError, BarkWarning
 from bark_onnx.errors import reason
 
 from .app import make_app
+from .metrics import Metrics
 from .service import Service
 from .settings import Settings
 from .web.connection import Connection
+from .wyoming.server import WyomingServer
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +35,17 @@ def serve(load: Callable[[], Bark], settings: Settings) -> None:
 
     Raises BarkError if the server cannot start, or if its engine died.
     """
-    with listening_socket(settings.host, settings.port) as listening:
+    with ExitStack() as stack:
+        listening = stack.enter_context(listening_socket(settings.host, settings.port))
+        wyoming = None
+        if settings.wyoming is not None:
+            wyoming = stack.enter_context(listening_socket(settings.host, settings.wyoming, "--wyoming"))
         service = Service(load(), settings)
         # A warning about the words of a text would have the words.
         warnings.filterwarnings("ignore", category=BarkWarning)
         try:
-            _tell(listening, service)
-            server = Server(service)
+            _tell(service, listening, wyoming)
+            server = Server(service, wyoming)
             server.run([listening])
         finally:
             service.close()
@@ -48,11 +54,16 @@ def serve(load: Callable[[], Bark], settings: Settings) -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server for a service. It ends when the engine dies."""
+    """uvicorn's server for a service. It ends when the engine dies.
 
-    def __init__(self, service: Service) -> None:
+    Args:
+        wyoming: a socket that listens for clients of the Wyoming protocol.
+    """
+
+    def __init__(self, service: Service, wyoming: socket.socket | None = None) -> None:
+        metrics = Metrics(service)
         config = uvicorn.Config(
-            make_app(service),
+            make_app(service, metrics),
             http=Connection,
             ws="none",
             lifespan="off",
@@ -64,6 +75,19 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._service = service
         self.engine_died = False
+        # uvicorn waits for these tasks when it stops, and cancels them when the time for that is over.
+        tasks = self.server_state.tasks
+        self._wyoming = None if wyoming is None else WyomingServer(service, metrics, wyoming, tasks)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._wyoming is not None:
+            await self._wyoming.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._wyoming is not None:
+            self._wyoming.stop()
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """uvicorn calls this every tenth of a second. Returns whether to end."""
@@ -87,22 +111,27 @@ class Server(uvicorn.Server):
 
 
 @contextmanager
-def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens, until the end of the block. Raises BarkError."""
+def listening_socket(host: str, port: int, option: str = "--port") -> Iterator[socket.socket]:
+    """A socket that listens, until the end of the block. Raises BarkError, which names the option of the port."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((host, port), family=family, backlog=2048)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # each connection inherits it
     except OSError as error:
-        raise BarkError(f"cannot listen on {host}, port {port}: {reason(error)}; take another --port") from None
+        raise BarkError(f"cannot listen on {host}, port {port}: {reason(error)}; take another {option}") from None
     with listening:
         yield listening
 
 
-def _tell(listening: socket.socket, service: Service) -> None:
+def _tell(service: Service, listening: socket.socket, wyoming: socket.socket | None) -> None:
     settings, manifest = service.settings, service.bark.bundle.manifest
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     port = listening.getsockname()[1]
     log.info("serving %s in %s at http://%s:%d%s", manifest.model, manifest.precision, host, port, settings.root_path)
     if not settings.is_local and not settings.api_keys:
         log.warning("everybody who reaches %s may use this server: set --api-key", settings.host)
+    if wyoming is not None:
+        port = wyoming.getsockname()[1]
+        log.info("speaking the Wyoming protocol at tcp://%s:%d", host, port)
+        if not settings.is_local:
+            log.warning("everybody who reaches %s may use port %d: Wyoming has no keys", settings.host, port)

@@ -1,8 +1,8 @@
 """What every protocol shares: one model, one engine, and the speech of a request from its beginning to its end."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from bark_onnx import (
@@ -27,13 +27,13 @@ class Words:
     """What to say, and how.
 
     Args:
-        text: of any length.
+        text: of any length; an asynchronous iterator gives it piece by piece.
         voice: a name that the VoiceBook has.
         options, seed: as for `Bark.generate`.
         whole: nobody listens before the end, so that the engine may gather the work with that of others.
     """
 
-    text: str
+    text: str | AsyncIterable[str]
     voice: str
     options: GenerationOptions
     seed: int | None = None
@@ -76,10 +76,12 @@ class Service:
             WorkerError: the engine has died.
             BarkError: there is nothing to say in the text.
         """
-        expected = estimate_seconds(words.text)
+        expected = estimate_seconds(words.text) if isinstance(words.text, str) else 0.0
         if self.backlog.refuses(expected):
             raise self._busy("too much speech is waiting to be made", expected)
         entry = self.backlog.enter(expected)
+        if not isinstance(words.text, str):
+            words = replace(words, text=_counted(words.text, entry))
         # In a thread: a long text takes milliseconds to split, and a voice is read from a file.
         beginning = asyncio.ensure_future(asyncio.to_thread(self._begin, words))
         try:
@@ -93,9 +95,13 @@ class Service:
             raise
 
     def _begin(self, words: Words) -> "Source":
-        require_something_to_say(words.text)
+        if isinstance(words.text, str):
+            require_something_to_say(words.text)
+        elif self.worker.waiting >= self.settings.max_queue:
+            # The worker cannot refuse it: the first passage is submitted later, when a sentence has come.
+            raise QueueFull(f"{self.settings.max_queue} requests are waiting already: try again later")
         voice = self.voices.preset(words.voice)
-        if words.whole and self.bark.fits(words.text):
+        if words.whole and isinstance(words.text, str) and self.bark.fits(words.text):
             request = Request(words.text, voice=voice, options=words.options, seed=words.seed)
             return _WholeUtterance(self.worker.submit(request))
         streaming = StreamOptions(exact=True) if words.whole else StreamOptions()
@@ -178,6 +184,13 @@ class _WholeUtterance:
     async def __aiter__(self) -> AsyncIterator[AudioChunk]:
         speech = await self._task
         yield AudioChunk(speech.waveform, 0.0, speech.sample_rate)
+
+
+async def _counted(pieces: AsyncIterable[str], entry: Entry) -> AsyncIterator[str]:
+    """Pass on the pieces of a text, and count the speech that they will be."""
+    async for piece in pieces:
+        entry.expect(estimate_seconds(piece))
+        yield piece
 
 
 def _close_result(beginning: "asyncio.Future[Source]") -> None:

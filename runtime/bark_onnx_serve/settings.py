@@ -25,6 +25,7 @@ class Settings:
         cors: origins of web pages that may use the server.
         voice_aliases: further names of voices, and the voice of the bundle that each means.
         root_path: the path below which a reverse proxy shows the server, such as /speech.
+        wyoming: the port for the Wyoming protocol, on the same host; 0 takes a free one; None: do not speak it.
 
     Raises BarkError that names every value that is impossible.
     """
@@ -41,6 +42,7 @@ class Settings:
     cors: tuple[str, ...] = ()
     voice_aliases: Mapping[str, str] = field(default_factory=dict)
     root_path: str = ""
+    wyoming: int | None = None
 
     def __post_init__(self) -> None:
         checks = {

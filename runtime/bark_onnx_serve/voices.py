@@ -1,6 +1,7 @@
 """The names of voices that a request may use: the bundle's, OpenAI's, and the operator's aliases."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -49,6 +50,12 @@ class VoiceBook:
             VoiceName(name, name if meaning in (name, None) else f"{name} ({meaning})")
             for name, meaning in self._meanings.items()
         ]
+
+    def language(self, name: str) -> str | None:
+        """The language that the name of a voice in the bundle begins with: de for v2/de_speaker_3; None without one."""
+        voice = self._meanings[name] or ""
+        found = re.match(r"[a-z]{2}(?=_)", voice.rpartition("/")[2])
+        return found and found[0]
 
     def preset(self, name: str) -> VoicePreset | None:
         """The voice of a name; None leaves the choice to the model. Reads a file at the first time.
