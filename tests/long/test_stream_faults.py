@@ -45,6 +45,14 @@ def threads(name: str) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith(name)]
 
 
+def wait_until_prepared(stream: SpeechStream) -> None:
+    """Wait until the worker has nothing to do for a stream before more of it is taken."""
+    end = monotonic() + 30
+    while stream._narrator._tasks:
+        assert monotonic() < end
+        sleep(0.01)
+
+
 # Texts that come piece by piece
 
 
@@ -134,10 +142,7 @@ def test_a_stream_does_not_wait_for_a_run_of_somebody_else(short: Bark) -> None:
     """`generate` holds the networks for as long as it works. Chunks that are ready are given out meanwhile."""
     stream = short.stream(SENTENCE * 8, **LONG)
     next(stream)
-    end = monotonic() + 30
-    while stream._narrator._tasks:  # the worker prepares the next passages
-        assert monotonic() < end
-        sleep(0.01)
+    wait_until_prepared(stream)
     with short._networks.lock:
         chunks = within(20, lambda: [next(stream) for _ in range(4)])
         assert len(chunks) == 4
@@ -235,6 +240,7 @@ def test_a_stream_ends_if_ctrl_c_comes_between_two_passages(
 
     stream = short.stream(SENTENCE * 8, streaming=StreamOptions(exact=True), **LONG)
     next(stream)
+    wait_until_prepared(stream)  # the next passage is begun in this thread
     with monkeypatch.context() as patch:
         patch.setattr(Narrator, place, interrupted)
         with pytest.raises(KeyboardInterrupt):

@@ -59,7 +59,8 @@ class PassageLog:
     @property
     def how_to_continue(self) -> str:
         """What to do after an interruption."""
-        return f"stopped after {self.seconds:.1f} s, which are kept: run the same command again to continue"
+        kept = f"stopped after {self.seconds:.1f} s, which are kept" if self._count else "stopped"
+        return f"{kept}: run the same command again to continue"
 
 
 @contextmanager
