@@ -529,10 +529,13 @@ class Bark:
     def _idle_worker(self) -> Worker:
         """A worker for a stream: the one of the stream before, or a new one."""
         self._networks.check_open()
-        try:
-            return self._idle_workers.pop()
-        except IndexError:  # no check before: another thread may take the last one
-            return self.worker(slots=1)
+        while True:
+            try:
+                worker = self._idle_workers.pop()
+            except IndexError:  # no check before: another thread may take the last one
+                return self.worker(slots=1)
+            if worker.alive:
+                return worker
 
     def _release(self, worker: Worker | None) -> None:
         """Keep the worker of an ended stream for the next one. One is enough for streams one after another.
@@ -541,7 +544,7 @@ class Bark:
         """
         if worker is None:
             return
-        if self._idle_workers or self._networks.closed or self._networks.low_memory:
+        if self._idle_workers or self._networks.closed or self._networks.low_memory or not worker.alive:
             worker.close(finish=False, wait=False)
         else:
             self._idle_workers.append(worker)

@@ -301,6 +301,12 @@ def test_a_rate_that_a_format_does_not_have_lists_those_that_it_has(name: str, r
         StreamEncoder(name, rate)
 
 
+@pytest.mark.parametrize("rate", [0, -5, 1, 10**9, 2**70])
+def test_a_rate_from_which_nothing_can_be_resampled(rate: int) -> None:
+    with pytest.raises(BarkError, match="samples of 1000 to 1000000 Hz can be resampled"):
+        encode(SPEECH, rate, "wav", 8_000)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("rate", [11_025, 22_050, 44_100, 65_530, 96_000, 192_000])
 def test_every_rate_in_the_table_can_be_written(name: str, rate: int) -> None:

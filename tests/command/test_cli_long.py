@@ -185,6 +185,15 @@ def test_a_directory_that_is_no_journal_is_left_alone(short_bundle: Path, work: 
     assert not (work / "out.wav").exists()
 
 
+def test_a_short_text_leaves_the_journal_of_a_long_one_alone(short_bundle: Path, work: Path) -> None:
+    """Both are for the same audio file."""
+    Journal(work / JOURNAL, "of a long text", 3)
+    for streamed in ([], ["--stream"]):
+        result = invoke(short_bundle, "Hello world.", "-o", work / "out.wav", "--seed", "3", *streamed)
+        assert result.exit_code == 0, result.stderr
+        assert (work / JOURNAL / PLAN).exists()
+
+
 # The text
 
 

@@ -4,11 +4,14 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from ..arrays import Waveform
+from ..errors import BarkError, shown
 from ..numbers import whole
 from .formats import AudioFormat, format_named
 from .resampling import Resampler
 from .samples import MOST_WAV_BYTES, WAV_HEADER_BYTES, pcm, wav_header
 from .sndfile import SndfileCodec
+
+RESAMPLED_RATES = range(1_000, 1_000_001)  # in Hz, of what may be resampled: soxr takes minutes to begin with others
 
 
 class StreamEncoder:
@@ -95,8 +98,12 @@ def encode(waveform: Waveform, sample_rate: int, format: str = "wav", output_rat
 
 def check_encoding(format: str, sample_rate: int, output_rate: int | None) -> tuple[AudioFormat, int]:
     """Return a format and the rate to write. Raises BarkError for an unknown format or rate."""
-    audio_format = format_named(format)
-    rate = whole("sample_rate", sample_rate if output_rate is None else output_rate)
+    audio_format, given = format_named(format), whole("sample_rate", sample_rate)
+    if output_rate is not None and given not in RESAMPLED_RATES:
+        raise BarkError(
+            f"samples of {RESAMPLED_RATES[0]} to {RESAMPLED_RATES[-1]} Hz can be resampled, not {shown(given)}"
+        )
+    rate = given if output_rate is None else whole("sample_rate", output_rate)
     audio_format.check_rate(rate)
     return audio_format, rate
 

@@ -16,10 +16,15 @@ SUBTITLES = {".srt": to_srt, ".vtt": to_vtt, ".json": to_json}  # by suffix
 
 
 class PassageLog:
-    """The passages so far. Each is reported when it comes: what went wrong, and what is from an interrupted run."""
+    """The passages so far. Each is reported when it comes: what went wrong, and what is from an interrupted run.
 
-    def __init__(self, output: Output) -> None:
+    Args:
+        journal: where this run keeps its passages until the audio is complete; None if it keeps none.
+    """
+
+    def __init__(self, output: Output, journal: Path | None = None) -> None:
         self._output = output
+        self.journal = journal
         self._cues: list[Cue] = []
         self._count = 0
         self._resumed = 0
@@ -43,8 +48,8 @@ class PassageLog:
         if self._resumed == self._count:
             self._tell_resumed()
         write_subtitles(subtitles, self._cues)
-        if self._output.journal is not None:
-            Journal.remove(self._output.journal)
+        if self.journal is not None:
+            Journal.remove(self.journal)
 
     def _tell_resumed(self) -> None:
         if self._resumed:
@@ -53,18 +58,18 @@ class PassageLog:
 
 
 @contextmanager
-def resumable(output: Output) -> Iterator[None]:
+def resumable(output: Output, log: PassageLog) -> Iterator[None]:
     """Tell how to continue if the block is interrupted, and if there is a journal."""
     try:
         yield
     except KeyboardInterrupt:
-        if output.journal is not None and output.journal.exists():
-            count = Journal.count(output.journal)
+        if log.journal is not None and log.journal.exists():
+            count = Journal.count(log.journal)
             if count:
                 kept = f"{count} passages are" if count > 1 else "1 passage is"
                 output.say(f"stopped: {kept} kept; run the same command again to continue")
             else:
-                Journal.remove(output.journal)
+                Journal.remove(log.journal)
                 output.say("stopped: no passage was finished, so nothing is kept")
         raise
 

@@ -35,7 +35,8 @@ def say_streamed(
     Args:
         text: an iterator of strings is a text that still comes.
     """
-    start, log = perf_counter(), PassageLog(output)
+    is_long = isinstance(text, str) and not (long_text.single or (not long_text.cast and bark.fits(text)))
+    start, log = perf_counter(), PassageLog(output, output.journal if is_long else None)
     stream = bark.stream(
         text,
         voice=sampling.voice,
@@ -46,12 +47,13 @@ def say_streamed(
         history=long_text.history or "fixed",
         cast=long_text.voices(),
         narration=long_text.options(),
-        journal=output.journal if isinstance(text, str) else None,
+        journal=log.journal,
     )
     known, seconds, first_audio, wait = 0, 0.0, 0.0, 0.0
-    with resumable(output), stream, open_output(output, bark.sample_rate) as write:
+    with resumable(output, log), stream, open_output(output, bark.sample_rate) as write:
         buffered, flush = held_back(write, streaming.buffer)
-        with counted("speech", stream.expected_seconds, not output.quiet and isinstance(text, str)) as count:
+        expected = stream.expected_seconds  # the whole text is looked at to estimate it
+        with counted("speech", expected, not output.quiet and isinstance(text, str)) as count:
             for chunk in stream:
                 arrival = perf_counter() - start
                 first_audio = first_audio or arrival
@@ -59,17 +61,16 @@ def say_streamed(
                 buffered(chunk.waveform)
                 seconds = chunk.start + chunk.duration
                 known = _report(stream, log, known)
-                count(min(seconds, stream.expected_seconds))
+                count(min(seconds, expected))
         flush()
     _report(stream, log, known)
     log.finish(long_text.subtitles)
     if save_voice is not None and stream.tokens is not None:
         stream.tokens.save(save_voice)
-    advice = f"--buffer {wait:.1f} plays it without a gap" if wait > 0.05 else "no gap, even without --buffer"
-    output.tell(f"first audio after {first_audio:.2f} s; {advice}")
-    output.summarize(
-        seconds, perf_counter() - start, stream.seed, log.resumed_seconds, waited=not isinstance(text, str)
-    )
+    advice = f"; --buffer {wait:.1f} plays it without a gap" if wait > 0.05 else "; no gap, even without --buffer"
+    output.tell(f"first audio after {first_audio:.2f} s{advice if isinstance(text, str) else ''}")
+    waited = not isinstance(text, str)
+    output.summarize(seconds, perf_counter() - start, stream.seed, log.resumed_seconds, waited=waited)
 
 
 def _report(stream: SpeechStream, log: PassageLog, known: int) -> int:

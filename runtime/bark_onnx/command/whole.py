@@ -50,7 +50,7 @@ def say_passages(
     bark: Bark, text: str, output: Output, sampling: Sampling, long_text: LongText, save_voice: Path | None
 ) -> None:
     """Speak a text passage by passage, and write the audio of each as soon as it is made."""
-    start, log, voice = perf_counter(), PassageLog(output), None
+    start, log, voice = perf_counter(), PassageLog(output, output.journal), None
     seed = sampling.seed
     if seed is None:
         seed = (None if output.journal is None else Journal.seed(output.journal)) or draw_seed()
@@ -64,7 +64,7 @@ def say_passages(
         narration=long_text.options(),
         journal=output.journal,
     )
-    with resumable(output), open_output(output, bark.sample_rate) as write:
+    with resumable(output, log), open_output(output, bark.sample_rate) as write:
         for passage in passages:
             write(passage.waveform)
             log.add(passage)

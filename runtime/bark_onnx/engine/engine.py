@@ -71,6 +71,8 @@ class Engine:
         self._find_voice = find_voice
         self._semantic = Rows(self._loops.semantic, slots)
         self._coarse = Rows(self._loops.coarse, slots)
+        self._fine = self._loops.fine  # `prepare` must not wait for the networks' lock, which others hold for seconds
+        self._codec = networks.codec
         self._waiting: deque[Job] = deque()  # for a row of the semantic stage
         self._between: deque[Job] = deque()  # for a row of the coarse stage
         self._after_coarse: list[Job] = []  # the coarse stage has ended, the fine stage has not
@@ -110,9 +112,7 @@ class Engine:
             SemanticSequence(text_ids, voice, options, vocabulary, sizes.semantic.no_history_id, streams["semantic"]),
             CoarseSequence(voice, options, vocabulary, sizes.coarse.context, streams["coarse"]),
             fine,
-            None
-            if streaming is None
-            else ChunkedAudio(self._loops.fine, self._networks.codec, fine, streaming, vocabulary),
+            None if streaming is None else ChunkedAudio(self._fine, self._codec, fine, streaming, vocabulary),
         )
 
     def add(self, job: Job) -> None:
@@ -371,13 +371,13 @@ class Engine:
             with self._working("fine", filling):
                 for job in filling:
                     job.fine.begin_window()
-                errors = fill(self._loops.fine, [job.fine for job in filling])
+                errors = fill(self._fine, [job.fine for job in filling])
                 for place, error in errors.items():
                     filling[place].end(JobState.FAILED, error=error)
         for job in jobs:
             if not job.ended and not job.fine.can_begin:
                 with self._working("codec", [job]):
-                    samples = self._networks.codec.decode(job.fine.codes())
+                    samples = self._codec.decode(job.fine.codes())
                     self.counts.samples += len(samples)
                     self._finish(job, samples)
         return True

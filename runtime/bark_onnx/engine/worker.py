@@ -149,8 +149,8 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the worker accepts requests."""
-        return not self._closed and self._error is None
+        """Whether the worker accepts requests. It does not in a process that was forked from its own."""
+        return not self._closed and self._error is None and os.getpid() == self._process
 
     @property
     def waiting(self) -> int:

@@ -137,9 +137,14 @@ class Networks:
             self._loaded.clear()
 
     def check_open(self) -> None:
-        """Raise BarkError if the networks have been closed."""
+        """Raise BarkError if the networks have been closed, or are those of another process."""
         if self.closed:
             raise BarkError("this Bark is closed: load the bundle again")
+        if self._forked:
+            raise BarkError(
+                "this Bark was used before its process forked: call Bark.load in the new process, "
+                "or start processes by spawn"
+            )
 
     def after_fork(self) -> None:
         """Called in the child of a fork, before anything else runs there."""
@@ -152,11 +157,6 @@ class Networks:
     def _get(self, stage: str, graph: str, load: Callable[[], T]) -> T:
         with self.lock:
             self.check_open()
-            if self._forked:
-                raise BarkError(
-                    "this Bark was used before its process forked: call Bark.load in the new process, "
-                    "or start processes by spawn"
-                )
             self._used = True
             if (stage, graph) not in self._loaded:
                 if self.low_memory:

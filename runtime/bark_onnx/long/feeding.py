@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, Queue
 
@@ -121,13 +122,13 @@ def _read(pieces: Iterable[str], feed: TextFeed, queue: "Queue[str | BaseExcepti
 def _split(feed: TextFeed, queue: "Queue[str | BaseException | None]") -> None:
     """Split the pieces, and flush them when no more come."""
     flushed = True
-    while not feed.ended:
-        try:
-            piece = queue.get(timeout=None if flushed else feed.flush_seconds)
-        except Empty:
-            flushed = not feed.flush(complete=True)  # a fragment after it waits once more
-            continue
-        try:
+    try:
+        while not feed.ended:
+            try:
+                piece = queue.get(timeout=None if flushed else feed.flush_seconds)
+            except Empty:
+                flushed = not feed.flush(complete=True)  # a fragment after it waits once more
+                continue
             if isinstance(piece, BaseException):
                 raise piece
             if piece is None:
@@ -135,15 +136,19 @@ def _split(feed: TextFeed, queue: "Queue[str | BaseException | None]") -> None:
                 return
             feed.push(piece)
             flushed = False
-        except BaseException as error:
-            feed.fail(error)
+    except BaseException as error:
+        feed.fail(error)
+    finally:
+        with suppress(Empty):  # the reader may wait for room in the queue
+            while True:
+                queue.get_nowait()
 
 
 async def feed_from_loop(pieces: AsyncIterable[str], feed: TextFeed) -> None:
     """Feed the pieces of an asynchronous iterator, until it ends or nobody wants more."""
-    iterator = aiter(pieces)
     following: asyncio.Task[str | None] | None = None
     try:
+        iterator = aiter(pieces)
         while not feed.ended:
             if (news := feed.room()) is not None:
                 await wait_for(news)
@@ -158,8 +163,10 @@ async def feed_from_loop(pieces: AsyncIterable[str], feed: TextFeed) -> None:
                 feed.finish()
                 return
             feed.push(piece)
-    except Exception as error:
+    except BaseException as error:  # also if the pieces or their event loop are cancelled: nobody may wait for more
         feed.fail(error)
+        if not isinstance(error, Exception):
+            raise
     finally:
         if following is not None:
             following.cancel()

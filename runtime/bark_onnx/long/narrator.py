@@ -110,7 +110,8 @@ class Narrator:
     def fail(self, error: BaseException) -> None:
         """End with an error, after the passages that are complete."""
         with self._lock:
-            self._error = self._error or error
+            if not self._closed:
+                self._error = self._error or error
             self._wake()
 
     def room(self, most: int) -> Future[None] | None:
@@ -189,9 +190,12 @@ class Narrator:
             try:
                 while self._may_begin():
                     self._begin(self._worker.admit)
-            except Exception as error:
+            except BaseException as error:  # after Ctrl-C, too, the passage that was being begun will never come
                 self._error = error
-            self._wake()
+                if not isinstance(error, Exception):
+                    raise
+            finally:
+                self._wake()
 
     def _may_begin(self) -> bool:
         if self._closed or self._error is not None or self._tasks:
@@ -250,6 +254,8 @@ class Narrator:
                 self._tasks = []
                 self._error = error
                 self._wake()
+                if isinstance(error, KeyboardInterrupt):
+                    raise
 
     def _end_requests(self, passage: Prepared) -> None:
         """Judge what was spoken; go on with the passage, or keep its best attempt."""

@@ -80,7 +80,7 @@ class PieceSplitter:
             self._newlines += unit == "\n"
             if self._newlines == 2:
                 self._end(paragraph=True)
-            elif self._text:
+            elif self._text and (unit == "\n" or not self._text[-1].isspace()):  # more white space changes nothing
                 self._text += unit
             return
         self._newlines = 0

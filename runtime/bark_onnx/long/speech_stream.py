@@ -2,10 +2,12 @@
 
 import asyncio
 import weakref
+from _thread import start_new_thread
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
-from threading import Lock
+from threading import Event, Lock, RLock
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +25,8 @@ from .narration import PassageReport, trimmer_of
 from .narrator import Narrator, Prepared
 from .plan import Plan, passage_seed
 from .splitting import estimate_seconds
+
+LONGEST_WAIT_TO_DROP = 1.0  # seconds that a thread waits for the end of a stream that it has dropped
 
 
 class Said(NamedTuple):
@@ -64,17 +68,20 @@ class SpeechStream(Iterator[AudioChunk]):
         pieces: AsyncIterable[str] | None = None,
     ) -> None:
         self._narrator = narrator
+        self._release = release
         self._plan = narrator.plan
         self._rate = sample_rate
         self._feed = feed
         self._pieces = pieces
         self._reader: asyncio.Task[None] | None = None  # of the pieces
         self._lock = Lock()  # threads that take chunks of one stream wait for each other
+        self._state = RLock()  # guards the fields below, which `stop` reads while another thread takes chunks
         self._joiner = Joiner(sample_rate)
         self._passage: _PassageInHand | None = None  # the passage whose chunks are being taken
         self._samples = 0  # that have been taken
         self._passages: list[PassageReport] = []
-        self._close = weakref.finalize(self, _end, narrator, release)
+        self._dropped = weakref.finalize(self, _drop, narrator, release)
+        self._dropped.atexit = False  # then the worker cancels its work
 
     @property
     def seed(self) -> int:
@@ -117,9 +124,10 @@ class SpeechStream(Iterator[AudioChunk]):
         Returns the sentences that were spoken, at least in part. Inside a passage their times are estimates.
         """
         self.close()
-        taken = self._samples / self._rate
+        with self._state:
+            taken = self._samples / self._rate
+            passages = [*self._passages, *([] if self._passage is None else [_continued(self._passage.report())])]
         heard = taken if heard is None else min(max(0.0, real("heard", heard)), taken)
-        passages = [*self._passages, *([] if self._passage is None else [_continued(self._passage.report())])]
         cues = (cue for passage in passages for cue in passage.sentences)
         return tuple(
             Said(cue.text, cue.start, min(cue.end, heard), cue.end <= heard, cue.speaker)
@@ -129,11 +137,15 @@ class SpeechStream(Iterator[AudioChunk]):
 
     def close(self) -> None:
         """Stop the work. The chunks that have not been taken are dropped."""
-        self._close()
+        if self._dropped.detach() is not None:
+            _end(self._narrator, self._release)
         if self._reader is not None:
-            self._reader.cancel()
+            with suppress(RuntimeError):  # its event loop is closed
+                self._reader.get_loop().call_soon_threadsafe(self._reader.cancel)
 
     def __next__(self) -> AudioChunk:
+        if self._pieces is not None:
+            raise BarkError("the pieces of this text come asynchronously: take the chunks with `async for`")
         with self._lock:
             while True:
                 found = self._take()
@@ -169,18 +181,24 @@ class SpeechStream(Iterator[AudioChunk]):
 
     def _take(self) -> AudioChunk | Future[None] | None:
         """The next chunk; or what to wait for; or None at the end. Raises the error of a passage that failed."""
-        while True:
-            try:
+        try:
+            while True:
                 found = self._narrator.take()
-            except Exception:
-                self.close()
-                raise
-            if found is None:
-                self.close()
-                return None
-            if isinstance(found, Future):
-                return found
-            prepared, waveform, last = found
+                if found is None:
+                    self.close()
+                    return None
+                if isinstance(found, Future):
+                    return found
+                chunk = self._joined(*found)
+                if len(chunk.waveform):
+                    return chunk
+        except BaseException:  # after Ctrl-C, too, since samples may be missing
+            self.close()
+            raise
+
+    def _joined(self, prepared: Prepared, waveform: Waveform, last: bool) -> AudioChunk:
+        """The samples of a passage as a chunk of the speech, which may be empty."""
+        with self._state:
             if self._passage is None:
                 self._passage = _PassageInHand(prepared, self._plan, self._joiner, self._samples)
             waveform = self._passage.push(waveform, last=last)
@@ -189,8 +207,7 @@ class SpeechStream(Iterator[AudioChunk]):
             if last:
                 self._passages.append(self._passage.report())
                 self._passage = None
-            if len(waveform):
-                return AudioChunk(waveform, start, self._rate)
+            return AudioChunk(waveform, start, self._rate)
 
 
 class _PassageInHand:
@@ -245,6 +262,22 @@ def _continued(passage: PassageReport) -> PassageReport:
     end = passage.sounds[-1][1] if passage.sounds else 0.0
     left = max(0.0, estimate_seconds(passage.text) - sounded)
     return replace(passage, sounds=(*passage.sounds, (end, end + left))) if left else passage
+
+
+def _drop(narrator: Narrator, release: Callable[[], None]) -> None:
+    """End the work of a stream that nobody has any more, in a thread of its own.
+
+    The garbage collector may call this anywhere: in a thread that holds a lock of this stream, of its worker or of its
+    networks, or in the midst of the engine's step. So this waits for the end, but not for ever.
+    """
+    ended = Event()
+
+    def end() -> None:
+        _end(narrator, release)
+        ended.set()
+
+    start_new_thread(end, ())  # a `threading.Thread` takes a lock to start
+    ended.wait(LONGEST_WAIT_TO_DROP)
 
 
 def _end(narrator: Narrator, release: Callable[[], None]) -> None:
