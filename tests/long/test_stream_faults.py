@@ -48,7 +48,10 @@ def threads(name: str) -> list[threading.Thread]:
 def wait_until_prepared(stream: SpeechStream) -> None:
     """Wait until the worker has nothing to do for a stream before more of it is taken."""
     end = monotonic() + 30
-    while stream._narrator._tasks:
+    while True:
+        with stream._narrator._lock:  # between two passages there are no tasks either, for a moment
+            if not stream._narrator._tasks:
+                return
         assert monotonic() < end
         sleep(0.01)
 
