@@ -72,11 +72,13 @@ const FIELDS = {
   fine_temperature: "Fine temperature",
 };
 
+const UNKNOWN_KEY = "The server does not know this API key.";
+
 /** What an error of the server means, in plain words. */
 async function fault(response) {
   const { message = "", param = null, code = null } = (await response.json().catch(() => ({})))?.error ?? {};
   if (response.status === 401) {
-    const words = code === "invalid_api_key" ? "The server does not know this API key." : "The server asks for an API key.";
+    const words = code === "invalid_api_key" ? UNKNOWN_KEY : "The server asks for an API key.";
     return new Fault(words, { needsKey: true });
   }
   if (response.status === 429) {
@@ -99,5 +101,7 @@ function duration(seconds) {
 }
 
 function authorization(key) {
+  // A header cannot hold other characters, and no key has them.
+  if (/[^!-~]/.test(key)) throw new Fault(UNKNOWN_KEY, { needsKey: true });
   return key ? { Authorization: `Bearer ${key}` } : {};
 }

@@ -109,6 +109,7 @@ async function download() {
     save(await fileOf(take, format, key(), signal), take, format);
     say(`${label}: ready.`);
   });
+  if (document.activeElement === document.body) element("download").focus(); // it was disabled meanwhile
 }
 
 /** Do something that the button Stop can abort. */
