@@ -9,13 +9,13 @@ export class Fault extends Error {
 }
 
 /** The voices, as [{id, name}]. */
-export async function voices() {
-  return (await (await request("v1/audio/voices")).json()).voices;
+export async function voices(signal) {
+  return (await (await request("v1/audio/voices", { signal })).json()).voices;
 }
 
 /** The name of the loaded model. */
-export async function model(key) {
-  return (await (await request("v1/models", { headers: authorization(key) })).json()).data[0].id;
+export async function model(key, signal) {
+  return (await (await request("v1/models", { headers: authorization(key), signal })).json()).data[0].id;
 }
 
 /**

@@ -17,6 +17,7 @@ const history = new History(element("history"), (take) => {
   animate();
 });
 let current = null; // the take that is shown
+let loading = null; // the AbortController of the lists that are asked for
 let work = null; // the AbortController of the request that runs
 
 async function start() {
@@ -39,12 +40,14 @@ async function start() {
   await load();
 }
 
-/** Ask the server what it has. */
+/** Ask the server what it has. Of two keys that are tried, the later one counts. */
 async function load() {
-  await attempt(async () => {
-    offerVoices(await voices());
-    element("model").textContent = await model(key());
-  });
+  loading?.abort();
+  loading = new AbortController();
+  await attempt(async (signal) => {
+    offerVoices(await voices(signal));
+    element("model").textContent = await model(key(), signal);
+  }, loading.signal);
 }
 
 async function speak() {
@@ -114,22 +117,20 @@ async function download() {
 
 /** Do something that the button Stop can abort. */
 async function whileWorking(something) {
-  const mine = (work = new AbortController());
-  await attempt(() => {
-    animate();
-    return something(mine.signal);
-  });
+  work = new AbortController();
+  animate();
+  await attempt(something, work.signal);
   work = null;
   show();
 }
 
-/** Do something, and say in words what goes wrong. */
-async function attempt(something) {
+/** Do something, and say in words what goes wrong, unless it was aborted. */
+async function attempt(something, signal) {
   complain("");
   try {
-    await something();
+    await something(signal);
   } catch (error) {
-    if (error.name === "AbortError") return;
+    if (signal.aborted) return;
     complain(error instanceof Fault ? error.message : `This page has an error: ${error.message}`);
     if (error.needsKey) askForKey();
   }
