@@ -8,6 +8,7 @@ import bark_onnx
 from .docs import docs_routes
 from .lists import list_routes
 from .metrics import Metrics
+from .page.routes import page_routes
 from .service import Service
 from .speech.route import speech_routes
 from .status import status_routes
@@ -35,6 +36,7 @@ def make_app(service: Service, metrics: Metrics) -> FastAPI:
     for routes in (speech_routes(service, metrics), list_routes(service), status_routes(service, metrics)):
         app.include_router(routes)
     app.include_router(docs_routes(app))
+    app.include_router(page_routes())
     # The last one is the outermost.
     app.add_middleware(LimitBody, most=settings.max_body_bytes)
     app.add_middleware(RequireKey, keys=settings.api_keys)

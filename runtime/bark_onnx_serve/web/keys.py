@@ -11,11 +11,12 @@ from .paths import path_of
 
 # Open WebUI asks for the lists without a key, those who watch a server have none, and a browser cannot send one for a
 # page.
-OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json", "/v1/audio/voices", "/v1/audio/models"})
+OPEN_PATHS = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json", "/v1/audio/voices", "/v1/audio/models"})
+PAGE = "/page/"  # the files of the page at /
 
 
 class RequireKey:
-    """Refuses requests without one of the keys, except those of OPEN_PATHS with GET and HEAD."""
+    """Refuses requests without one of the keys, except those of OPEN_PATHS and of the page with GET and HEAD."""
 
     def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
         self._app = app
@@ -35,7 +36,9 @@ class RequireKey:
             await _refused("Incorrect API key provided.", "invalid_api_key")(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
-        return not self._keys or (scope["method"] in ("GET", "HEAD") and path_of(scope) in OPEN_PATHS)
+        path = path_of(scope)
+        reads = scope["method"] in ("GET", "HEAD")
+        return not self._keys or (reads and (path in OPEN_PATHS or path.startswith(PAGE)))
 
     def _is_known(self, key: str) -> bool:
         """Compare with every key, so that the time says nothing about them."""

@@ -1,5 +1,6 @@
 """The path of a request below the root path, which is the path where a reverse proxy shows the server."""
 
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
@@ -11,6 +12,10 @@ class BelowRoot:
         self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._root_path and scope["path"] == self._root_path:
+            # The addresses in the page are relative, so the page needs the slash at the end.
+            await RedirectResponse(f"{self._root_path}/")(scope, receive, send)
+            return
         await self._app({**scope, "root_path": self._root_path}, receive, send)
 
 
