@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +223,33 @@ def test_a_pipe_is_spoken_while_text_comes_through_it(short_bundle: Path) -> Non
     assert process.returncode == 0, errors
     assert len(rest) > 0
     assert all(line.startswith(b"bark-onnx: warning:") for line in errors.splitlines())
+
+
+def test_ctrl_c_ends_a_text_that_still_comes(short_bundle: Path, tmp_path: Path) -> None:
+    """What has been spoken is a complete file: nothing else ends `tail -f`."""
+    command = [*COMMAND, "say", "-", "--stream", "-o", "out.wav", "--seed", "3", "--device", "cpu"]
+    with subprocess.Popen(
+        [*command, "--bundle", str(short_bundle)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        process.stdin.write(b"The dog of the world is the laughter of the dogs.\n")
+        process.stdin.flush()
+        end = time.monotonic() + 60
+        while not any(path.stat().st_size > 10_000 for path in tmp_path.glob(".out*")):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert b"stopped: what has been spoken so far is complete" in errors
+    assert soundfile.info(tmp_path / "out.wav").frames > 4_000
+
+
+def test_a_single_utterance_in_a_pipe_is_read_first(short_bundle: Path) -> None:
+    arguments = ["--stream", "--single", "-o", "-", "--seed", "3", "--quiet", "--bundle", short_bundle]
+    piped = run("say", "-", *arguments, stdin=b"Hello.\n\nThe dog.")
+    assert (piped.returncode, piped.stdout) == (0, run("say", "Hello.\n\nThe dog.", *arguments).stdout)
 
 
 @pytest.mark.parametrize(("content", "fragment"), [(b"caf\xe9 au lait", "not UTF-8"), (b"", "the text is empty")])

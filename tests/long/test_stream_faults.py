@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import itertools
+import os
 import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -173,14 +174,19 @@ def test_the_garbage_collector_drops_streams_in_the_midst_of_a_step(
             gc.collect()
             sweep(self)
 
-    with short.worker(slots=2) as worker:
-        monkeypatch.setattr(Engine, "_sweep", collected)
-        for seed in range(8):
-            dropped = Cycle(short.stream(SENTENCE * 4, voice=VOICE, seed=seed, narration=ONCE, worker=worker))
-            del dropped
-        chunks = within(120, lambda: list(short.stream(SENTENCE * 2, worker=worker, **LONG)))
-        assert isinstance(chunks, list)
-        assert worker.alive
+    gc.collect()
+    gc.freeze()  # what other tests hold is not looked through each time
+    try:
+        with short.worker(slots=2) as worker:
+            monkeypatch.setattr(Engine, "_sweep", collected)
+            for seed in range(8):
+                dropped = Cycle(short.stream(SENTENCE * 4, voice=VOICE, seed=seed, narration=ONCE, worker=worker))
+                del dropped
+            chunks = within(120, lambda: list(short.stream(SENTENCE * 2, worker=worker, **LONG)))
+            assert isinstance(chunks, list)
+            assert worker.alive
+    finally:
+        gc.unfreeze()
 
 
 def test_a_dropped_stream_does_not_wait_for_a_lock_for_ever(short: Bark) -> None:
@@ -254,3 +260,21 @@ def test_a_stream_ends_if_ctrl_c_comes_between_two_passages(
             list(stream)
     with pytest.raises((StopIteration, BarkError)):
         next(stream)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process")  # it has threads, as a forked one should not
+def test_a_forked_process_does_not_wait_for_a_stream_of_its_parent(short: Bark) -> None:
+    with short.stream(SENTENCE * 4, **LONG) as stream:
+        next(stream)
+        read, write = os.pipe()
+        if not os.fork():
+            try:
+                list(stream)
+            except BarkError as error:
+                os.write(write, str(error).encode())
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as told:
+            assert "make a stream here" in told.read()
+        os.wait()

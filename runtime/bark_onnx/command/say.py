@@ -78,7 +78,8 @@ def say(
         sampling.options(), streaming.options(), long_text.voices(), long_text.options()
     except BarkError as error:
         raise click.UsageError(str(error)) from None
-    words = _prose(text_file, long_text, output.quiet) if text_file is not None else _argument(text, streaming.stream)
+    comes = streaming.stream and not long_text.single and not long_text.cast  # else the whole text is needed first
+    words = _prose(text_file, long_text, output.quiet) if text_file is not None else _argument(text, comes)
     if loading.bundle is None:
         output.say(NANO)
     voices = [sampling.voice, *(long_text.voices() or {}).values()]

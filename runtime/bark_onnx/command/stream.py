@@ -4,6 +4,7 @@ import codecs
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
@@ -53,7 +54,10 @@ def say_streamed(
     with resumable(output, log), stream, open_output(output, bark.sample_rate) as write:
         buffered, flush = held_back(write, streaming.buffer)
         expected = stream.expected_seconds  # the whole text is looked at to estimate it
-        with counted("speech", expected, not output.quiet and isinstance(text, str)) as count:
+        with (
+            _end_of_pipe(text, output),
+            counted("speech", expected, not output.quiet and isinstance(text, str)) as count,
+        ):
             for chunk in stream:
                 arrival = perf_counter() - start
                 first_audio = first_audio or arrival
@@ -71,6 +75,17 @@ def say_streamed(
     output.tell(f"first audio after {first_audio:.2f} s{advice if isinstance(text, str) else ''}")
     waited = not isinstance(text, str)
     output.summarize(seconds, perf_counter() - start, stream.seed, log.resumed_seconds, waited=waited)
+
+
+@contextmanager
+def _end_of_pipe(text: str | Iterator[str], output: Output) -> Iterator[None]:
+    """Let Ctrl-C end a text that still comes, as nothing else may: what has been spoken is complete then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if isinstance(text, str):
+            raise
+        output.say("stopped: what has been spoken so far is complete")
 
 
 def _report(stream: SpeechStream, log: PassageLog, known: int) -> int:

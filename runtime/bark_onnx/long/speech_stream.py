@@ -1,6 +1,7 @@
 """Speech that is generated while its chunks are taken: an utterance, a text of any length, or one that still comes."""
 
 import asyncio
+import os
 import weakref
 from _thread import start_new_thread
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
@@ -67,6 +68,7 @@ class SpeechStream(Iterator[AudioChunk]):
         feed: TextFeed | None = None,
         pieces: AsyncIterable[str] | None = None,
     ) -> None:
+        self._process = os.getpid()
         self._narrator = narrator
         self._release = release
         self._plan = narrator.plan
@@ -181,6 +183,8 @@ class SpeechStream(Iterator[AudioChunk]):
 
     def _take(self) -> AudioChunk | Future[None] | None:
         """The next chunk; or what to wait for; or None at the end. Raises the error of a passage that failed."""
+        if os.getpid() != self._process:
+            raise BarkError("the stream's thread is in the process that this one was forked from: make a stream here")
         try:
             while True:
                 found = self._narrator.take()
