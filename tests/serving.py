@@ -147,3 +147,15 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.01)
+
+
+def slowed(server: Running, seconds: float) -> None:
+    """Make each step of the engine take longer."""
+    engine = server.service.worker._engine
+    step = engine.step
+
+    def slow() -> bool:
+        time.sleep(seconds)
+        return step()
+
+    engine.step = slow

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bark_onnx import Bark, BarkError, GenerationOptions, NothingSaid, Vocabulary, VoicePreset
+from bark_onnx import Bark, BarkError, GenerationOptions, NothingSaid, Progress, Vocabulary, VoicePreset
 from bark_onnx.long.guards import Guards, Problem, problems
 from bark_onnx.long.joining import Joiner
 from bark_onnx.long.narration import SpokenPassage
@@ -294,3 +294,19 @@ def test_who_stops_listening_can_ask_for_something_else(short: Bark) -> None:
     assert same_tokens(
         next(short.generate_long(TEXT, voice=make_voice(SPACE, seed=3), seed=5, narration=ONCE)).tokens, first.tokens
     )
+
+
+# What is shown meanwhile
+
+
+def test_progress_moves_with_tokens_and_not_with_passages(short_bundle: Path) -> None:
+    seen: list[Progress] = []
+    with Bark.load(short_bundle, device="cpu", threads=2, progress=seen.append) as bark:
+        text = " ".join([SAID[0]] * 12)
+        slow = GenerationOptions(max_seconds=3, allow_early_stop=False)
+        spoken = list(bark.generate_long(text, voice=make_voice(SPACE, seed=3), seed=5, options=slow))
+    done = [progress.done for progress in seen]
+    assert {progress.stage for progress in seen} == {"speech"}
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(seen[-1].total)
+    assert len(set(done)) > 2 * len(spoken)

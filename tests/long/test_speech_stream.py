@@ -20,6 +20,7 @@ from bark_onnx import (
     Guards,
     JobCancelled,
     Journal,
+    LongSpeech,
     NarrationOptions,
     SpeechStream,
     StreamOptions,
@@ -104,9 +105,10 @@ def test_a_text_that_fits_is_one_utterance_as_ever(short: Bark) -> None:
 def test_a_text_of_any_length_is_spoken_to_its_end(short: Bark) -> None:
     text = " ".join(SENTENCES * 8)
     speech = short.generate(text, voice=VOICE, seed=5)
-    spoken = [passage.text for passage in speech.passages]  # type: ignore[attr-defined]
+    assert isinstance(speech, LongSpeech)
+    spoken = [passage.text for passage in speech.passages]
     assert " ".join(spoken) == text
-    assert len(speech.waveform) == sum(len(passage.waveform) for passage in speech.passages)  # type: ignore[attr-defined]
+    assert len(speech.waveform) == sum(len(passage.waveform) for passage in speech.passages)
     assert set(speech.timings) == {"semantic", "coarse", "fine", "codec"}
     with pytest.warns(match="are cut off"):
         single = short.generate(text * 3, voice=VOICE, seed=5, single=True)

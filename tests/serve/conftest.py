@@ -20,3 +20,10 @@ def server(bundle_with_voice: Path) -> Iterator[Running]:
     """Without a key, and with the default limits."""
     with running(bundle_with_voice, voice_aliases={"narrator": "v2/en_speaker_6"}) as server:
         yield server
+
+
+@pytest.fixture
+def fresh(bundle: Path) -> Iterator[Running]:
+    """A server of two slots that counts from zero."""
+    with running(bundle, slots=2, max_queue=8) as server:
+        yield server

@@ -3,7 +3,7 @@
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from http.client import IncompleteRead
@@ -13,26 +13,7 @@ import numpy as np
 import pytest
 
 from bark_onnx import AudioChunk, NothingSaid
-from serving import LONG, Running, connected, raw_request, running, speech, until
-
-
-@pytest.fixture
-def fresh(bundle: Path) -> Iterator[Running]:
-    """A server of two slots that counts from zero."""
-    with running(bundle, slots=2, max_queue=8) as server:
-        yield server
-
-
-def slowed(server: Running, seconds: float) -> None:
-    """Make each step of the engine take longer."""
-    engine = server.service.worker._engine
-    step = engine.step
-
-    def slow() -> bool:
-        time.sleep(seconds)
-        return step()
-
-    engine.step = slow
+from serving import LONG, Running, connected, raw_request, running, slowed, speech, until
 
 
 def test_whoever_disconnects_at_any_moment_frees_everything(fresh: Running) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,31 +22,12 @@ from bark_onnx_serve.process import _tell, listening_socket
 from bark_onnx_serve.service import Source, Words
 from bark_onnx_serve.settings import Settings
 from bark_onnx_serve.voices import OPENAI_VOICES
-from serving import LONG, Running, connected, running, until
+from serving import LONG, Running, connected, running, slowed, until
 
 T = TypeVar("T")
 
 TEXT = "One sentence is here. And here is another one, which is a little longer."
 NARRATOR = SynthesizeVoice(name="narrator")
-
-
-@pytest.fixture
-def fresh(bundle: Path) -> Iterator[Running]:
-    """A server of two slots that counts from zero."""
-    with running(bundle, slots=2, max_queue=8) as server:
-        yield server
-
-
-def slowed(server: Running, seconds: float) -> None:
-    """Make each step of the engine take longer."""
-    engine = server.service.worker._engine
-    step = engine.step
-
-    def slow() -> bool:
-        time.sleep(seconds)
-        return step()
-
-    engine.step = slow
 
 
 def talk(server: Running, work: Callable[[AsyncTcpClient], Awaitable[T]]) -> T:
