@@ -5,7 +5,7 @@ from pathlib import Path
 import soundfile
 
 from bark_onnx import Bark, Journal
-from bark_onnx.long.subtitles import to_srt
+from bark_onnx.subtitles.formats import to_srt
 
 SCRIPT = """HOST: Welcome back to the show.
 

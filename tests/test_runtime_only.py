@@ -28,7 +28,7 @@ OURS = ["bark_onnx_export", "bark_onnx_bench", "bark_onnx_serve"]
 # From the ground up: a room imports only from rooms that come before it.
 ROOMS = [
     "errors", "numbers", "arrays", "files", "progress", "model", "audio", "graphs", "sampling", "stages", "engine",
-    "texts", "long", "checks", "pipeline", "__init__", "compat", "command", "__main__",
+    "texts", "splitting", "subtitles", "long", "checks", "pipeline", "__init__", "compat", "command", "__main__",
 ]  # fmt: skip
 
 # What pip says where it reaches no package index.

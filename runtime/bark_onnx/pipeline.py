@@ -9,10 +9,8 @@ Each arrow is a stage, and a stage is one call. Data flows one way.
 into passages.
 """
 
-import hashlib
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -23,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from .arrays import IntArray, Waveform, check_tokens
 from .engine.engine import Engine
+from .engine.idle import IdleWorkers
 from .engine.job import BatchError, Job, Request
 from .engine.speech import Speech
 from .engine.stream import StreamOptions
@@ -31,22 +30,21 @@ from .errors import BarkError, DeviceError, NothingSaid, or_default, warn
 from .graphs.cache import KVCache
 from .graphs.device import Device
 from .graphs.networks import Networks
-from .long.attempts import Context, Outcome
-from .long.feeding import TextFeed, feed_from_thread
+from .long.attempts import Outcome
+from .long.feeding import feed_from_thread
 from .long.journal import Journal
-from .long.narration import LongSpeech, SpokenPassage, narrate
+from .long.narration import LongSpeech, SpokenPassage, narrate, speak_checked
 from .long.narrator import Narrator
-from .long.pieces import PieceSplitter
-from .long.plan import History, NarrationOptions, Plan, plan_passages
+from .long.plan import History, NarrationOptions, Plan
+from .long.planner import Planner, checked_seed
 from .long.speech_stream import SpeechStream
-from .long.splitting import Passage, estimate_seconds
 from .model.bundle import Bundle
 from .model.tokenizer import Tokenizer, require_something_to_say
 from .model.vocabulary import CausalStage
 from .model.voice import Voice, VoicePreset, open_voice
-from .numbers import check_seed, whole
+from .numbers import whole
 from .progress import ProgressOption, counted, shown
-from .sampling.distribution import draw_seed, random_stream
+from .sampling.distribution import random_stream
 from .sampling.loops import Loops
 from .stages.coarse import CoarseSequence, coarse_windows
 from .stages.fine import FineSequence, fine_codes
@@ -79,7 +77,8 @@ class Bark:
         self.sample_rate = self.vocabulary.sample_rate
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
         self._caches: dict[CausalStage, KVCache] = {}  # of one row, kept on GPUs only: see `_cache`
-        self._idle_workers: list[Worker] = []  # of one slot, kept for the next stream
+        self._planner = Planner(bundle.manifest, self._tokenizer, self.preset)
+        self._idle_workers = IdleWorkers(partial(self.worker, slots=1), keep=not low_memory)
         if not low_memory:
             self._networks.load()
 
@@ -177,14 +176,13 @@ class Bark:
         self, text: str, voice: Voice | None, options: GenerationOptions, seed: int, narration: NarrationOptions
     ) -> LongSpeech:
         """Speak one utterance, and again if it has problems."""
-        parts = [Passage(text, ends_paragraph=True)]
-        plan, _ = self._plan(parts, voice, options, seed, "fixed", None, narration, None, single=True)
-        attempts, limit = self._context(plan).attempts(0), token_limit(options.max_seconds, self.vocabulary)
-        while attempts.requests:
-            attempts.take([self._outcome(request, limit) for request in attempts.requests])
-        return LongSpeech.single(text, attempts.settle(), self.sample_rate, seed)
+        plan, _ = self._planner.plan(text, voice=voice, options=options, seed=seed, narration=narration, single=True)
+        limit = token_limit(options.max_seconds, self.vocabulary)
+        record = speak_checked(self._planner.context(plan), partial(self._outcome, limit=limit))
+        return LongSpeech.single(text, record, self.sample_rate, seed)
 
     def _outcome(self, request: Request, limit: int) -> Outcome:
+        """Speak one utterance for `_checked`."""
         try:
             speech = self.generate(
                 request.text, voice=request.voice, options=request.options, seed=request.seed, single=True
@@ -223,30 +221,27 @@ class Bark:
         """
         streaming = or_default("streaming", streaming, StreamOptions)
         narration = or_default("narration", narration, NarrationOptions)
-        check_cast(cast)
         if isinstance(text, bytes) or not isinstance(text, str | Iterable | AsyncIterable):
             require_something_to_say(text)  # raises the error
-        fits = partial(self.fits, seconds=narration.passage_seconds)
-        single = single or (isinstance(text, str) and cast is None and fits(text))
-        if isinstance(text, str):
-            parts = [Passage(text, ends_paragraph=True)] if single else plan_passages(text, fits, self._tokenizer, cast)
-        elif single or cast is not None or journal is not None:
+        complete = text if isinstance(text, str) else None
+        if complete is None and (single or cast is not None or journal is not None):
             raise BarkError("a text that comes piece by piece can have neither single, nor a cast, nor a journal")
-        else:
-            parts = []
-        plan, kept = self._plan(parts, voice, options, seed, history, cast, narration, journal, streaming, single)
-        plan = replace(plan, growing=not isinstance(text, str))
-        own = self._check_worker(worker) or self._idle_worker()
-        release = partial(self._release, own if worker is None else None)
+        if complete is not None and cast is None:
+            single = single or self.fits(complete, narration.passage_seconds)
+        plan, kept = self._planner.plan(
+            complete, voice=voice, options=options, seed=seed, history=history, cast=cast, narration=narration,
+            journal=journal, streaming=streaming, single=single,
+        )  # fmt: skip
+        own = _check_worker(worker) or self._idle_workers.take()
+        release = _nothing if own is worker else partial(self._idle_workers.give_back, own)
         try:
-            narrator = Narrator(self._context(plan), own, kept, streaming, complete=isinstance(text, str))
+            narrator = Narrator(self._planner.context(plan), own, kept, streaming, complete=complete is not None)
         except BaseException:
             release()
             raise
         if isinstance(text, str):
             return SpeechStream(narrator, self.sample_rate, release)
-        splitter = PieceSplitter(fits, narration.first_clause)
-        feed = TextFeed(narrator, splitter, self._tokenizer, narration.flush_seconds)
+        feed = self._planner.feed(narrator)
         if isinstance(text, AsyncIterable):
             return SpeechStream(narrator, self.sample_rate, release, feed, text)
         feed_from_thread(text, feed)
@@ -309,54 +304,22 @@ class Bark:
                 with the same result. Remove it at the end with `Journal.remove`, or keep it.
             worker: speak on the engine of this worker, beside its other requests; None uses an engine of its own.
         """
-        narration = or_default("narration", narration, NarrationOptions)
-        check_cast(cast)
-        self._check_worker(worker)
-        parts = plan_passages(text, partial(self.fits, seconds=narration.passage_seconds), self._tokenizer, cast)
-        plan, kept = self._plan(parts, voice, options, seed, history, cast, narration, journal)
+        _check_worker(worker)
+        plan, kept = self._planner.plan(
+            text, voice=voice, options=options, seed=seed, history=history, cast=cast, narration=narration,
+            journal=journal,
+        )  # fmt: skip
         runner = worker or self.engine(slots=len(plan.block(0, voiced=True)))  # a slot for each passage of a block
         return self._narrated(plan, runner, kept)
 
-    def _plan(
-        self,
-        parts: list[Passage],
-        voice: Voice | None,
-        options: GenerationOptions | None,
-        seed: int | None,
-        history: History,
-        cast: Mapping[str, Voice] | None,
-        narration: NarrationOptions,
-        journal: str | Path | None,
-        streaming: StreamOptions | None = None,
-        single: bool = False,
-    ) -> tuple[Plan, Journal | None]:
-        """The plan of a text, and the journal in which its passages are kept."""
-        options = or_default("options", options, GenerationOptions)
-        path = None if journal is None or single else Path(journal)
-        if seed is None and path is not None:
-            seed = Journal.seed(path)
-        voices = {speaker: self.preset(own) for speaker, own in ({None: voice} if cast is None else cast).items()}
-        model = hashlib.sha256(self.bundle.manifest.to_json().encode()).hexdigest()
-        plan = Plan(parts, voices, history, checked_seed(seed), options, narration, model, streaming, single)
-        return plan, None if path is None else Journal(path, plan.fingerprint(), plan.seed)
+    def _narrated(self, plan: Plan, runner: Engine | Worker, kept: Journal | None) -> Iterator[SpokenPassage]:
+        """Speak a plan, and report progress in seconds of speech."""
+        with counted("speech", plan.expected_seconds, self.progress) as count:
+            yield from narrate(self._planner.context(plan), runner, kept, count)
 
     def fits(self, text: str, seconds: float = NarrationOptions.passage_seconds) -> bool:
         """Whether one utterance of at most so many seconds, by estimate, can say a text."""
-        return estimate_seconds(text) <= seconds and self._tokenizer.count(text) <= self.vocabulary.text_window
-
-    def _context(self, plan: Plan) -> Context:
-        return Context(plan, self.vocabulary, lambda text: self._tokenizer.read(text).says_something)
-
-    def _narrated(self, plan: Plan, runner: Engine | Worker, kept: Journal | None) -> Iterator[SpokenPassage]:
-        """Speak a plan, and report progress in seconds of speech."""
-        expected = sum(estimate_seconds(passage.text) for passage in plan.passages)
-        with counted("speech", expected, self.progress) as count:
-            yield from narrate(self._context(plan), runner, kept, count)
-
-    def _check_worker(self, worker: Worker | None) -> Worker | None:
-        if worker is not None and not isinstance(worker, Worker):
-            raise BarkError(f"worker must be a Worker, not {type(worker).__name__}: make one with Bark.worker")
-        return worker
+        return self._planner.fits(text, seconds)
 
     # many callers
 
@@ -506,11 +469,9 @@ class Bark:
     def close(self) -> None:
         """Free the networks and their memory. Engines and workers of this Bark must not be used afterwards."""
         with self._networks.lock:
-            idle, self._idle_workers = self._idle_workers, []
             self._caches.clear()
             self._networks.close()
-        for worker in idle:
-            worker.close(finish=False)
+        self._idle_workers.close()
 
     def __enter__(self) -> "Bark":
         return self
@@ -526,39 +487,15 @@ class Bark:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Bark cannot be pickled: send the bundle's path, and call Bark.load in the other process")
 
-    def _idle_worker(self) -> Worker:
-        """A worker for a stream: the one of the stream before, or a new one."""
-        self._networks.check_open()
-        while True:
-            try:
-                worker = self._idle_workers.pop()
-            except IndexError:  # no check before: another thread may take the last one
-                return self.worker(slots=1)
-            if worker.alive:
-                return worker
 
-    def _release(self, worker: Worker | None) -> None:
-        """Keep the worker of an ended stream for the next one. One is enough for streams one after another.
-
-        None stands for the worker of a caller, who goes on with it.
-        """
-        if worker is None:
-            return
-        if self._idle_workers or self._networks.closed or self._networks.low_memory or not worker.alive:
-            worker.close(finish=False, wait=False)
-        else:
-            self._idle_workers.append(worker)
+def _check_worker(worker: Worker | None) -> Worker | None:
+    if worker is not None and not isinstance(worker, Worker):
+        raise BarkError(f"worker must be a Worker, not {type(worker).__name__}: make one with Bark.worker")
+    return worker
 
 
-def checked_seed(seed: int | None) -> int:
-    """A caller's seed as a plain int, or a drawn one. Raises BarkError."""
-    return draw_seed() if seed is None else check_seed(seed)
-
-
-def check_cast(cast: object) -> None:
-    """Raise BarkError unless a cast is a dictionary or None."""
-    if cast is not None and not isinstance(cast, Mapping):
-        raise BarkError(f"cast must be a dictionary of the speakers' voices, not {type(cast).__name__}")
+def _nothing() -> None:
+    """What a stream releases at its end if the worker is its caller's."""
 
 
 @contextmanager

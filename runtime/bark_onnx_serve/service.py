@@ -14,8 +14,8 @@ from bark_onnx import (
     StreamOptions,
     Task,
 )
-from bark_onnx.long.splitting import estimate_seconds
 from bark_onnx.model.tokenizer import Tokenizer, require_something_to_say
+from bark_onnx.splitting.passages import estimate_seconds
 
 from .backlog import Backlog, Entry
 from .settings import Settings

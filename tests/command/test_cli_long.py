@@ -26,7 +26,7 @@ from bark_onnx.long.guards import Guards
 from bark_onnx.long.journal import PLAN, Journal
 from bark_onnx.long.narration import SpokenPassage
 from bark_onnx.long.plan import NarrationOptions
-from bark_onnx.long.subtitles import to_srt, to_vtt
+from bark_onnx.subtitles.formats import to_srt, to_vtt
 from passages import SAID, SCRIPT, SPACE
 from run_command import COMMAND, assert_fails, run
 from voices import make_voice

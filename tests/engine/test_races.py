@@ -175,5 +175,5 @@ def test_two_threads_begin_a_stream_when_one_worker_is_idle(nano: Bark, monkeypa
         def __len__(self) -> int:
             return 1  # when this thread looked, there was one
 
-    monkeypatch.setattr(nano, "_idle_workers", JustTaken())
+    monkeypatch.setattr(nano._idle_workers, "kept", JustTaken())
     assert list(nano.stream("Hello.", options=SHORT.options, seed=1))

@@ -60,12 +60,12 @@ def test_a_consumer_that_stops_stops_the_work(
     """No row stays in use, the worker is free for the next stream, and that is right."""
     arguments: Any = {"voice": make_voice(bark.vocabulary, FULL), "options": lasting(700), "seed": 7}
     expected = streamed(bark, TEXT, **arguments | {"options": lasting(100)})[1]
-    (worker,) = bark._idle_workers
+    (worker,) = bark._idle_workers.kept
     runs = counted_runs(monkeypatch)
     stop(bark.stream(TEXT, **arguments))
     wait_until_idle(worker)
     assert runs.count("semantic.onnx") < 700
-    assert bark._idle_workers == [worker]
+    assert bark._idle_workers.kept == [worker]
     again = streamed(bark, TEXT, **arguments | {"options": lasting(100)})[1]
     np.testing.assert_array_equal(again.tokens.fine, expected.tokens.fine)
     np.testing.assert_array_equal(again.waveform, expected.waveform)
@@ -85,17 +85,17 @@ def test_abandoned_streams_leave_nothing(bark: Bark) -> None:
                 stream.close()
 
     abandon(1, close=True)
-    (kept,) = bark._idle_workers
+    (kept,) = bark._idle_workers.kept
     threads = threading.active_count()
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for close in (True, False):
         for _ in range(5):
             abandon(1, close)
-            assert bark._idle_workers == [kept]
+            assert bark._idle_workers.kept == [kept]
         abandon(3, close)
-        assert len(bark._idle_workers) == 1
-        (kept,) = bark._idle_workers
+        assert len(bark._idle_workers.kept) == 1
+        (kept,) = bark._idle_workers.kept
     end = monotonic() + 60
     while threading.active_count() > threads:
         assert monotonic() < end
@@ -130,20 +130,20 @@ def test_streams_side_by_side(bark: Bark) -> None:
 def test_a_stream_that_cannot_be_begun(bark: Bark, arguments: dict[str, Any], complaint: str) -> None:
     """The error comes with the call, and the worker is kept."""
     streamed(bark, TEXT, voice=None, options=lasting(5))
-    idle = list(bark._idle_workers)
+    idle = list(bark._idle_workers.kept)
     with pytest.raises(BarkError, match=complaint):
         bark.stream(**arguments)
-    assert bark._idle_workers == idle
+    assert bark._idle_workers.kept == idle
 
 
 def test_a_stream_that_fails(bark: Bark) -> None:
     """The error comes again and again, and the worker is kept."""
     streamed(bark, TEXT, voice=None, options=lasting(5))
-    idle = len(bark._idle_workers)
+    idle = len(bark._idle_workers.kept)
     assert idle > 0
     stream = bark.stream(TEXT, voice=None, options=GenerationOptions(min_eos_p=1e-9), seed=7)
     for _ in range(2):
         with pytest.raises(BarkError, match="before it began"):
             next(stream)
-    assert len(bark._idle_workers) == idle
+    assert len(bark._idle_workers.kept) == idle
     assert streamed(bark, TEXT, voice=None, options=lasting(5), seed=7)[1].tokens.semantic.size == 5

@@ -16,9 +16,9 @@ from bark_onnx.long.guards import Guards, Problem, problems
 from bark_onnx.long.joining import Joiner
 from bark_onnx.long.narration import SpokenPassage
 from bark_onnx.long.plan import HISTORIES, History, NarrationOptions, Plan, passage_seed
-from bark_onnx.long.splitting import Passage, estimate_seconds
 from bark_onnx.long.trimming import Trimmer
 from bark_onnx.model.voice import succession
+from bark_onnx.splitting.passages import Passage, estimate_seconds
 from bark_onnx.stages.coarse import coarse_history
 from passages import SAID, SCRIPT, SPACE, TEXT, names
 from voices import make_voice, same_tokens

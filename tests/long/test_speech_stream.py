@@ -30,7 +30,7 @@ from bark_onnx import (
 from bark_onnx.arrays import Waveform
 from bark_onnx.long.narrator import Narrator
 from bark_onnx.long.plan import HISTORIES, History
-from bark_onnx.long.splitting import passages
+from bark_onnx.splitting.passages import passages
 from passages import SAID, SCRIPT, SPACE, TEXT, names
 from voices import make_voice, same_tokens
 
@@ -170,7 +170,7 @@ def test_a_passage_that_is_asked_for_while_it_is_spoken_again_is_its_best_attemp
     stream = short.stream(TEXT, **arguments)
     joined(stream)
     assert all(passage.attempts < 101 for passage in stream.passages)
-    wait_until_idle(short._idle_workers[0])
+    wait_until_idle(short._idle_workers.kept[0])
 
 
 def test_an_interrupted_stream_goes_on_with_the_same_samples(short: Bark, tmp_path: Path) -> None:

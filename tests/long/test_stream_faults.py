@@ -15,8 +15,8 @@ import pytest
 from bark_onnx import Bark, BarkError, BarkWarning, Guards, NarrationOptions, SpeechStream, StreamOptions, WorkerError
 from bark_onnx.engine.engine import Engine
 from bark_onnx.long.narrator import Narrator
-from bark_onnx.long.pieces import PieceSplitter
-from bark_onnx.long.splitting import estimate_seconds
+from bark_onnx.splitting.passages import estimate_seconds
+from bark_onnx.splitting.pieces import PieceSplitter
 from passages import SPACE
 from voices import make_voice
 
@@ -232,7 +232,7 @@ def test_a_stream_is_stopped_from_a_thread_without_the_event_loop(short: Bark) -
 
 def test_a_worker_that_died_is_not_used_again(short: Bark) -> None:
     list(short.stream("Hello world.", **LONG))
-    idle = short._idle_workers[-1]
+    idle = short._idle_workers.kept[-1]
     idle._engine.step = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
     with pytest.raises(WorkerError, match="died"):
         list(short.stream("Hello world.", **LONG))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bark_onnx.long.subtitles import Cue, to_srt
+from bark_onnx.subtitles.formats import Cue, to_srt
 from bark_onnx.texts.cues import read_cues
 from bark_onnx.texts.ssml import read_ssml
 

@@ -12,10 +12,10 @@ import click
 from ..engine.stream import StreamOptions
 from ..long.guards import Guards
 from ..long.plan import HISTORIES, History, NarrationOptions
-from ..long.script import parse_cast
 from ..model.bundle import Bundle
 from ..model.voice import open_voice
 from ..pipeline import Bark
+from ..splitting.script import parse_cast
 from ..stages.options import PROFILES, GenerationOptions
 from ..texts.formats import FORMATS, Format
 from .group import device_options

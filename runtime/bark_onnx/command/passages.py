@@ -9,7 +9,7 @@ from ..errors import BarkWarning
 from ..files import replacing
 from ..long.journal import Journal
 from ..long.narration import PassageReport
-from ..long.subtitles import Cue, to_json, to_srt, to_vtt
+from ..subtitles.formats import Cue, to_json, to_srt, to_vtt
 from .options import Output
 
 SUBTITLES = {".srt": to_srt, ".vtt": to_vtt, ".json": to_json}  # by suffix

@@ -6,9 +6,9 @@ from time import perf_counter
 
 from ..long.journal import Journal
 from ..long.narration import LongSpeech
-from ..long.timing import phrase_cues, stretches
 from ..pipeline import Bark
 from ..sampling.distribution import draw_seed
+from ..subtitles.timing import phrase_cues, stretches
 from .options import LongText, Output, Sampling
 from .output import open_output
 from .passages import PassageLog, resumable, write_subtitles

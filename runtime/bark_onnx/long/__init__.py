@@ -1,1 +1,1 @@
-"""Texts of any length: splitting, scripts, guards, joining, journal, subtitles."""
+"""Texts of any length, whole or streamed: plans, guards, trimming, joining, journal."""

@@ -11,11 +11,11 @@ from ..engine.speech import Speech
 from ..errors import NothingSaid
 from ..model.vocabulary import Vocabulary
 from ..model.voice import VoicePreset, succession
+from ..splitting.passages import estimate_seconds
 from .guards import Guards, Problem, problems
 from .journal import Record
 from .pace import Pace, Paces, doubtful, sentences
 from .plan import Plan, passage_seed
-from .splitting import estimate_seconds
 from .trimming import trimmed
 
 

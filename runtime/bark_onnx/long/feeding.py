@@ -11,9 +11,9 @@ from queue import Empty, Queue
 from ..engine.task import wait_for
 from ..errors import BarkError
 from ..model.tokenizer import Tokenizer
+from ..splitting.passages import Passage
+from ..splitting.pieces import PieceSplitter
 from .narrator import Narrator
-from .pieces import PieceSplitter
-from .splitting import Passage
 
 MOST_WAITING = 64  # passages that wait to be spoken; no more text is asked for while there are as many
 MOST_PIECES = 256  # pieces that have been read and not been split

@@ -17,14 +17,14 @@ from ..engine.job import Job, Request
 from ..engine.speech import Speech
 from ..errors import NothingSaid
 from ..model.voice import VoicePreset
+from ..splitting.passages import estimate_seconds
+from ..subtitles.formats import Cue
+from ..subtitles.timing import phrase_cues, stretches
 from .attempts import Attempts, Context, Outcome
 from .guards import Problem
 from .joining import Joiner
 from .journal import Journal, Record
 from .plan import Plan
-from .splitting import estimate_seconds
-from .subtitles import Cue
-from .timing import phrase_cues, stretches
 from .trimming import Trimmer
 
 
@@ -172,6 +172,18 @@ def narrate(
                 waveform, rate, record.tokens, record.timings,
             )  # fmt: skip
         count(done + sum(own))
+
+
+def speak_checked(context: Context, speak: Callable[[Request], Outcome]) -> Record:
+    """Speak the first passage of a plan, and again while it has problems. Returns the best attempt.
+
+    Args:
+        speak: speaks a request.
+    """
+    attempts = context.attempts(0)
+    while attempts.requests:
+        attempts.take([speak(request) for request in attempts.requests])
+    return attempts.settle()
 
 
 def join(

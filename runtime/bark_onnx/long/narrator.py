@@ -25,9 +25,9 @@ from ..engine.task import Task
 from ..engine.worker import Worker
 from ..errors import BarkError
 from ..model.voice import VoicePreset
+from ..splitting.passages import Passage
 from .attempts import Attempts, Context, Outcome
 from .journal import Journal, Record
-from .splitting import Passage
 
 log = logging.getLogger(__name__)
 

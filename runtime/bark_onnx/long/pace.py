@@ -12,9 +12,9 @@ from statistics import NormalDist, median
 
 from ..arrays import Waveform
 from ..model.scripts import main_script
+from ..splitting.passages import estimate_seconds, sentence_ends, unwrap
+from ..splitting.punctuation import MARK
 from .guards import Guards, Problem, SpeechTime, spoken_seconds
-from .punctuation import MARK
-from .splitting import estimate_seconds, sentence_ends, unwrap
 
 # Measured on nano, on 281 passages of one to four sentences (docs/quality.md).
 SECONDS_PER_SENTENCE = 0.2  # the end of a sentence is spoken more slowly, and short pauses count as speech

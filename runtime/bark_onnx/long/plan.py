@@ -14,10 +14,10 @@ from ..errors import BarkError, require
 from ..model.tokenizer import Tokenizer, require_something_to_say
 from ..model.voice import VoicePreset
 from ..numbers import SEEDS, check_seed, plain_numbers
+from ..splitting.passages import Passage, estimate_seconds, passages
+from ..splitting.script import parse_script
 from ..stages.options import GenerationOptions
 from .guards import Guards
-from .script import parse_script
-from .splitting import Passage, passages
 
 History = Literal["fixed", "rolling", "hybrid"]
 HISTORIES: tuple[History, ...] = ("fixed", "rolling", "hybrid")
@@ -127,6 +127,11 @@ class Plan:
             "bundle": self.bundle,
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def expected_seconds(self) -> float:
+        """About how long the speech will be, without pauses."""
+        return sum(estimate_seconds(passage.text) for passage in self.passages)
 
     def pause_before(self, index: int) -> float:
         """Seconds of silence before a passage."""

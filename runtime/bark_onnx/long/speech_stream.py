@@ -20,12 +20,12 @@ from ..engine.task import wait_for
 from ..errors import BarkError
 from ..model.voice import VoicePreset
 from ..numbers import real
+from ..splitting.passages import estimate_seconds
 from .feeding import TextFeed, feed_from_loop
 from .joining import Joiner
 from .narration import PassageReport, trimmer_of
 from .narrator import Narrator, Prepared
 from .plan import Plan, passage_seed
-from .splitting import estimate_seconds
 
 LONGEST_WAIT_TO_DROP = 1.0  # seconds that a thread waits for the end of a stream that it has dropped
 
@@ -108,7 +108,7 @@ class SpeechStream(Iterator[AudioChunk]):
     @property
     def expected_seconds(self) -> float:
         """About how long the speech will be, as far as the text is known."""
-        return sum(estimate_seconds(passage.text) for passage in self._plan.passages)
+        return self._plan.expected_seconds
 
     def flush(self) -> None:
         """Speak what has come of a text that comes piece by piece, although its last sentence may not be complete."""

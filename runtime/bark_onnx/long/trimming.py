@@ -4,8 +4,8 @@ import numpy as np
 
 from ..arrays import Waveform
 from ..audio.levels import FLOOR_DBFS, SPEECH_RANGE_DB, finite, frame_length, frame_levels, level_of
+from ..subtitles.timing import PAUSE_SECONDS
 from .guards import BRIDGED_SECONDS, Guards
-from .timing import PAUSE_SECONDS
 
 KEPT_SECONDS = 0.05  # silence that stays at both ends, as speech may begin softly or end in a breath
 OPENING_SECONDS = 2.0  # of a passage, from its first sound on: they tell how loud its speech is

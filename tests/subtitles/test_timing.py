@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bark_onnx import Bark
-from bark_onnx.long.phrases import LINE_WIDTH, LINES, lines, phrases, width
-from bark_onnx.long.splitting import estimate_seconds
-from bark_onnx.long.subtitles import Cue
-from bark_onnx.long.timing import PAUSE_SECONDS, phrase_cues, stretches
+from bark_onnx.splitting.passages import estimate_seconds
+from bark_onnx.subtitles.formats import Cue
+from bark_onnx.subtitles.phrases import LINE_WIDTH, LINES, lines, phrases, width
+from bark_onnx.subtitles.timing import PAUSE_SECONDS, phrase_cues, stretches
 from linear import is_linear
 from synthetic_speech import RATE, silence, speech
 

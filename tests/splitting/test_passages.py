@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bark_onnx.long.punctuation import WIDE_STOPS
-from bark_onnx.long.splitting import Passage, estimate_seconds, passages, sentence_ends, unwrap
+from bark_onnx.splitting.passages import Passage, estimate_seconds, passages, sentence_ends, unwrap
+from bark_onnx.splitting.punctuation import WIDE_STOPS
 from linear import is_linear
 
 # A sentence ends at " | ", or at "|" if no space follows.

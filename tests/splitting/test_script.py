@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bark_onnx import BarkError, BarkWarning
-from bark_onnx.long.script import Line, parse_cast, parse_script
+from bark_onnx.splitting.script import Line, parse_cast, parse_script
 from linear import is_linear
 
 

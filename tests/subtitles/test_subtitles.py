@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bark_onnx.long.phrases import LINE_WIDTH
-from bark_onnx.long.subtitles import Cue, to_json, to_srt, to_vtt
+from bark_onnx.subtitles.formats import Cue, to_json, to_srt, to_vtt
+from bark_onnx.subtitles.phrases import LINE_WIDTH
 from linear import is_linear
 
 TIME = r"(\d\d+):([0-5]\d):([0-5]\d),(\d{3})"

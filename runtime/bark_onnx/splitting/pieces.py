@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from .passages import SHORT_SECONDS, Passage, clause_ends, estimate_seconds, passages, sentence_ends, unwrap
 from .punctuation import CJK
-from .splitting import SHORT_SECONDS, Passage, clause_ends, estimate_seconds, passages, sentence_ends, unwrap
 
 LONGEST_WORD = 200  # characters; within a longer one the splitter looks at the text as if it were at the end of a word
 

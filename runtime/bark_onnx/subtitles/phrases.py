@@ -4,8 +4,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from .punctuation import CJK
-from .splitting import passages
+from ..splitting.passages import passages
+from ..splitting.punctuation import CJK
 
 LINE_WIDTH = 42  # Latin characters, the usual limit of subtitles; a CJK character is as wide as two Latin ones
 LINES = 2

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bark_onnx.long.pieces import PieceSplitter
-from bark_onnx.long.splitting import SHORT_SECONDS, Passage, estimate_seconds, unwrap
+from bark_onnx.splitting.passages import SHORT_SECONDS, Passage, estimate_seconds, unwrap
+from bark_onnx.splitting.pieces import PieceSplitter
 from linear import is_linear
 
 MOST = 6.0  # seconds of a passage

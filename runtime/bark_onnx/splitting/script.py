@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..errors import BarkError, BarkWarning
+from .passages import unwrap
 from .punctuation import COMBINING
-from .splitting import unwrap
 
 MOST_WORDS = 4  # of a name that is not in the cast and not in capitals
 LISTED = 8  # names in an error or a warning

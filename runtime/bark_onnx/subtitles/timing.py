@@ -14,9 +14,9 @@ from typing import Literal
 
 from ..arrays import Waveform
 from ..audio.levels import finite, sound_stretches
+from ..splitting.passages import clause_ends, estimate_seconds, paragraphs, sentence_ends
+from .formats import Cue
 from .phrases import phrases
-from .splitting import clause_ends, estimate_seconds, paragraphs, sentence_ends
-from .subtitles import Cue
 
 PAUSE_SECONDS = 0.05  # fast speakers, nano among them, pause for 0.08 s between sentences; plosives have such gaps too
 LONG_PAUSE_SECONDS = 0.6  # a longer pause is no better evidence for the end of a sentence

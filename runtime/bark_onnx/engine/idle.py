@@ -1,0 +1,42 @@
+"""Workers that nobody uses, kept for the next stream."""
+
+from collections.abc import Callable
+
+from .worker import Worker
+
+
+class IdleWorkers:
+    """A stream takes a worker of one slot and gives it back at its end: the next one then finds its thread and caches.
+
+    Args:
+        make: makes a worker.
+        keep: whether to keep any.
+    """
+
+    def __init__(self, make: Callable[[], Worker], *, keep: bool = True) -> None:
+        self._make = make
+        self._keep = keep
+        self.kept: list[Worker] = []
+
+    def take(self) -> Worker:
+        """The worker of the stream before, or a new one."""
+        while True:
+            try:
+                worker = self.kept.pop()
+            except IndexError:  # no check before: another thread may take the last one
+                return self._make()
+            if worker.alive:
+                return worker
+
+    def give_back(self, worker: Worker) -> None:
+        """Keep the worker of an ended stream. One is enough for streams one after another."""
+        if self.kept or not self._keep or not worker.alive:
+            worker.close(finish=False, wait=False)
+        else:
+            self.kept.append(worker)
+
+    def close(self) -> None:
+        """Stop the workers that are kept, and keep none from now on."""
+        self._keep = False
+        while self.kept:
+            self.kept.pop().close(finish=False)

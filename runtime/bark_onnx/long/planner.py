@@ -1,0 +1,108 @@
+"""Plans for a model: a text of any length becomes passages, and what decides their speech is put together."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from ..engine.stream import StreamOptions
+from ..errors import BarkError, or_default
+from ..model.bundle import Manifest
+from ..model.tokenizer import Tokenizer
+from ..model.voice import Voice, VoicePreset
+from ..numbers import check_seed
+from ..sampling.distribution import draw_seed
+from ..splitting.passages import Passage, estimate_seconds
+from ..splitting.pieces import PieceSplitter
+from ..stages.options import GenerationOptions
+from .attempts import Context
+from .feeding import TextFeed
+from .journal import Journal
+from .narrator import Narrator
+from .plan import History, NarrationOptions, Plan, plan_passages
+
+
+class Planner:
+    """Makes plans for one model.
+
+    Args:
+        manifest: of the model.
+        tokenizer: of the model.
+        preset: gives the VoicePreset of a voice, checked against the model.
+    """
+
+    def __init__(
+        self, manifest: Manifest, tokenizer: Tokenizer, preset: Callable[[Voice | None], VoicePreset | None]
+    ) -> None:
+        self._vocabulary = manifest.vocabulary
+        self._model = hashlib.sha256(manifest.to_json().encode()).hexdigest()
+        self._tokenizer = tokenizer
+        self._preset = preset
+
+    def fits(self, text: str, seconds: float = NarrationOptions.passage_seconds) -> bool:
+        """Whether one utterance of at most so many seconds, by estimate, can say a text."""
+        return estimate_seconds(text) <= seconds and self._tokenizer.count(text) <= self._vocabulary.text_window
+
+    def plan(
+        self,
+        text: str | None,
+        *,
+        voice: Voice | None = None,
+        options: GenerationOptions | None = None,
+        seed: int | None = None,
+        history: History = "fixed",
+        cast: Mapping[str, Voice] | None = None,
+        narration: NarrationOptions | None = None,
+        journal: str | Path | None = None,
+        streaming: StreamOptions | None = None,
+        single: bool = False,
+    ) -> tuple[Plan, Journal | None]:
+        """The plan of a text, and the journal in which its passages are kept.
+
+        Args:
+            text: None: it comes piece by piece, and the plan has no passages yet.
+            single: the text is one utterance.
+            others: see `Bark.stream`.
+
+        Raises BarkError for arguments that are wrong, and JournalError for a journal of another text.
+        """
+        options = or_default("options", options, GenerationOptions)
+        narration = or_default("narration", narration, NarrationOptions)
+        check_cast(cast)
+        if text is None:
+            passages = []
+        elif single:
+            passages = [Passage(text, ends_paragraph=True)]
+        else:
+            fits = partial(self.fits, seconds=narration.passage_seconds)
+            passages = plan_passages(text, fits, self._tokenizer, cast)
+        path = None if journal is None or single else Path(journal)
+        if seed is None and path is not None:
+            seed = Journal.seed(path)
+        voices = {speaker: self._preset(own) for speaker, own in ({None: voice} if cast is None else cast).items()}
+        plan = Plan(
+            passages, voices, history, checked_seed(seed), options, narration, self._model, streaming, single,
+            growing=text is None,
+        )  # fmt: skip
+        return plan, None if path is None else Journal(path, plan.fingerprint(), plan.seed)
+
+    def context(self, plan: Plan) -> Context:
+        """What passages of a plan depend on, before the first one is spoken."""
+        return Context(plan, self._vocabulary, lambda text: self._tokenizer.read(text).says_something)
+
+    def feed(self, narrator: Narrator) -> TextFeed:
+        """What gives a narrator a text that comes piece by piece."""
+        narration = narrator.plan.narration
+        splitter = PieceSplitter(partial(self.fits, seconds=narration.passage_seconds), narration.first_clause)
+        return TextFeed(narrator, splitter, self._tokenizer, narration.flush_seconds)
+
+
+def checked_seed(seed: int | None) -> int:
+    """A caller's seed as a plain int, or a drawn one. Raises BarkError."""
+    return draw_seed() if seed is None else check_seed(seed)
+
+
+def check_cast(cast: object) -> None:
+    """Raise BarkError unless a cast is a dictionary or None."""
+    if cast is not None and not isinstance(cast, Mapping):
+        raise BarkError(f"cast must be a dictionary of the speakers' voices, not {type(cast).__name__}")

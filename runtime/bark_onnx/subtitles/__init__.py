@@ -1,0 +1,1 @@
+"""Subtitles: where one ends, when it is shown, and their file formats."""
