@@ -74,7 +74,7 @@ class Service:
             Busy: too many requests wait.
             VoiceError: there is no such voice.
             WorkerError: the engine has died.
-            BarkError: there is nothing to say in the text.
+            TextError: there is nothing to say in the text.
         """
         expected = estimate_seconds(words.text) if isinstance(words.text, str) else 0.0
         if self.backlog.refuses(expected):

@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from bark_onnx import Bark, VoiceError, VoicePreset
@@ -83,7 +84,13 @@ def assigned(voices: tuple[str, ...]) -> dict[str, str | None]:
     return {name: english[place % len(english)] if english else None for place, name in enumerate(OPENAI_VOICES)}
 
 
+def _some(names: Iterable[str]) -> str:
+    """The first of some names, as a sentence ends with them; nothing without names."""
+    first = [*islice(names, 4)]
+    return f": {', '.join(first[:3])}{' ...' * (len(first) > 3)}" if first else ""
+
+
 def _no_voice(name: str, names: Mapping[str, object] | tuple[str, ...]) -> str:
     near = difflib.get_close_matches(name[:100], names, n=3, cutoff=0.5)
-    advice = f"did you mean {' or '.join(near)}?" if near else "/v1/audio/voices lists them"
+    advice = f"did you mean {' or '.join(near)}?" if near else f"there are {len(names)}{_some(names)}"
     return f"no voice {shown(name)[:100]}: {advice}"

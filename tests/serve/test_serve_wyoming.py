@@ -233,6 +233,7 @@ def test_what_is_wrong_is_an_error_that_ends_the_connection(server: Running, eve
     error = error_of(server, event)
     assert error["code"] == code
     assert "\n" not in error["text"]
+    assert "/v1" not in error["text"]  # no address of the other protocol
     assert server.outcomes()["refused"] == before + 1
     until(lambda: server.is_idle)
 

@@ -151,7 +151,7 @@ class Connection:
             raise error
         if not isinstance(error, Failure):
             log.error("a Wyoming connection failed", exc_info=error)
-        failure = failure_of(error, self._service.settings.request_seconds, spoken=False)
+        failure = failure_of(error, self._service.settings.request_seconds)
         log.info("a Wyoming connection ends", extra={"fields": {"code": failure.code}})
         await self._send(failure.event())
 
