@@ -6,13 +6,15 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from http.client import IncompleteRead
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bark_onnx import AudioChunk, NothingSaid
+from bark_onnx import AudioChunk, GenerationOptions, NothingSaid, SpeechStream
+from bark_onnx_serve.service import Words
 from serving import LONG, Running, connected, raw_request, running, slowed, speech, until
 
 
@@ -205,3 +207,32 @@ def test_the_death_of_the_engine_ends_everything(bundle: Path) -> None:
             },
         }  # fmt: skip
         assert not server.service.ready
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": False}, {"response_format": "mp3"}], ids=str)
+def test_a_short_text_of_which_nothing_is_said_is_spoken_again_with_the_next_seed(
+    server: Running, fields: dict[str, object]
+) -> None:
+    with pytest.raises(NothingSaid):
+        server.service.bark.generate("hello", seed=10)
+    answer = server.speak("hello", seed=10, **fields)
+    assert answer.status == 200
+    assert answer.headers["x-bark-onnx-seed"] == "10"  # that gives the same speech again
+    assert answer.body == server.speak("hello", seed=11, **fields).body
+
+
+@pytest.mark.parametrize("text", ["hello", LONG[:400]], ids=["short", "long"])
+def test_if_nothing_is_said_at_all_it_is_an_error_and_no_empty_answer(server: Running, text: str) -> None:
+    """The model is made to end every utterance at once."""
+    options = GenerationOptions(min_eos_p=1e-9)
+
+    def begin(words: Words) -> SpeechStream:
+        return type(server.service)._begin(server.service, replace(words, options=options))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server.service, "_begin", begin)
+        for stream in (True, False):
+            answer = server.speak(text, stream=stream)
+            assert (answer.status, answer.error["code"]) == (500, "speech_failed")
+            assert "try another seed" in answer.error["message"]
+    until(lambda: server.is_idle)

@@ -16,10 +16,10 @@ from wyoming.event import Event
 from wyoming.info import Describe, Info
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeVoice
 
-from bark_onnx import BarkError
+from bark_onnx import BarkError, SpeechStream
 from bark_onnx.long.feeding import TextFeed
 from bark_onnx_serve.process import _tell, listening_socket
-from bark_onnx_serve.service import Source, Words
+from bark_onnx_serve.service import Words
 from bark_onnx_serve.settings import Settings
 from bark_onnx_serve.voices import OPENAI_VOICES
 from serving import LONG, Running, connected, running, slowed, until
@@ -144,7 +144,7 @@ def spoken(server: Running, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             pieces.append(piece)
             yield piece
 
-    def begin_and_keep(words: Words) -> Source:
+    def begin_and_keep(words: Words) -> SpeechStream:
         return begin(replace(words, text=words.text if isinstance(words.text, str) else kept(words.text)))
 
     monkeypatch.setattr(server.service, "_begin", begin_and_keep)

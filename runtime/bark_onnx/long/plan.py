@@ -77,8 +77,8 @@ class Plan:
         bundle: identifies the model.
         streaming: how a stream cuts its passages into chunks; None for passages that are complete. Exact streams give
             complete passages, too.
-        single: the text is one utterance, spoken as `generate` speaks it: with the seed itself, without guards, neither
-            trimmed nor joined.
+        single: the text is one utterance, spoken as `generate` speaks it: with the seed itself, neither trimmed nor
+            joined.
         growing: the text comes piece by piece, and passages are added to the plan.
 
     Raises BarkError for an unknown history or an impossible seed.
