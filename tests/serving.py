@@ -49,6 +49,14 @@ class Running:
     def speak(self, text: str = "hello", **fields: object) -> "Answer":
         return self.post(SPEECH, speech(text, **fields))
 
+    def speak_with(self, voice: str, status: int = 200) -> bytes:
+        """What a voice says, with the first key."""
+        keys = self.service.settings.api_keys
+        headers = {"Authorization": f"Bearer {keys[0]}"} if keys else {}
+        answer = self.post(SPEECH, speech("hello", voice=voice), **headers)
+        assert answer.status == status
+        return answer.body
+
     def outcomes(self) -> dict[str, int]:
         """How many requests for speech ended in each way; those that never happened are left out."""
         lines = self.get("/metrics").body.decode().splitlines()

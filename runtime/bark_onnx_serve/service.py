@@ -19,6 +19,7 @@ from bark_onnx.splitting.passages import estimate_seconds
 
 from .backlog import Backlog, Entry
 from .settings import Settings
+from .voice_directory import VoiceDirectory
 from .voices import VoiceBook
 
 
@@ -62,7 +63,7 @@ class Service:
     def __init__(self, bark: Bark, settings: Settings) -> None:
         self.bark = bark
         self.settings = settings
-        self.voices = VoiceBook(bark, settings.voice_aliases)
+        self.voices = VoiceBook(bark, settings.voice_aliases, _voice_directory(bark, settings))
         self.backlog = Backlog(settings.max_seconds_queued)
         self.worker = bark.worker(slots=settings.slots, max_waiting=settings.max_queue)
         self._tokenizer = Tokenizer(bark.bundle.tokenizer, bark.vocabulary)
@@ -169,3 +170,12 @@ def _close_result(beginning: "asyncio.Future[SpeechStream]") -> None:
     """Stop what was begun for a request that has ended meanwhile."""
     if beginning.exception() is None:
         beginning.result().close()
+
+
+def _voice_directory(bark: Bark, settings: Settings) -> VoiceDirectory | None:
+    if settings.voices is None:
+        return None
+    directory = VoiceDirectory(settings.voices, lambda preset: preset.check(bark.vocabulary))
+    if settings.allow_voice_upload:
+        directory.check_writable()
+    return directory

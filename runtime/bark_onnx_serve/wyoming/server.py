@@ -7,7 +7,6 @@ import socket
 from ..metrics import Metrics
 from ..service import Service
 from .connection import Connection
-from .describe import info_event
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,6 @@ class WyomingServer:
         self._metrics = metrics
         self._listening = listening
         self._tasks = tasks
-        self._info = info_event(service)
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
@@ -50,7 +48,7 @@ class WyomingServer:
             log.warning("a Wyoming connection was refused: there are %d already", MOST_CONNECTIONS)
             writer.transport.abort()
             return
-        connection = Connection(reader, writer, self._service, self._metrics, self._info)
+        connection = Connection(reader, writer, self._service, self._metrics)
         self._connections.add(connection)
         task = asyncio.ensure_future(self._serve(connection))
         self._tasks.add(task)
