@@ -18,7 +18,8 @@ from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, Synthesize
 
 from bark_onnx import BarkError, SpeechStream
 from bark_onnx.long.feeding import TextFeed
-from bark_onnx_serve.process import _tell, listening_socket
+from bark_onnx_serve.listening import listening_sockets
+from bark_onnx_serve.process import _tell
 from bark_onnx_serve.service import Words
 from bark_onnx_serve.settings import Settings
 from bark_onnx_serve.voices import OPENAI_VOICES
@@ -384,7 +385,7 @@ def test_a_text_that_does_not_come_to_its_end_is_an_error(bundle: Path) -> None:
 
 def test_a_port_in_use_names_its_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        listening = listening_socket("127.0.0.1", taken.getsockname()[1], "--wyoming")
+        listening = listening_sockets("127.0.0.1", taken.getsockname()[1], "--wyoming")
         with pytest.raises(BarkError, match=r"take another --wyoming$"), listening:
             pass
 
@@ -395,7 +396,7 @@ def test_a_port_that_others_reach_is_warned_about(
     """Also with a key, which the protocol cannot have."""
     settings = Settings(host="0.0.0.0", wyoming=0, api_keys=("key",))
     monkeypatch.setattr(fresh.service, "settings", settings)
-    with listening_socket("127.0.0.1", 0) as http, listening_socket("127.0.0.1", 0) as wyoming:
+    with listening_sockets("127.0.0.1", 0) as http, listening_sockets("127.0.0.1", 0) as wyoming:
         _tell(fresh.service, http, wyoming)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning.endswith("Wyoming has no keys")

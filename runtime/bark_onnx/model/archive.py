@@ -1,4 +1,4 @@
-"""Read arrays of integers from an `.npz` file that may be hostile.
+"""Read arrays from an `.npz` file that may be hostile.
 
 `numpy.load` takes as much memory as the header of an array says, and decompresses whatever a member holds. Here nothing
 is decompressed before its size is known, and nothing is unpickled.
@@ -29,7 +29,7 @@ def read_arrays(file: BinaryIO, names: Iterable[str], most: int) -> dict[str, np
         file: open, with `seek`.
         most: numbers in one array.
 
-    Raises VoiceError for anything but arrays of integers.
+    Raises VoiceError for what cannot be read, and for arrays of objects.
     """
     try:
         if file.seek(0, 2) > _MAX_FILE:
@@ -54,14 +54,14 @@ def _read(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo, most: in
         raise VoiceError(f"{name} is compressed in a way that numpy does not use")
     with archive.open(member) as content:
         version = np.lib.format.read_magic(content)
-        if version not in _HEADERS:  # the others are for arrays with fields
-            raise VoiceError(f"{name} is not an array of integers")
+        if version not in _HEADERS:  # the others are for arrays whose fields have names in Unicode
+            raise VoiceError(f"{name} holds fields, not integers")
         shape, by_columns, dtype = _HEADERS[version](content)
-        if dtype.kind not in "iu":
+        if dtype.hasobject:
             raise VoiceError(f"{name} holds {dtype}, not integers")
-        if any(length < 0 for length in shape) or math.prod(shape) > most:
-            raise VoiceError(f"{name} has shape {shape}: at most {most} tokens")
         size = math.prod(shape) * dtype.itemsize
+        if any(length < 0 for length in shape) or math.prod(shape) > most or size > 8 * most:
+            raise VoiceError(f"{name} has shape {shape}: at most {most} tokens")
         data = content.read(size)
     if len(data) < size:
         raise VoiceError(f"{name} is cut off")
