@@ -267,15 +267,20 @@ class Narrator:
         tasks, self._tasks = self._tasks, []
         attempts = passage.attempts
         assert attempts is not None
-        measured = attempts.measures
-        attempts.take([Outcome.of(task.job) for task in tasks])
-        if attempts.requests and self._may_repeat(passage):
-            log.info("passage %d: %d attempts so far", passage.index + 1, attempts.count)
-            self._speak(passage, self._worker.admit)
-            return
-        record = attempts.settle()
-        if not passage.given and (measured or attempts.count > 1 or not passage.audio):
-            passage.audio = deque(self._cut(record.waveform))
+        measured, outcomes = attempts.measures, [Outcome.of(task.job) for task in tasks]
+        speech = outcomes[0].speech if self.plan.single else None
+        if speech is not None and not self._waits_for_all:  # no guard checks it: its chunks are given out as they come
+            number = attempts.count + 1
+            record = Record(speech.waveform, speech.tokens, speech.seed, number, (), (), speech.timings)
+        else:
+            attempts.take(outcomes)
+            if attempts.requests and not passage.given:
+                log.info("passage %d: %d attempts so far", passage.index + 1, attempts.count)
+                self._speak(passage, self._worker.admit)
+                return
+            record = attempts.settle()
+            if not passage.given and (measured or attempts.count > 1 or not passage.audio):
+                passage.audio = deque(self._cut(record.waveform))
         if self.plan.single and record.tokens is not None:
             rate = self._vocabulary.sample_rate
             self.speech = Speech(record.waveform, rate, record.tokens, record.seed, record.timings)
@@ -286,12 +291,6 @@ class Narrator:
     def _waits_for_all(self) -> bool:
         """Whether passages are given out when they are complete, and so may have been spoken again before."""
         return self._streaming.exact and not (self.plan.single and not self.plan.narration.guards.retries)
-
-    def _may_repeat(self, passage: Prepared) -> bool:
-        """Whether a passage may be spoken again."""
-        if self.plan.single and not self._waits_for_all:
-            return not passage.given and not passage.audio
-        return not passage.given
 
     def _may_keep(self, passage: Prepared) -> bool:
         """Whether an attempt at a passage is complete that may be kept before it is known to be good."""
