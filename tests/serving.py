@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bark_onnx import Bark
-from bark_onnx_serve.process import Server, listening_socket
+from bark_onnx_serve.listening import listening_sockets, port_of
+from bark_onnx_serve.process import Server
 from bark_onnx_serve.service import Service
 from bark_onnx_serve.settings import Settings
 
@@ -48,6 +49,14 @@ class Running:
 
     def speak(self, text: str = "hello", **fields: object) -> "Answer":
         return self.post(SPEECH, speech(text, **fields))
+
+    def speak_with(self, voice: str, status: int = 200) -> bytes:
+        """What a voice says, with the first key."""
+        keys = self.service.settings.api_keys
+        headers = {"Authorization": f"Bearer {keys[0]}"} if keys else {}
+        answer = self.post(SPEECH, speech("hello", voice=voice), **headers)
+        assert answer.status == status
+        return answer.body
 
     def outcomes(self) -> dict[str, int]:
         """How many requests for speech ended in each way; those that never happened are left out."""
@@ -127,13 +136,13 @@ def connected(port: int, *, receive_buffer: int | None = None) -> Iterator[socke
 def running(bundle: Path, **settings: Any) -> Iterator[Running]:
     """A server on a bundle."""
     service = Service(Bark.load(bundle, device="cpu", threads=1), Settings(**settings))
-    with listening_socket("127.0.0.1", 0) as listening, listening_socket("127.0.0.1", 0) as wyoming:
+    with listening_sockets("127.0.0.1", 0) as listening, listening_sockets("127.0.0.1", 0) as wyoming:
         server = Server(service, wyoming)
-        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread = threading.Thread(target=server.run, args=(listening,), daemon=True)
         stop = partial(setattr, server, "should_exit", True)
         thread.start()
         try:
-            yield Running(service, listening.getsockname()[1], wyoming.getsockname()[1], stop)
+            yield Running(service, port_of(listening), port_of(wyoming), stop)
         finally:
             stop()
             thread.join(60)

@@ -22,6 +22,7 @@ from .errors import (
     NothingSaid,
     OutOfMemory,
     QueueFull,
+    TextError,
     VoiceError,
     WorkerError,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "SpokenPassage",
     "StreamOptions",
     "Task",
+    "TextError",
     "Vocabulary",
     "VoiceError",
     "VoicePreset",

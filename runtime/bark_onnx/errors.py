@@ -31,6 +31,10 @@ class BundleError(BarkError):
     """A bundle cannot be read: it is missing, incomplete, changed, or of another format revision."""
 
 
+class TextError(BarkError):
+    """A text cannot be spoken: there is nothing to say in it, or it is not a string."""
+
+
 class VoiceError(BarkError):
     """A voice preset cannot be found or read, or does not fit the model."""
 

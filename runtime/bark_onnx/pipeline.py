@@ -11,6 +11,7 @@ into passages.
 
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -217,10 +218,12 @@ class Bark:
                 asynchronous iterator is read while the stream is iterated with `async for`.
             voice, options, seed, single: as for `generate`.
             streaming: how long the chunks are.
-            history, cast, narration, journal, worker: as for `generate_long`.
+            narration: how a longer text is spoken. If it is given, a text that is one utterance is spoken again too if
+                the model says nothing; with exact streaming it comes when it is complete, and all guards check it.
+            history, cast, journal, worker: as for `generate_long`.
         """
         streaming = or_default("streaming", streaming, StreamOptions)
-        narration = or_default("narration", narration, NarrationOptions)
+        checked, narration = narration is not None, or_default("narration", narration, NarrationOptions)
         if isinstance(text, bytes) or not isinstance(text, str | Iterable | AsyncIterable):
             require_something_to_say(text)  # raises the error
         complete = text if isinstance(text, str) else None
@@ -228,6 +231,8 @@ class Bark:
             raise BarkError("a text that comes piece by piece can have neither single, nor a cast, nor a journal")
         if complete is not None and cast is None:
             single = single or self.fits(complete, narration.passage_seconds)
+        if single and not checked:
+            narration = replace(narration, guards=replace(narration.guards, retries=0))
         plan, kept = self._planner.plan(
             complete, voice=voice, options=options, seed=seed, history=history, cast=cast, narration=narration,
             journal=journal, streaming=streaming, single=single,

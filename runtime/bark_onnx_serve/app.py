@@ -12,6 +12,8 @@ from .page.routes import page_routes
 from .service import Service
 from .speech.route import speech_routes
 from .status import status_routes
+from .uploads import VOICES, upload_routes
+from .voice_directory import MOST_UPLOAD_BYTES
 from .web.errors import add_error_handlers
 from .web.keys import RequireKey
 from .web.limits import LimitBody
@@ -33,18 +35,20 @@ def make_app(service: Service, metrics: Metrics) -> FastAPI:
         telemetry={"logs": False},  # a record of a validation failure would have the text
     )
     add_error_handlers(app)
-    for routes in (speech_routes(service, metrics), list_routes(service), status_routes(service, metrics)):
+    for routes in (
+        speech_routes(service, metrics), list_routes(service), upload_routes(service), status_routes(service, metrics),
+    ):  # fmt: skip
         app.include_router(routes)
     app.include_router(docs_routes(app))
     app.include_router(page_routes())
     # The last one is the outermost.
-    app.add_middleware(LimitBody, most=settings.max_body_bytes)
+    app.add_middleware(LimitBody, most=settings.max_body_bytes, of_path={VOICES: MOST_UPLOAD_BYTES})
     app.add_middleware(RequireKey, keys=settings.api_keys)
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["authorization", "content-type", REQUEST_ID],
             expose_headers=_EXPOSED,
         )

@@ -38,8 +38,11 @@ from .settings import Settings
               help="Web pages of this origin may use the server, such as https://example.org; * is all; "
               "repeatable.")  # fmt: skip
 @click.option("--voice-alias", "voice_aliases", multiple=True, metavar="NAME=VOICE", callback=pairs,
-              help="A further name for a voice of the bundle, also in place of one of OpenAI's names; "
-              "repeatable.")  # fmt: skip
+              help="A further name for a voice, also in place of one of OpenAI's names; repeatable.")  # fmt: skip
+@click.option("--voices", type=click.Path(path_type=Path), metavar="DIR",
+              help="Also serve the voice presets (.npz) in this directory.")  # fmt: skip
+@click.option("--allow-voice-upload", is_flag=True,
+              help="Requests may add voices to the directory of --voices, and delete them.")  # fmt: skip
 @click.option("--root-path", default="", metavar="PATH",
               help="The path below which a reverse proxy shows the server, such as /speech.")  # fmt: skip
 @click.option("--wyoming", type=click.IntRange(0, 65535), metavar="PORT",

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -47,16 +47,28 @@ def _routes(document: Mapping[str, Any]) -> Iterator[str]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation.get('summary', ''))}</p>"
-            content = operation.get("requestBody", {}).get("content", {})
-            for body in content.values():
-                yield _fields(schemas[body["schema"]["$ref"].rpartition("/")[2]])
+            if parameters := operation.get("parameters"):
+                yield _table((field["name"], _described(field), field["required"]) for field in parameters)
+            for kind, body in operation.get("requestBody", {}).get("content", {}).items():
+                if reference := body["schema"].get("$ref"):
+                    schema = schemas[reference.rpartition("/")[2]]
+                    required = schema.get("required", ())
+                    yield _table((name, field, name in required) for name, field in schema["properties"].items())
+                else:
+                    yield f"<p>The body: <code>{escape(kind)}</code></p>"
 
 
-def _fields(schema: Mapping[str, Any]) -> str:
+def _described(parameter: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**parameter["schema"], "description": parameter.get("description", "")}
+
+
+def _table(fields: Iterable[tuple[str, Mapping[str, Any], bool]]) -> str:
+    """A table of fields: their names, their schemas, and whether they are required."""
     rows = "".join(
         f"<tr><td><code>{escape(name)}</code></td><td>{escape(_values(field))}</td>"
-        f"<td>{escape(_default(name, field, schema))}</td><td>{escape(field.get('description', ''))}</td></tr>"
-        for name, field in schema["properties"].items()
+        f"<td>{'required' if required else escape(_default(field))}</td>"
+        f"<td>{escape(field.get('description', ''))}</td></tr>"
+        for name, field, required in fields
     )
     return f"<table><tr><th>field</th><th>values</th><th>default</th><th>meaning</th></tr>{rows}</table>"
 
@@ -73,8 +85,6 @@ def _values(field: Mapping[str, Any]) -> str:
     return f"{kind}, {' '.join(words)}" if words else kind
 
 
-def _default(name: str, field: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    if name in schema.get("required", ()):
-        return "required"
+def _default(field: Mapping[str, Any]) -> str:
     default = field.get("default")
     return "" if default is None else str(default).lower()

@@ -1,19 +1,19 @@
-"""The server's process: its socket, its signals, and its end."""
+"""The server's process: its signals, and its end."""
 
 import logging
 import signal
 import socket
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import uvicorn
 
 from bark_onnx import Bark, BarkError, BarkWarning
-from bark_onnx.errors import reason
 
 from .app import make_app
+from .listening import addresses, listening_sockets, port_of
 from .metrics import Metrics
 from .service import Service
 from .settings import Settings
@@ -21,10 +21,6 @@ from .web.connection import Connection
 from .wyoming.server import WyomingServer
 
 log = logging.getLogger(__name__)
-
-# What the kernel holds of an answer that its reader does not take: by default up to 4 MB for each connection, which is
-# minutes of audio. The kernel doubles this figure.
-SEND_BUFFER_BYTES = 1 << 17
 
 
 def serve(load: Callable[[], Bark], settings: Settings) -> None:
@@ -36,17 +32,17 @@ def serve(load: Callable[[], Bark], settings: Settings) -> None:
     Raises BarkError if the server cannot start, or if its engine died.
     """
     with ExitStack() as stack:
-        listening = stack.enter_context(listening_socket(settings.host, settings.port))
-        wyoming = None
+        listening = stack.enter_context(listening_sockets(settings.host, settings.port))
+        wyoming: list[socket.socket] = []
         if settings.wyoming is not None:
-            wyoming = stack.enter_context(listening_socket(settings.host, settings.wyoming, "--wyoming"))
+            wyoming = stack.enter_context(listening_sockets(settings.host, settings.wyoming, "--wyoming"))
         service = Service(load(), settings)
         # A warning about the words of a text would have the words.
         warnings.filterwarnings("ignore", category=BarkWarning)
         try:
             _tell(service, listening, wyoming)
             server = Server(service, wyoming)
-            server.run([listening])
+            server.run(listening)
         finally:
             service.close()
     if server.engine_died:
@@ -57,10 +53,10 @@ class Server(uvicorn.Server):
     """uvicorn's server for a service. It ends when the engine dies.
 
     Args:
-        wyoming: a socket that listens for clients of the Wyoming protocol.
+        wyoming: sockets that listen for clients of the Wyoming protocol.
     """
 
-    def __init__(self, service: Service, wyoming: socket.socket | None = None) -> None:
+    def __init__(self, service: Service, wyoming: Sequence[socket.socket] = ()) -> None:
         metrics = Metrics(service)
         config = uvicorn.Config(
             make_app(service, metrics),
@@ -77,16 +73,14 @@ class Server(uvicorn.Server):
         self.engine_died = False
         # uvicorn waits for these tasks when it stops, and cancels them when the time for that is over.
         tasks = self.server_state.tasks
-        self._wyoming = None if wyoming is None else WyomingServer(service, metrics, wyoming, tasks)
+        self._wyoming = WyomingServer(service, metrics, wyoming, tasks)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self._wyoming is not None:
-            await self._wyoming.start()
+        await self._wyoming.start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._wyoming is not None:
-            self._wyoming.stop()
+        self._wyoming.stop()
         await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
@@ -110,28 +104,15 @@ class Server(uvicorn.Server):
                 signal.signal(number, action)
 
 
-@contextmanager
-def listening_socket(host: str, port: int, option: str = "--port") -> Iterator[socket.socket]:
-    """A socket that listens, until the end of the block. Raises BarkError, which names the option of the port."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.create_server((host, port), family=family, backlog=2048)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # each connection inherits it
-    except OSError as error:
-        raise BarkError(f"cannot listen on {host}, port {port}: {reason(error)}; take another {option}") from None
-    with listening:
-        yield listening
-
-
-def _tell(service: Service, listening: socket.socket, wyoming: socket.socket | None) -> None:
+def _tell(service: Service, listening: Sequence[socket.socket], wyoming: Sequence[socket.socket]) -> None:
     settings, manifest = service.settings, service.bark.bundle.manifest
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    port = listening.getsockname()[1]
-    log.info("serving %s in %s at http://%s:%d%s", manifest.model, manifest.precision, host, port, settings.root_path)
+    log.info(
+        "serving %s in %s at %s", manifest.model, manifest.precision, addresses(listening, "http", settings.root_path)
+    )
     if not settings.is_local and not settings.api_keys:
         log.warning("everybody who reaches %s may use this server: set --api-key", settings.host)
-    if wyoming is not None:
-        port = wyoming.getsockname()[1]
-        log.info("speaking the Wyoming protocol at tcp://%s:%d", host, port)
+    if wyoming:
+        log.info("speaking the Wyoming protocol at %s", addresses(wyoming, "tcp"))
         if not settings.is_local:
-            log.warning("everybody who reaches %s may use port %d: Wyoming has no keys", settings.host, port)
+            message = "everybody who reaches %s may use port %d: Wyoming has no keys"
+            log.warning(message, settings.host, port_of(wyoming))

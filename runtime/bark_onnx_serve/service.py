@@ -3,22 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Self
 
 from bark_onnx import (
     AudioChunk,
     Bark,
     GenerationOptions,
+    NarrationOptions,
     QueueFull,
-    Request,
+    SpeechStream,
     StreamOptions,
-    Task,
 )
 from bark_onnx.model.tokenizer import Tokenizer, require_something_to_say
 from bark_onnx.splitting.passages import estimate_seconds
 
 from .backlog import Backlog, Entry
 from .settings import Settings
+from .voice_directory import VoiceDirectory
 from .voices import VoiceBook
 
 
@@ -62,7 +63,7 @@ class Service:
     def __init__(self, bark: Bark, settings: Settings) -> None:
         self.bark = bark
         self.settings = settings
-        self.voices = VoiceBook(bark, settings.voice_aliases)
+        self.voices = VoiceBook(bark, settings.voice_aliases, _voice_directory(bark, settings))
         self.backlog = Backlog(settings.max_seconds_queued)
         self.worker = bark.worker(slots=settings.slots, max_waiting=settings.max_queue)
         self._tokenizer = Tokenizer(bark.bundle.tokenizer, bark.vocabulary)
@@ -74,7 +75,7 @@ class Service:
             Busy: too many requests wait.
             VoiceError: there is no such voice.
             WorkerError: the engine has died.
-            BarkError: there is nothing to say in the text.
+            TextError: there is nothing to say in the text.
         """
         expected = estimate_seconds(words.text) if isinstance(words.text, str) else 0.0
         if self.backlog.refuses(expected):
@@ -94,16 +95,13 @@ class Service:
                 raise self._busy(str(error), expected) from None
             raise
 
-    def _begin(self, words: Words) -> "Source":
+    def _begin(self, words: Words) -> SpeechStream:
         if isinstance(words.text, str):
             require_something_to_say(words.text)
         elif self.worker.waiting >= self.settings.max_queue:
             # The worker cannot refuse it: the first passage is submitted later, when a sentence has come.
             raise QueueFull(f"{self.settings.max_queue} requests are waiting already: try again later")
         voice = self.voices.preset(words.voice)
-        if words.whole and isinstance(words.text, str) and self.bark.fits(words.text):
-            request = Request(words.text, voice=voice, options=words.options, seed=words.seed)
-            return _WholeUtterance(self.worker.submit(request))
         streaming = StreamOptions(exact=True) if words.whole else StreamOptions()
         return self.bark.stream(
             words.text,
@@ -111,6 +109,7 @@ class Service:
             options=words.options,
             seed=words.seed,
             streaming=streaming,
+            narration=NarrationOptions(),  # a short text of which nothing is said is spoken again too
             worker=self.worker,
         )
 
@@ -132,21 +131,10 @@ class Service:
         self.bark.close()
 
 
-class Source(Protocol):
-    """Where the audio of a request comes from: a SpeechStream, or a whole utterance."""
-
-    @property
-    def seed(self) -> int: ...
-
-    def close(self) -> None: ...
-
-    def __aiter__(self) -> AsyncIterator[AudioChunk]: ...
-
-
 class Speaking:
     """The speech of one request. Iterate over it with `async for`, in a `with` block: the work stops at its end."""
 
-    def __init__(self, source: Source, entry: Entry) -> None:
+    def __init__(self, source: SpeechStream, entry: Entry) -> None:
         self._source = source
         self._entry = entry
         self.seed = source.seed
@@ -171,21 +159,6 @@ class Speaking:
         self.close()
 
 
-class _WholeUtterance:
-    """An utterance that comes in one piece."""
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self.seed = task.seed
-
-    def close(self) -> None:
-        self._task.cancel()
-
-    async def __aiter__(self) -> AsyncIterator[AudioChunk]:
-        speech = await self._task
-        yield AudioChunk(speech.waveform, 0.0, speech.sample_rate)
-
-
 async def _counted(pieces: AsyncIterable[str], entry: Entry) -> AsyncIterator[str]:
     """Pass on the pieces of a text, and count the speech that they will be."""
     async for piece in pieces:
@@ -193,7 +166,16 @@ async def _counted(pieces: AsyncIterable[str], entry: Entry) -> AsyncIterator[st
         yield piece
 
 
-def _close_result(beginning: "asyncio.Future[Source]") -> None:
+def _close_result(beginning: "asyncio.Future[SpeechStream]") -> None:
     """Stop what was begun for a request that has ended meanwhile."""
     if beginning.exception() is None:
         beginning.result().close()
+
+
+def _voice_directory(bark: Bark, settings: Settings) -> VoiceDirectory | None:
+    if settings.voices is None:
+        return None
+    directory = VoiceDirectory(settings.voices, lambda preset: preset.check(bark.vocabulary))
+    if settings.allow_voice_upload:
+        directory.check_writable()
+    return directory

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 
 from bark_onnx.errors import BarkError, require
 
@@ -23,7 +24,9 @@ class Settings:
         drain_seconds: how long requests may go on after SIGTERM.
         api_keys: who has one of them may use the server; without any, everybody may.
         cors: origins of web pages that may use the server.
-        voice_aliases: further names of voices, and the voice of the bundle that each means.
+        voice_aliases: further names of voices, and the voice that each means.
+        voices: a directory with voices beside the bundle's; None: there are only the bundle's.
+        allow_voice_upload: requests may add voices to that directory and delete them.
         root_path: the path below which a reverse proxy shows the server, such as /speech.
         wyoming: the port for the Wyoming protocol, on the same host; 0 takes a free one; None: do not speak it.
 
@@ -41,6 +44,8 @@ class Settings:
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     cors: tuple[str, ...] = ()
     voice_aliases: Mapping[str, str] = field(default_factory=dict)
+    voices: Path | None = None
+    allow_voice_upload: bool = False
     root_path: str = ""
     wyoming: int | None = None
 
@@ -54,6 +59,8 @@ class Settings:
         # The message of `require` would show the keys.
         if not all(key.isascii() and key.isprintable() and key and " " not in key for key in self.api_keys):
             raise BarkError("an API key must be printable ASCII without spaces")
+        if self.allow_voice_upload and self.voices is None:
+            raise BarkError("--allow-voice-upload needs --voices DIR: a directory that keeps the voices")
 
     @property
     def max_body_bytes(self) -> int:

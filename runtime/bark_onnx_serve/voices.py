@@ -1,12 +1,16 @@
-"""The names of voices that a request may use: the bundle's, OpenAI's, and the operator's aliases."""
+"""The names of voices that a request may use: the bundle's, those of a directory, OpenAI's, and the aliases."""
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from threading import Lock
 from typing import NamedTuple
 
 from bark_onnx import Bark, VoiceError, VoicePreset
 from bark_onnx.errors import shown
+
+from .voice_directory import NameTaken, VoiceDirectory
 
 # OpenAI's voices, in turns one that sounds female and one that sounds male there. The order decides which voice of the
 # bundle each gets, so new names come last.
@@ -27,21 +31,53 @@ class VoiceBook:
 
     Args:
         bark: the loaded model.
-        aliases: further names, and the voice of the bundle that each means; they replace other meanings of a name.
+        aliases: further names, and the voice that each means; they replace other meanings of a name.
+        directory: voices beside the bundle's; they replace OpenAI's names.
 
-    Raises BarkError if an alias means a voice that the bundle does not have.
+    Raises VoiceError if an alias means a voice that is not there, or if the directory has a name of the bundle's.
     """
 
-    def __init__(self, bark: Bark, aliases: Mapping[str, str]) -> None:
+    def __init__(self, bark: Bark, aliases: Mapping[str, str], directory: VoiceDirectory | None = None) -> None:
         self._bark = bark
+        self._aliases = aliases
+        self._directory = directory
         self._presets: dict[str, VoicePreset] = {}  # that have been read, by the bundle's name
-        self._meanings: dict[str, str | None] = {name: name for name in bark.voices}
-        for name, voice in assigned(bark.voices).items():
-            self._meanings.setdefault(name, voice)
+        self._change = Lock()  # changes of the directory wait for each other
+        own = {*bark.voices, *self._of_directory}
+        if twice := sorted({*bark.voices} & {*self._of_directory}):
+            raise VoiceError(f"--voices: the bundle has a voice {twice[0]} already: rename {twice[0]}.npz")
         for alias, voice in aliases.items():
-            if voice not in bark.voices:
-                raise VoiceError(f"--voice-alias {alias}={voice}: {_no_voice(voice, bark.voices)}")
-            self._meanings[alias] = voice
+            if voice not in own:
+                raise VoiceError(f"--voice-alias {alias}={voice}: {_no_voice(voice, tuple(sorted(own)))}")
+        self._meanings = self._mean()
+
+    @property
+    def _of_directory(self) -> Mapping[str, VoicePreset]:
+        return {} if self._directory is None else self._directory.presets
+
+    def _mean(self) -> dict[str, str | None]:
+        """What each name means: a voice of the bundle or of the directory, or None."""
+        own = {name: name for name in (*self._bark.voices, *self._of_directory)}
+        openais = {name: voice for name, voice in assigned(self._bark.voices).items() if name not in own}
+        return {**own, **openais, **self._aliases}
+
+    def add(self, name: str, content: bytes, *, replace: bool) -> bool:
+        """Add a voice that was uploaded; see `VoiceDirectory.add`."""
+        assert self._directory is not None
+        with self._change:
+            replaced = self._directory.add(name, content, replace=replace, taken=lambda own: own in self._meanings)
+            self._meanings = self._mean()
+        return replaced
+
+    def remove(self, name: str) -> None:
+        """Delete a voice that was uploaded; see `VoiceDirectory.remove`. Raises NameTaken if an alias means it."""
+        assert self._directory is not None
+        with self._change:
+            for alias, voice in self._aliases.items():
+                if voice == name:
+                    raise NameTaken(f"the name {alias} means this voice, by --voice-alias: it cannot be deleted")
+            self._directory.remove(name)
+            self._meanings = self._mean()
 
     @property
     def names(self) -> list[VoiceName]:
@@ -52,8 +88,8 @@ class VoiceBook:
         ]
 
     def language(self, name: str) -> str | None:
-        """The language that the name of a voice in the bundle begins with: de for v2/de_speaker_3; None without one."""
-        voice = self._meanings[name] or ""
+        """The language that the name of a voice begins with: de for v2/de_speaker_3; None without one."""
+        voice = self._meanings.get(name) or ""
         found = re.match(r"[a-z]{2}(?=_)", voice.rpartition("/")[2])
         return found and found[0]
 
@@ -62,11 +98,16 @@ class VoiceBook:
 
         Raises VoiceError if there is no voice of this name.
         """
-        if name not in self._meanings:
-            raise VoiceError(_no_voice(name, self._meanings))
-        meaning = self._meanings[name]
+        meanings = self._meanings
+        if name not in meanings:
+            raise VoiceError(_no_voice(name, meanings))
+        meaning = meanings[name]
         if meaning is None:
             return None
+        if (preset := self._of_directory.get(meaning)) is not None:
+            return preset
+        if meaning not in self._bark.voices:
+            raise VoiceError(f"the voice {name} has just been deleted")
         if meaning not in self._presets:
             preset = self._bark.preset(meaning)
             assert preset is not None
@@ -83,7 +124,13 @@ def assigned(voices: tuple[str, ...]) -> dict[str, str | None]:
     return {name: english[place % len(english)] if english else None for place, name in enumerate(OPENAI_VOICES)}
 
 
+def _some(names: Iterable[str]) -> str:
+    """The first of some names, as a sentence ends with them; nothing without names."""
+    first = [*islice(names, 4)]
+    return f": {', '.join(first[:3])}{' ...' * (len(first) > 3)}" if first else ""
+
+
 def _no_voice(name: str, names: Mapping[str, object] | tuple[str, ...]) -> str:
     near = difflib.get_close_matches(name[:100], names, n=3, cutoff=0.5)
-    advice = f"did you mean {' or '.join(near)}?" if near else "/v1/audio/voices lists them"
+    advice = f"did you mean {' or '.join(near)}?" if near else f"there are {len(names)}{_some(names)}"
     return f"no voice {shown(name)[:100]}: {advice}"

@@ -11,7 +11,7 @@ from serving import Running, running
 @pytest.fixture(autouse=True)
 def drawn_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests without a seed get one with which the model says something."""
-    monkeypatch.setattr("bark_onnx.pipeline.draw_seed", lambda: 2)
+    monkeypatch.setattr("bark_onnx.long.planner.draw_seed", lambda: 2)
     monkeypatch.setattr("bark_onnx.engine.engine.draw_seed", lambda: 2)
 
 

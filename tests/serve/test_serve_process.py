@@ -1,5 +1,6 @@
 """The command as a process: its options, its signals, its exit status."""
 
+import errno
 import json
 import os
 import re
@@ -12,11 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
+from bark_onnx import BarkError
 from bark_onnx_serve.cli import serve
+from bark_onnx_serve.listening import addresses, listening_sockets, port_of
 from bark_onnx_serve.settings import Settings
 from serving import LONG, SPEECH, connected, raw_request, request, speech, until
 
@@ -80,7 +84,8 @@ def test_it_serves_with_options_from_the_environment_and_ends_well(bundle: Path)
         process.send_signal(signal.SIGTERM)
         status, said = ended(process)
     assert status == 0
-    assert [json.loads(line)["status"] for line in said.splitlines()] == [200, 400, 401]
+    # A line comes after its answer, perhaps after the next answer too.
+    assert sorted(json.loads(line)["status"] for line in said.splitlines()) == [200, 400, 401]
 
 
 def test_sigterm_lets_streams_end_and_accepts_nothing_more(bundle: Path) -> None:
@@ -146,6 +151,83 @@ def test_a_port_in_use_is_one_line(bundle: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.startswith(f"Error: cannot listen on 127.0.0.1, port {port}: ")
     assert result.stderr.endswith("; take another --port\n")
+
+
+def test_a_name_is_listened_to_on_all_its_addresses_with_one_port(bundle: Path) -> None:
+    with serving("--bundle", bundle, "--host", "localhost", "--wyoming", "0") as (process, port):
+        assert request(port, "GET", "/health").status == 200
+        if has_ipv6():
+            with socket.create_connection(("::1", port), timeout=5):
+                pass
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert "tcp://127.0.0.1:" in line
+        assert ("tcp://[::1]:" in line) == has_ipv6()
+
+
+def has_ipv6() -> bool:
+    """Whether localhost means ::1 too, and this machine has that address."""
+    try:
+        found = socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM, family=socket.AF_INET6)
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return bool(found)
+
+
+LOOPBACKS = [(socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_INET, ("127.0.0.2", 0))]
+
+
+def named(monkeypatch: pytest.MonkeyPatch, places: list[tuple[int, tuple[str, int]]]) -> None:
+    """Give a name these addresses."""
+    found = [(family, socket.SOCK_STREAM, 6, "", place) for family, place in places]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **named: found)
+
+
+def test_all_addresses_of_a_name_get_the_same_free_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the first one that is free on one of them is in use on the other."""
+    named(monkeypatch, [*LOOPBACKS, LOOPBACKS[0]])
+    create, taken = socket.create_server, []
+
+    def in_use_at_first(place: tuple[str, int], **options: Any) -> socket.socket:
+        if place[0] == "127.0.0.2" and not taken:
+            taken.append(place[1])
+            raise OSError(errno.EADDRINUSE, "in use")
+        return create(place, **options)
+
+    monkeypatch.setattr(socket, "create_server", in_use_at_first)
+    with listening_sockets("somewhere", 0) as sockets:
+        assert [own.getsockname()[0] for own in sockets] == ["127.0.0.1", "127.0.0.2"]
+        port = port_of(sockets)
+        assert {own.getsockname()[1] for own in sockets} == {port}
+        assert addresses(sockets, "http", "/a") == f"http://127.0.0.1:{port}/a and http://127.0.0.2:{port}/a"
+    assert taken
+
+
+def test_an_address_that_this_machine_lacks_is_left_out_unless_it_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = (socket.AF_INET, ("192.0.2.1", 0))  # reserved for documentation
+    named(monkeypatch, [elsewhere, LOOPBACKS[0]])
+    with listening_sockets("somewhere", 0) as sockets:
+        assert [own.getsockname()[0] for own in sockets] == ["127.0.0.1"]
+    named(monkeypatch, [elsewhere])
+    with pytest.raises(BarkError, match="cannot listen on somewhere, port 0: "), listening_sockets("somewhere", 0):
+        pass
+
+
+def test_a_port_in_use_on_one_address_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    named(monkeypatch, LOOPBACKS)
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BarkError, match="take another --port"), listening_sockets("somewhere", port):
+            pass
+        with socket.create_server(("127.0.0.1", port)):
+            pass  # nothing holds it
+
+
+@pytest.mark.parametrize("host", ["a" * 100, "nowhere.invalid", "::zz", "a b"])
+def test_a_host_that_means_nothing_is_one_line(host: str) -> None:
+    with pytest.raises(BarkError, match="cannot listen on"), listening_sockets(host, 0):
+        pass
 
 
 def test_a_bundle_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from import_order import assert_imports_run_one_way
 
 # From the ground up.
 ROOMS = [
-    "__init__", "logs", "settings", "backlog", "voices", "service", "metrics", "web", "speech", "wyoming", "lists",
-    "status", "docs", "page", "app", "process", "cli",
+    "__init__", "logs", "settings", "backlog", "voice_directory", "voices", "service", "metrics", "failures", "web",
+    "speech", "wyoming", "lists", "uploads", "status", "docs", "page", "app", "listening", "process", "cli",
 ]  # fmt: skip
 
 

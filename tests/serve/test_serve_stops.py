@@ -6,13 +6,15 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from http.client import IncompleteRead
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bark_onnx import AudioChunk, NothingSaid
+from bark_onnx import AudioChunk, GenerationOptions, NothingSaid, SpeechStream
+from bark_onnx_serve.service import Words
 from serving import LONG, Running, connected, raw_request, running, slowed, speech, until
 
 
@@ -46,8 +48,10 @@ def test_a_client_that_goes_while_it_waits_in_the_queue_leaves_it(fresh: Running
 
 def test_others_get_their_own_while_clients_come_and_go(server: Running) -> None:
     """Every third request is given up. The others are what they are alone."""
+    before = server.outcomes().get("completed", 0)
     alone = [server.speak("hello", seed=seed).body for seed in range(6)]
-    before = server.outcomes()
+    until(lambda: server.outcomes()["completed"] >= before + 6)  # a request is counted after its answer
+    before = sum(server.outcomes().values())
 
     def one(number: int) -> bool:
         if number % 3 == 2:
@@ -60,9 +64,8 @@ def test_others_get_their_own_while_clients_come_and_go(server: Running) -> None
     with ThreadPoolExecutor(16) as clients:
         assert all(clients.map(one, range(48)))
     until(lambda: server.is_idle, 5)
-    outcomes = server.outcomes()
-    assert outcomes["completed"] - before["completed"] + outcomes.get("cancelled", 0) - before.get("cancelled", 0) == 48
-    assert {*outcomes} <= {*before, "completed", "cancelled"}
+    until(lambda: sum(server.outcomes().values()) == before + 48)
+    assert {*server.outcomes()} <= {"completed", "cancelled"}
 
 
 def test_a_slow_reader_is_not_generated_for_and_holds_up_nobody(fresh: Running) -> None:
@@ -205,3 +208,36 @@ def test_the_death_of_the_engine_ends_everything(bundle: Path) -> None:
             },
         }  # fmt: skip
         assert not server.service.ready
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": False}, {"response_format": "mp3"}], ids=str)
+def test_a_short_text_of_which_nothing_is_said_is_spoken_again_with_the_next_seed(
+    server: Running, fields: dict[str, object]
+) -> None:
+    with pytest.raises(NothingSaid):
+        server.service.bark.generate("hello", seed=10)
+    answer = server.speak("hello", seed=10, **fields)
+    assert answer.status == 200
+    assert answer.headers["x-bark-onnx-seed"] == "10"  # that gives the same speech again
+    assert answer.body == server.speak("hello", seed=11, **fields).body
+
+
+@pytest.mark.parametrize("text", ["hello", LONG[:400]], ids=["short", "long"])
+def test_if_nothing_is_said_at_all_it_is_an_error_and_no_empty_answer(server: Running, text: str) -> None:
+    """The model is made to end every utterance at once. A longer text has the pauses between its passages then."""
+    options = GenerationOptions(min_eos_p=1e-9)
+
+    def begin(words: Words) -> SpeechStream:
+        return type(server.service)._begin(server.service, replace(words, options=options))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server.service, "_begin", begin)
+        for stream in (True, False):
+            if stream and text != "hello":
+                with pytest.raises(IncompleteRead):
+                    server.speak(text)
+                continue
+            answer = server.speak(text, stream=stream)
+            assert (answer.status, answer.error["code"]) == (500, "speech_failed")
+            assert "try another seed" in answer.error["message"]
+    until(lambda: server.is_idle)

@@ -16,10 +16,11 @@ from wyoming.event import Event
 from wyoming.info import Describe, Info
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeVoice
 
-from bark_onnx import BarkError
+from bark_onnx import BarkError, SpeechStream
 from bark_onnx.long.feeding import TextFeed
-from bark_onnx_serve.process import _tell, listening_socket
-from bark_onnx_serve.service import Source, Words
+from bark_onnx_serve.listening import listening_sockets
+from bark_onnx_serve.process import _tell
+from bark_onnx_serve.service import Words
 from bark_onnx_serve.settings import Settings
 from bark_onnx_serve.voices import OPENAI_VOICES
 from serving import LONG, Running, connected, running, slowed, until
@@ -144,7 +145,7 @@ def spoken(server: Running, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             pieces.append(piece)
             yield piece
 
-    def begin_and_keep(words: Words) -> Source:
+    def begin_and_keep(words: Words) -> SpeechStream:
         return begin(replace(words, text=words.text if isinstance(words.text, str) else kept(words.text)))
 
     monkeypatch.setattr(server.service, "_begin", begin_and_keep)
@@ -233,6 +234,7 @@ def test_what_is_wrong_is_an_error_that_ends_the_connection(server: Running, eve
     error = error_of(server, event)
     assert error["code"] == code
     assert "\n" not in error["text"]
+    assert "/v1" not in error["text"]  # no address of the other protocol
     assert server.outcomes()["refused"] == before + 1
     until(lambda: server.is_idle)
 
@@ -383,7 +385,7 @@ def test_a_text_that_does_not_come_to_its_end_is_an_error(bundle: Path) -> None:
 
 def test_a_port_in_use_names_its_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        listening = listening_socket("127.0.0.1", taken.getsockname()[1], "--wyoming")
+        listening = listening_sockets("127.0.0.1", taken.getsockname()[1], "--wyoming")
         with pytest.raises(BarkError, match=r"take another --wyoming$"), listening:
             pass
 
@@ -394,7 +396,7 @@ def test_a_port_that_others_reach_is_warned_about(
     """Also with a key, which the protocol cannot have."""
     settings = Settings(host="0.0.0.0", wyoming=0, api_keys=("key",))
     monkeypatch.setattr(fresh.service, "settings", settings)
-    with listening_socket("127.0.0.1", 0) as http, listening_socket("127.0.0.1", 0) as wyoming:
+    with listening_sockets("127.0.0.1", 0) as http, listening_sockets("127.0.0.1", 0) as wyoming:
         _tell(fresh.service, http, wyoming)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning.endswith("Wyoming has no keys")

@@ -247,7 +247,7 @@ def better(best: Record | None, record: Record) -> Record:
     return replace(kept, attempts=record.attempts, rejected=rejected, timings=timings)
 
 
-def _badness(record: Record) -> tuple[bool, int, int]:
-    """The key by which attempts are compared. Silence is worst; of short ones, the longest lost fewest words."""
+def _badness(record: Record) -> tuple[bool, bool, int, int]:
+    """The key by which attempts are compared. No sound is worst, then silence; of short ones, the longest is best."""
     names = [problem.name for problem in record.problems]
-    return "silent" in names, len(names), -len(record.waveform) if "short" in names else 0
+    return record.tokens is None, "silent" in names, len(names), -len(record.waveform) if "short" in names else 0

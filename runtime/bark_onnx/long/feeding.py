@@ -9,7 +9,7 @@ from dataclasses import replace
 from queue import Empty, Queue
 
 from ..engine.task import wait_for
-from ..errors import BarkError
+from ..errors import TextError
 from ..model.tokenizer import Tokenizer
 from ..splitting.passages import Passage
 from ..splitting.pieces import PieceSplitter
@@ -38,9 +38,9 @@ class TextFeed:
         self._says_something = False
 
     def push(self, piece: object) -> None:
-        """Take the next piece of the text. Raises BarkError if it is not a string."""
+        """Take the next piece of the text. Raises TextError if it is not a string."""
         if not isinstance(piece, str):
-            raise BarkError(f"the pieces of a text must be strings, not {type(piece).__name__}")
+            raise TextError(f"the pieces of a text must be strings, not {type(piece).__name__}")
         with self._lock:
             self._add(*self._splitter.push(piece))
 
@@ -58,11 +58,11 @@ class TextFeed:
             return bool(found.passages)
 
     def finish(self) -> None:
-        """End the text. Raises BarkError if it said nothing."""
+        """End the text. Raises TextError if it said nothing."""
         with self._lock:
             self._add(*self._splitter.flush())
             if not self._says_something:
-                raise BarkError("the text is empty: there is nothing to say")
+                raise TextError("the text is empty: there is nothing to say")
             self._narrator.add([], complete=True)
 
     def fail(self, error: BaseException) -> None:

@@ -4,7 +4,9 @@ The narrator has no thread. It does the next thing whenever something happens, i
 the worker has made audio, the audio of a passage has been taken, more text has come.
 
 A passage can be spoken again while nothing of it has been given out. So of two runs that speak the same text, one may
-repeat a passage for which the other had no time; all passages without problems are the same.
+repeat a passage for which the other had no time; all passages without problems are the same. A passage in which nothing
+is said is always spoken again, since a listener can only wait for it. For a text that is one utterance this is the only
+problem for which a stream speaks it again, so that all runs give the same audio.
 """
 
 import logging
@@ -23,7 +25,7 @@ from ..engine.speech import Speech
 from ..engine.stream import AudioChunk, StreamOptions
 from ..engine.task import Task
 from ..engine.worker import Worker
-from ..errors import BarkError
+from ..errors import BarkError, NothingSaid
 from ..model.voice import VoicePreset
 from ..splitting.passages import Passage
 from .attempts import Attempts, Context, Outcome
@@ -140,6 +142,9 @@ class Narrator:
                 if not self._prepared:
                     self._raise_error()
                     if self._complete and self._begun == len(self.plan.passages):
+                        if self._context.first is None:
+                            self._error = NothingSaid()
+                            self._raise_error()
                         return None
                     return self._news
                 first = self._prepared[0]
@@ -223,7 +228,7 @@ class Narrator:
         requests = attempts.requests
         if not attempts.measures:
             passage.audio.clear()
-            if self.plan.single or not self._streaming.exact:
+            if not self._waits_for_all:
                 requests = [replace(request, streaming=self._streaming) for request in requests]
         self._tasks = tasks = []
         for request in requests:
@@ -262,29 +267,37 @@ class Narrator:
         tasks, self._tasks = self._tasks, []
         attempts = passage.attempts
         assert attempts is not None
-        if self.plan.single:
-            self.speech = speech = tasks[0].result(0)  # or its error
-            self._finish(passage, Record(speech.waveform, speech.tokens, speech.seed, 1, (), (), speech.timings))
-            self._advance()
-            return
-        measured = attempts.measures
-        attempts.take([Outcome.of(task.job) for task in tasks])
-        if attempts.requests and not passage.given:
-            log.info("passage %d: %d attempts so far", passage.index + 1, attempts.count)
-            self._speak(passage, self._worker.admit)
-            return
-        record = attempts.settle()
-        if measured or attempts.count > 1 or (not passage.audio and not passage.given):
-            passage.audio = deque(self._cut(record.waveform))
+        measured, outcomes = attempts.measures, [Outcome.of(task.job) for task in tasks]
+        speech = outcomes[0].speech if self.plan.single else None
+        if speech is not None and not self._waits_for_all:  # no guard checks it: its chunks are given out as they come
+            number = attempts.count + 1
+            record = Record(speech.waveform, speech.tokens, speech.seed, number, (), (), speech.timings)
+        else:
+            attempts.take(outcomes)
+            if attempts.requests and not passage.given:
+                log.info("passage %d: %d attempts so far", passage.index + 1, attempts.count)
+                self._speak(passage, self._worker.admit)
+                return
+            record = attempts.settle()
+            if not passage.given and (measured or attempts.count > 1 or not passage.audio):
+                passage.audio = deque(self._cut(record.waveform))
+        if self.plan.single and record.tokens is not None:
+            rate = self._vocabulary.sample_rate
+            self.speech = Speech(record.waveform, rate, record.tokens, record.seed, record.timings)
         self._finish(passage, record)
         self._advance()
+
+    @property
+    def _waits_for_all(self) -> bool:
+        """Whether passages are given out when they are complete, and so may have been spoken again before."""
+        return self._streaming.exact and not (self.plan.single and not self.plan.narration.guards.retries)
 
     def _may_keep(self, passage: Prepared) -> bool:
         """Whether an attempt at a passage is complete that may be kept before it is known to be good."""
         attempts = passage.attempts
         if attempts is None or self._streaming.exact:
             return False
-        return attempts.best is not None or attempts.measures
+        return (attempts.best is not None and len(attempts.best.waveform) > 0) or attempts.measures
 
     def _keep(self, passage: Prepared) -> None:
         """Keep the best attempt, and give up the requests in progress."""

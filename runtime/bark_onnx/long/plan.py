@@ -77,8 +77,8 @@ class Plan:
         bundle: identifies the model.
         streaming: how a stream cuts its passages into chunks; None for passages that are complete. Exact streams give
             complete passages, too.
-        single: the text is one utterance, spoken as `generate` speaks it: with the seed itself, without guards, neither
-            trimmed nor joined.
+        single: the text is one utterance, spoken as `generate` speaks it: with the seed itself, neither trimmed nor
+            joined.
         growing: the text comes piece by piece, and passages are added to the plan.
 
     Raises BarkError for an unknown history or an impossible seed.
@@ -152,7 +152,7 @@ def speakable(passages: Sequence[Passage], tokenizer: Tokenizer) -> list[Passage
     """The passages that say something, in themselves and in the model's vocabulary.
 
     Another passage, such as a line of asterisks, only ends a paragraph: the model would invent words for it. One
-    warning names all words that the vocabulary lacks. Raises BarkError if no passage says anything.
+    warning names all words that the vocabulary lacks. Raises TextError if no passage says anything.
     """
     found: list[Passage] = []
     lost: dict[str, None] = {}  # words in their order
@@ -178,7 +178,7 @@ def plan_passages(
         tokenizer: the model's.
         cast: the speakers of a script.
 
-    Raises BarkError for a text that says nothing, or a script with speakers who are not in the cast.
+    Raises TextError for a text that says nothing, and BarkError for a script with speakers who are not in the cast.
     """
     if cast is None:
         require_something_to_say(text)

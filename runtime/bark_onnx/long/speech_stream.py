@@ -226,7 +226,8 @@ class _PassageInHand:
         self._prepared = prepared
         self._passage = plan.passages[prepared.index]
         self._single = plan.single
-        self._seed = passage_seed(plan.seed, prepared.index, 0)  # of the attempt that is given out while it is made
+        self._before = 0 if prepared.attempts is None else prepared.attempts.count  # attempts before this one
+        self._seed = passage_seed(plan.seed, prepared.index, self._before)
         self._trimmer = trimmer_of(plan, prepared.index, joiner.sample_rate)
         self._joined = joiner.begin(pause, waits=not plan.growing)
         self._rate = joiner.sample_rate
@@ -252,7 +253,8 @@ class _PassageInHand:
         sounds = tuple(self._trimmer.sounds)
         if record is None:
             return PassageReport(
-                passage.text, passage.speaker, start, self._end / rate, sounds, self._seed, 1, (), (), resumed=False,
+                passage.text, passage.speaker, start, self._end / rate, sounds, self._seed, self._before + 1, (), (),
+                resumed=False,
             )  # fmt: skip
         return PassageReport(
             passage.text, passage.speaker, start, self._end / rate, sounds, record.seed, record.attempts,

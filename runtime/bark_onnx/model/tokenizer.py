@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding
 from tokenizers import Tokenizer as WordPiece
 
-from ..errors import BarkError, BundleError, one_line, reason, warn
+from ..errors import BundleError, TextError, one_line, reason, warn
 from .scripts import scripts
 from .unknown_words import UnknownWords, named
 from .vocabulary import Vocabulary
@@ -75,7 +75,7 @@ class Tokenizer:
         """Return the ids of a text in the semantic model's vocabulary, padded: [text_window]. No special tokens.
 
         A text that is too long is cut, with a warning that says how much is lost. A warning names words that the
-        vocabulary lacks, unless `warns` is False. Raises BarkError for a text that says nothing, in itself or because
+        vocabulary lacks, unless `warns` is False. Raises TextError for a text that says nothing, in itself or because
         the vocabulary lacks all of its words, or that is not a valid string.
         """
         require_something_to_say(text)
@@ -96,11 +96,11 @@ class Tokenizer:
         return padded
 
     def count(self, text: str) -> int:
-        """Return how many tokens a text has, also if it says nothing. Raises BarkError for an invalid string."""
+        """Return how many tokens a text has, also if it says nothing. Raises TextError for an invalid string."""
         return len(self.read(text).ids)
 
     def read(self, text: str) -> Reading:
-        """Tokenize a text of any length. Raises BarkError for an invalid string."""
+        """Tokenize a text of any length. Raises TextError for an invalid string."""
         text = " ".join(text.split())  # the reference collapses white space before it tokenizes
         ids, unknown = self._word_ids(text)
         if not unknown:
@@ -126,12 +126,12 @@ class Tokenizer:
             says_something: whether anything remains to be said without them.
             warns: False only checks that.
 
-        Raises BarkError if nothing remains to be said.
+        Raises TextError if nothing remains to be said.
         """
         if not says_something:
             if not lost:
-                raise BarkError(NOTHING)
-            raise BarkError(
+                raise TextError(NOTHING)
+            raise TextError(
                 "there is nothing to say: the model's vocabulary lacks all words of the text: "
                 f"{named(lost)}{self._scripts_for(lost)}"
             )
@@ -186,7 +186,7 @@ def _encoded(word_piece: WordPiece, text: str) -> Encoding:
     try:
         return word_piece.encode(text, add_special_tokens=False)
     except Exception as error:  # `tokenizers` raises bare Exceptions
-        raise BarkError(f"the text cannot be tokenized: {reason(error)}") from None
+        raise TextError(f"the text cannot be tokenized: {reason(error)}") from None
 
 
 def _knows(word_piece: WordPiece, unknown: int | None, text: str) -> bool:
@@ -214,10 +214,10 @@ def says_something(text: str) -> bool:
 
 
 def require_something_to_say(text: object) -> None:
-    """Raise BarkError unless a text is a string that says something."""
+    """Raise TextError unless a text is a string that says something."""
     if not isinstance(text, str):
-        raise BarkError(f"the text must be a string, not {type(text).__name__}")
+        raise TextError(f"the text must be a string, not {type(text).__name__}")
     if not text.strip():
-        raise BarkError("the text is empty: there is nothing to say")
+        raise TextError("the text is empty: there is nothing to say")
     if not says_something(text):
-        raise BarkError(NOTHING)
+        raise TextError(NOTHING)

@@ -6,23 +6,22 @@ fine_prompt [8, T]. Suno's repository on the hub has three `.npy` files instead:
 
 import difflib
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
 from ..arrays import IntArray
 from ..errors import VoiceError, reason, warn
 from ..files import replacing
+from .archive import read_arrays
 from .vocabulary import Vocabulary
 
 _ARRAYS = {"semantic": "semantic_prompt", "coarse": "coarse_prompt", "fine": "fine_prompt"}
 _MAX_TOKENS = 1 << 20  # in one array: about half an hour of fine codes. The stages read only the last seconds
-_MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -89,17 +88,25 @@ class VoicePreset:
         if path.exists() and not path.is_file():  # to open a pipe would wait for its writer
             raise VoiceError(f"{path}: not a plain file")
         try:
-            with zipfile.ZipFile(path) as archive:
-                if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
-                    raise VoiceError(f"over {_MAX_BYTES >> 20} MiB: not a voice preset")
-            with np.load(path, allow_pickle=False) as file:
-                return cls.from_prompt(file)
+            with path.open("rb") as file:
+                return cls.read(file)
         except FileNotFoundError:
             raise VoiceError(f"{path}: no such voice file") from None
         except VoiceError as error:
             raise VoiceError(f"{path}: {error}") from None
-        except Exception as error:  # a hostile file can fail in zipfile, zlib, struct or numpy
+        except (OSError, ValueError) as error:  # ValueError: a path with a null character
             raise VoiceError(f"{path} cannot be read as a voice preset: {reason(error)}") from None
+
+    @classmethod
+    def read(cls, file: BinaryIO, most_tokens: int = _MAX_TOKENS) -> "VoicePreset":
+        """Read a voice from an open file in the format of `.npz`, which may be hostile.
+
+        Args:
+            most_tokens: in one array. A longer one is refused before memory is taken for it.
+
+        Raises VoiceError.
+        """
+        return cls.from_prompt(read_arrays(file, _ARRAYS.values(), most_tokens))
 
     @classmethod
     def load_parts(cls, files: Mapping[str, Path]) -> "VoicePreset":

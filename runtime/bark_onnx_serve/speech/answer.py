@@ -11,13 +11,13 @@ from time import perf_counter
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bark_onnx import BarkError, DeadlineExceeded, VoiceError, WorkerError
 from bark_onnx.audio.formats import FORMATS
 
+from ..failures import diagnose
 from ..metrics import Metrics
-from ..service import Busy, Service, Speaking
+from ..service import Service, Speaking
 from ..web.disconnects import while_connected
-from ..web.errors import ApiError, internal_error
+from ..web.errors import from_diagnosis
 from ..web.requests import Record
 from .bodies import AudioStream, Body, CompleteFile, EventStream
 from .encoding import Encoding
@@ -46,21 +46,22 @@ class SpeechAnswer(Response):
 
     async def _speak(self, send: Send) -> None:
         """Answer. Raises ApiError if nothing has been sent yet, so that the error can be the answer."""
+        seconds = self._service.settings.request_seconds
         try:
-            async with asyncio.timeout(self._service.settings.request_seconds - self._record.seconds):
+            async with asyncio.timeout(seconds - self._record.seconds):
                 await self._send_speech(send)
         except Exception as error:
-            told = self._told(error)
+            diagnosis = diagnose(error, seconds)
+            told = from_diagnosis(diagnosis)
+            self._record.outcome = diagnosis.outcome
             if told.status >= 500:
-                expected = isinstance(error, ApiError | BarkError | TimeoutError)
-                log.error("%s", told, exc_info=not expected, extra={"fields": {"id": self._record.id}})
-                self._record.outcome = "late" if told.code == "deadline_exceeded" else "failed"
+                log.error("%s", told, exc_info=diagnosis.is_fault, extra={"fields": {"id": self._record.id}})
             if self._body is None or not self._body.started:
                 raise told from None
             await self._body.fail(told)
 
     async def _send_speech(self, send: Send) -> None:
-        with await self._begin() as speaking:
+        with await self._service.begin(self._request.words()) as speaking:
             encoding = Encoding(self._request.response_format, self._service.bark.sample_rate)
             body = self._body = self._opened(send, speaking)
             try:
@@ -84,19 +85,6 @@ class SpeechAnswer(Response):
             # Last, since the client may go when it has everything.
             await body.finish(corrections, lambda: self._usage(speaking))
 
-    async def _begin(self) -> Speaking:
-        try:
-            return await self._service.begin(self._request.words())
-        except Busy as busy:
-            headers = {"Retry-After": str(busy.retry_after)}
-            raise ApiError(429, f"the server is busy: {busy}", "server_busy", headers=headers) from None
-        except VoiceError as error:
-            raise ApiError(400, f"Invalid 'voice': {error}", "invalid_voice", "voice") from None
-        except WorkerError:
-            raise
-        except BarkError as error:
-            raise ApiError(400, f"Invalid 'input': {error}", "invalid_value", "input") from None
-
     def _opened(self, send: Send, speaking: Speaking) -> Body:
         request = self._request
         headers = {"x-bark-onnx-seed": str(speaking.seed)}
@@ -112,16 +100,3 @@ class SpeechAnswer(Response):
         vocabulary = self._service.bark.vocabulary
         frames = round(speaking.samples * vocabulary.coarse_rate / vocabulary.sample_rate)
         return self._service.count_tokens(self._request.input), frames
-
-    def _told(self, error: Exception) -> ApiError:
-        """What the client is told about an error."""
-        if isinstance(error, ApiError):
-            return error
-        if isinstance(error, TimeoutError | DeadlineExceeded):
-            seconds = f"{self._service.settings.request_seconds:g}"
-            return ApiError(503, f"the speech was not complete within {seconds} seconds", "deadline_exceeded")
-        if isinstance(error, WorkerError):
-            return ApiError(503, "the engine has stopped", "engine_stopped")
-        if isinstance(error, BarkError):
-            return ApiError(500, str(error), "speech_failed")
-        return internal_error()

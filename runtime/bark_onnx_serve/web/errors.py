@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from bark_onnx.errors import one_line
 
+from ..failures import Diagnosis
+
 INVALID = "invalid_request_error"
 SERVER_ERROR = "server_error"
 
@@ -65,6 +67,18 @@ class ApiError(Exception):
     def response(self) -> Response:
         """The answer."""
         return JSONResponse(self.body.model_dump(), self.status, self.headers)
+
+
+def from_diagnosis(diagnosis: Diagnosis) -> ApiError:
+    """The answer to a request for speech that has failed."""
+    status = {"refused": 400, "rejected": 429, "late": 503}.get(diagnosis.outcome, 500)
+    if diagnosis.code == "engine_stopped":
+        status = 503
+    headers = {} if diagnosis.retry_after is None else {"Retry-After": str(diagnosis.retry_after)}
+    if diagnosis.field is None:
+        return ApiError(status, diagnosis.text, diagnosis.code, headers=headers)
+    code = "invalid_value" if diagnosis.field == "input" else diagnosis.code  # as for other fields that are wrong
+    return ApiError(status, f"Invalid '{diagnosis.field}': {diagnosis.text}", code, diagnosis.field, headers)
 
 
 def internal_error() -> ApiError:

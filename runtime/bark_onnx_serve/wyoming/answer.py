@@ -9,12 +9,12 @@ from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 from wyoming.tts import SynthesizeStopped
 
-from bark_onnx import BarkError, GenerationOptions
+from bark_onnx import GenerationOptions
 from bark_onnx.audio.samples import pcm
 
 from ..metrics import Metrics
 from ..service import Service, Speaking, Words
-from .failures import Failure, failure_of
+from .failures import failure_of
 from .request import SpeechRequest, check_length
 
 log = logging.getLogger(__name__)
@@ -50,11 +50,10 @@ class Answer:
             record.outcome = record.outcome or "cancelled"
             raise
         except Exception as error:
-            failure = failure_of(error, seconds, spoken=self._seconds > 0)
+            failure = failure_of(error, seconds)
             record.outcome = failure.outcome
             if failure.outcome in ("failed", "late"):
-                expected = isinstance(error, Failure | BarkError | TimeoutError)
-                log.error("%s", failure, exc_info=not expected, extra={"fields": {"id": record.id}})
+                log.error("%s", failure, exc_info=failure.is_fault, extra={"fields": {"id": record.id}})
             raise failure from None
         finally:
             self._finish()

@@ -17,6 +17,7 @@ from ..service import Service
 from ..web.connection import STALL_SECONDS
 from ..web.requests import Record
 from .answer import Answer
+from .describe import info_event
 from .events import read_event
 from .failures import Failure, failure_of
 from .request import Pieces, SpeechRequest, text_of, voice_of
@@ -33,7 +34,6 @@ class Connection:
 
     Args:
         reader: its limit is the longest line.
-        info: the answer to `describe`.
     """
 
     def __init__(
@@ -42,13 +42,11 @@ class Connection:
         writer: asyncio.StreamWriter,
         service: Service,
         metrics: Metrics,
-        info: Event,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._service = service
         self._metrics = metrics
-        self._info = info
         self._requests: asyncio.Queue[SpeechRequest | None] = asyncio.Queue()
         self._stream: SpeechRequest | None = None  # whose text still comes
 
@@ -94,7 +92,7 @@ class Connection:
     async def _handle(self, event: Event) -> None:
         """Take an event. Those of an unknown type are ignored."""
         if Describe.is_type(event.type):
-            await self._send(self._info)
+            await self._send(info_event(self._service))
         elif Synthesize.is_type(event.type):
             # During a stream it has the whole text once more, for servers that cannot stream.
             if self._stream is None:
@@ -151,7 +149,7 @@ class Connection:
             raise error
         if not isinstance(error, Failure):
             log.error("a Wyoming connection failed", exc_info=error)
-        failure = failure_of(error, self._service.settings.request_seconds, spoken=False)
+        failure = failure_of(error, self._service.settings.request_seconds)
         log.info("a Wyoming connection ends", extra={"fields": {"code": failure.code}})
         await self._send(failure.event())
 

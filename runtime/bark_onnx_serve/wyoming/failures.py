@@ -3,11 +3,10 @@
 from wyoming.error import Error
 from wyoming.event import Event
 
-from bark_onnx import BarkError, DeadlineExceeded, VoiceError, WorkerError
 from bark_onnx.errors import one_line
 
+from ..failures import diagnose
 from ..metrics import Outcome
-from ..service import Busy
 
 
 class Failure(Exception):
@@ -17,39 +16,28 @@ class Failure(Exception):
         text: says what is wrong and what to do. It becomes one line, and a long one is cut.
         code: for programs.
         outcome: how the request is counted.
+        is_fault: whether the server itself is wrong.
     """
 
-    def __init__(self, text: str, code: str, outcome: Outcome = "refused") -> None:
+    def __init__(self, text: str, code: str, outcome: Outcome = "refused", *, is_fault: bool = False) -> None:
         super().__init__(one_line(text))
         self.code = code
         self.outcome = outcome
+        self.is_fault = is_fault
 
     def event(self) -> Event:
         """The event to send."""
         return Error(text=str(self), code=self.code).event()
 
 
-def failure_of(error: Exception, request_seconds: float, *, spoken: bool) -> Failure:
+def failure_of(error: Exception, request_seconds: float) -> Failure:
     """What a client is told about an error.
 
     Args:
         request_seconds: the time that a request has.
-        spoken: whether there has been audio.
     """
     if isinstance(error, Failure):
         return error
-    if isinstance(error, Busy):
-        return Failure(
-            f"the server is busy: {error}; ask again in {error.retry_after} seconds", "server_busy", "rejected"
-        )
-    if isinstance(error, VoiceError):
-        return Failure(str(error), "invalid_voice")
-    if isinstance(error, TimeoutError | DeadlineExceeded):
-        return Failure(f"the speech was not complete within {request_seconds:g} seconds", "deadline_exceeded", "late")
-    if isinstance(error, WorkerError):
-        return Failure("the engine has stopped", "engine_stopped", "failed")
-    if type(error) is BarkError and not spoken:  # errors about a text have no class of their own
-        return Failure(str(error), "invalid_text")
-    if isinstance(error, BarkError):
-        return Failure(str(error), "speech_failed", "failed")
-    return Failure("the server had an error: its log says more", "internal_error", "failed")
+    diagnosis = diagnose(error, request_seconds)
+    again = "" if diagnosis.retry_after is None else f"; ask again in {diagnosis.retry_after} seconds"
+    return Failure(f"{diagnosis.text}{again}", diagnosis.code, diagnosis.outcome, is_fault=diagnosis.is_fault)

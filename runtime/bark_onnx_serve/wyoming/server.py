@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Sequence
 
 from ..metrics import Metrics
 from ..service import Service
 from .connection import Connection
-from .describe import info_event
 
 log = logging.getLogger(__name__)
 
@@ -18,30 +18,30 @@ class WyomingServer:
     """Accepts connections.
 
     Args:
-        listening: a socket that listens; it is closed at the end.
+        listening: sockets that listen; they are closed at the end. Without any, nothing is accepted.
         tasks: where to put the tasks of connections. Whoever owns the set waits for them, or cancels them.
     """
 
     def __init__(
-        self, service: Service, metrics: Metrics, listening: socket.socket, tasks: set["asyncio.Task[None]"]
+        self, service: Service, metrics: Metrics, listening: Sequence[socket.socket], tasks: set["asyncio.Task[None]"]
     ) -> None:
         self._service = service
         self._metrics = metrics
         self._listening = listening
         self._tasks = tasks
-        self._info = info_event(service)
         self._connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     async def start(self) -> None:
         """Accept connections from now on."""
         limit = self._service.settings.max_body_bytes
-        self._server = await asyncio.start_server(self._accept, sock=self._listening, limit=limit)
+        for listening in self._listening:
+            self._servers.append(await asyncio.start_server(self._accept, sock=listening, limit=limit))
 
     def stop(self) -> None:
         """Accept no more, and end the connections when their requests are answered."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in self._connections:
             connection.stop()
 
@@ -50,7 +50,7 @@ class WyomingServer:
             log.warning("a Wyoming connection was refused: there are %d already", MOST_CONNECTIONS)
             writer.transport.abort()
             return
-        connection = Connection(reader, writer, self._service, self._metrics, self._info)
+        connection = Connection(reader, writer, self._service, self._metrics)
         self._connections.add(connection)
         task = asyncio.ensure_future(self._serve(connection))
         self._tasks.add(task)
