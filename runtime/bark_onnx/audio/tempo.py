@@ -30,7 +30,7 @@ class Tempo:
 
     The filter takes windows of about 40 ms from the waveform, puts them closer together or further apart, and blends
     them where they fit best. n samples become n / speed, rounded. The samples do not depend on the pieces in which they
-    came. A sound is at most 40 ms from its time divided by the speed.
+    came. At 24 kHz, a sound is at most 40 ms from its time divided by the speed.
 
     The filter reads ahead: `push` returns nothing for the first 50 to 70 ms, and at speeds over 2 for the first 130 to
     200 ms.
