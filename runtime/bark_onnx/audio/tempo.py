@@ -88,11 +88,17 @@ class Tempo:
         return np.concatenate(ready)
 
 
-def check_speed(speed: float) -> float:
-    """Return a speed as a plain float. Raises BarkError if it is not 0.25 to 4, or needs PyAV, which is missing."""
+def plain_speed(speed: float) -> float:
+    """Return a speed as a plain float. Raises BarkError if it is not 0.25 to 4."""
     plain = real("speed", speed)
     if not SLOWEST <= plain <= FASTEST:
         raise BarkError(f"speed must be {SLOWEST} to {FASTEST:g}, not {shown(speed)}")
+    return plain
+
+
+def check_speed(speed: float) -> float:
+    """Return a speed as a plain float. Raises BarkError if it is not 0.25 to 4, or needs PyAV, which is missing."""
+    plain = plain_speed(speed)
     if plain != 1:
         require_pyav(f"a speed of {plain:g}")
     return plain
