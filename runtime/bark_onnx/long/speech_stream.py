@@ -134,8 +134,8 @@ class SpeechStream(Iterator[AudioChunk]):
 
         Returns the sentences that were spoken, at least in part. Inside a passage their times are estimates.
         """
-        speed = plain_speed(speed)
         self.close()
+        speed = plain_speed(speed)
         with self._state:
             taken = self._samples / self._rate / speed
             current = self.current
