@@ -194,10 +194,10 @@ def test_a_take_can_be_saved(page: Page, label: str, beginning: bytes) -> None:
 
 
 def test_subtitles_follow_the_sound_at_the_speed_that_was_asked_for(page: Page, server: Running) -> None:
-    """Four times as fast, so that the test is short. The second sentence does not fit into a line of the first."""
+    """Four times as fast, so that the test is short."""
     pytest.importorskip("av", reason="PyAV is not installed")
     text = f"{SENTENCE} {SENTENCE} {SENTENCE}"
-    until(page["pace"].is_enabled)
+    until(page["speed"].is_enabled)
     page.speak(text, seed="2")
     until(lambda: page.state == "complete")
     usual = page.samples
