@@ -241,7 +241,7 @@ def test_speech_that_breaks_off_is_told_and_what_came_is_kept(browser: Any, bund
         until(lambda: page.samples > 0)
         server.service.worker.close(finish=False)
         until(lambda: page.state == "broken")
-        assert page["error"].text.startswith("The speech engine of the server has stopped.")
+        assert page["error"].text.startswith("The speech broke off. The ")
         assert "broken off" in page["figures"].text
         assert page["download"].is_enabled()
 

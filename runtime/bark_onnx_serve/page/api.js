@@ -53,7 +53,7 @@ async function* events(pieces) {
     for (const line of lines) {
       const event = JSON.parse(line.replace(/^data: /, ""));
       ({ type } = event);
-      if (event.error) throw faultOf(event.error);
+      if (event.error) throw new Fault(`The speech broke off. ${faultOf(event.error).message}`);
       yield event;
     }
   }
