@@ -286,7 +286,6 @@ def test_the_speed_is_that_of_the_file_and_of_its_subtitles(short_bundle: Path, 
         assert told.exit_code == 0
         lengths.append((work / f"{speed}.pcm").stat().st_size / 2)
         ends.append([cue["end"] for cue in json.loads((work / "cues.json").read_text())])
-        assert f"{lengths[-1] / 24_000:.2f} s of audio" in told.stderr
     assert lengths[1] == pytest.approx(lengths[0] / 2, abs=1)
     assert ends[1] == pytest.approx([end / 2 for end in ends[0]], abs=0.001)
 
