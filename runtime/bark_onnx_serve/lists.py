@@ -4,10 +4,13 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from bark_onnx.audio.formats import FORMATS
+from bark_onnx.audio.pyav import has_pyav
+from bark_onnx.audio.tempo import FASTEST, SLOWEST
 from bark_onnx.model.bundle import MANIFEST
 
 from .service import Service
-from .speech.request import OPENAI_MODELS, unknown_model
+from .speech.request import OPENAI_MODELS, RESPONSE_FORMATS, unknown_model
 from .web.errors import ErrorBody
 
 
@@ -17,8 +20,12 @@ def list_routes(service: Service) -> APIRouter:
     bundle = service.bark.bundle
     created = int((bundle.directory / MANIFEST).stat().st_mtime)
     loaded = bundle.manifest.model
+    # What this installation can do, for the page; OpenAI's clients pass over it.
+    formats = [name for name in RESPONSE_FORMATS if FORMATS[name].is_installed]
+    speeds = [SLOWEST, FASTEST] if has_pyav() else [1.0, 1.0]
     models = {
         name: {"id": name, "object": "model", "created": created, "owned_by": "bark-onnx"}
+        | {"response_formats": formats, "speeds": speeds}
         for name in (loaded, *OPENAI_MODELS)
     }
 

@@ -1,7 +1,7 @@
 """What every protocol shares: one model, one engine, and the speech of a request from its beginning to its end."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -14,6 +14,7 @@ from bark_onnx import (
     SpeechStream,
     StreamOptions,
 )
+from bark_onnx.long.narration import PassageReport
 from bark_onnx.model.tokenizer import Tokenizer, require_something_to_say
 from bark_onnx.splitting.passages import estimate_seconds
 
@@ -147,6 +148,16 @@ class Speaking:
             self.samples += len(chunk.waveform)
             self._entry.made(chunk.duration)
             yield chunk
+
+    @property
+    def passages(self) -> Sequence[PassageReport]:
+        """What was said when, in the passages that are complete."""
+        return self._source.passages
+
+    @property
+    def current(self) -> PassageReport | None:
+        """The passage that is being given out, as far as it is known; the rest of its times is estimated."""
+        return self._source.current
 
     def close(self) -> None:
         self._entry.leave()

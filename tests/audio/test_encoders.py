@@ -15,6 +15,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audio_formats import READABLE, WRITABLE
 from audio_pages import ogg_pages, page_seconds
 from bark_onnx import BarkError
 from bark_onnx.arrays import Waveform
@@ -40,7 +41,7 @@ def rates(name: str) -> list[int]:
     return [rate for rate in (8_000, 16_000, 24_000, 48_000) if any(rate in one for one in FORMATS[name].rates)]
 
 
-EVERY = [(name, rate) for name in FORMATS for rate in rates(name)]
+EVERY = [(name, rate) for name in READABLE for rate in rates(name)]
 
 
 def streamed(name: str, waveforms: list[Waveform], output_rate: int | None = None) -> bytes:
@@ -122,7 +123,7 @@ def test_wav_and_pcm_are_the_samples() -> None:
     assert encode(SPEECH, RATE, "pcm") == pcm(SPEECH)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", READABLE)
 def test_without_samples_there_is_still_a_file(name: str) -> None:
     nothing = SPEECH[:0]
     assert len(by_libsndfile(encode(nothing, RATE, name), name, RATE)) <= 1
@@ -209,7 +210,7 @@ def test_a_libsndfile_without_that_command_makes_longer_pages(monkeypatch: pytes
 # Memory, and what is freed
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", READABLE)
 def test_ten_minutes_take_flat_memory(name: str) -> None:
     quiet = np.zeros(RATE // 2, np.float32)
     with StreamEncoder(name, RATE, 16_000) as encoder:
@@ -275,9 +276,9 @@ def test_a_closed_encoder_says_so() -> None:
 # What is refused
 
 
-@pytest.mark.parametrize("name", ["MP3", "aac", "", ".wav", None, 3])
+@pytest.mark.parametrize("name", ["MP3", "m4a", "", ".wav", None, 3])
 def test_an_unknown_format_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(BarkError, match=r"^no audio format .*; use wav, flac, ogg, opus, mp3, pcm$"):
+    with pytest.raises(BarkError, match=r"^no audio format .*; use wav, flac, ogg, opus, mp3, aac, pcm$"):
         StreamEncoder(name, RATE)
 
 
@@ -307,7 +308,7 @@ def test_a_rate_from_which_nothing_can_be_resampled(rate: int) -> None:
         encode(SPEECH, rate, "wav", 8_000)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", READABLE)
 @pytest.mark.parametrize("rate", [11_025, 22_050, 44_100, 65_530, 96_000, 192_000])
 def test_every_rate_in_the_table_can_be_written(name: str, rate: int) -> None:
     if any(rate in one for one in FORMATS[name].rates):
@@ -316,13 +317,13 @@ def test_every_rate_in_the_table_can_be_written(name: str, rate: int) -> None:
 
 
 def test_the_table_has_one_suffix_for_each_format() -> None:
-    assert [one.suffix for one in FORMATS.values()] == [".wav", ".flac", ".ogg", ".opus", ".mp3", ".pcm"]
+    assert [one.suffix for one in FORMATS.values()] == [".wav", ".flac", ".ogg", ".opus", ".mp3", ".aac", ".pcm"]
     assert struct.unpack("<I", wav_header(8_000)[24:28]) == (8_000,)
 
 
 def test_encoding_is_fast_enough_for_a_stream() -> None:
     """Far faster than speech is generated, also in blocks of 20 ms."""
     started = time.process_time()
-    for name in FORMATS:
+    for name in WRITABLE:
         streamed(name, [SPEECH] * 4, 16_000)
     assert time.process_time() - started < 10

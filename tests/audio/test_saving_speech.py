@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_formats import READABLE, WRITABLE
 from audio_pages import ogg_pages
 from bark_onnx import BarkError, VoicePreset
 from bark_onnx.audio.encoder import encode
 from bark_onnx.audio.files import AudioWriter
-from bark_onnx.audio.formats import FORMATS
 from bark_onnx.engine.speech import Speech
 from synthetic_speech import speech
 
@@ -27,7 +27,7 @@ def same(one: bytes, other: bytes) -> bool:
 
 
 @pytest.mark.parametrize("rate", [None, 8_000, 48_000])
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", WRITABLE)
 def test_bytes_paths_and_files_are_the_same(tmp_path: Path, name: str, rate: int | None) -> None:
     content = SPEECH.encode(name, sample_rate=rate)
     SPEECH.save(tmp_path / f"out.{name}", sample_rate=rate)
@@ -41,7 +41,7 @@ def test_bytes_paths_and_files_are_the_same(tmp_path: Path, name: str, rate: int
     assert same((tmp_path / f"written.{name}").read_bytes(), content)
     assert same(in_memory.getvalue(), content)
     assert same(encode(SPEECH.waveform, RATE, name, rate), content)
-    if name != "pcm":
+    if name in READABLE and name != "pcm":
         assert soundfile.info(io.BytesIO(content)).samplerate == (rate or RATE)
 
 
@@ -52,7 +52,7 @@ def test_wav_is_the_default() -> None:
     assert content.getvalue() == SPEECH.encode()
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", WRITABLE)
 def test_a_file_that_cannot_seek_gets_a_whole_file(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "out.zip", "w") as archive, archive.open("speech", "w") as file:
         SPEECH.save(file, format=name)
@@ -125,10 +125,10 @@ def test_what_takes_no_bytes_is_one_line(tmp_path: Path) -> None:
 def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(BarkError, match="opus takes a sample rate of"):
         SPEECH.save(tmp_path / "out.opus", sample_rate=44_100)
-    with pytest.raises(BarkError, match=r"no audio format 'aac'; use wav, .*"):
-        SPEECH.save(tmp_path / "out.wav", format="aac")
-    with pytest.raises(BarkError, match=r"no audio format for the suffix '.aac'; use .wav, .*"):
-        SPEECH.save(tmp_path / "out.aac")
+    with pytest.raises(BarkError, match=r"no audio format 'm4a'; use wav, .*"):
+        SPEECH.save(tmp_path / "out.wav", format="m4a")
+    with pytest.raises(BarkError, match=r"no audio format for the suffix '.m4a'; use .wav, .*"):
+        SPEECH.save(tmp_path / "out.m4a")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -276,6 +276,29 @@ def test_subtitles_are_the_passages(short: Bark, short_bundle: Path, work: Path)
     assert (work / "cues.vtt").read_text() == to_vtt(cues)
 
 
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_the_speed_is_that_of_the_file_and_of_its_subtitles(short_bundle: Path, work: Path, stream: list[str]) -> None:
+    pytest.importorskip("av")
+    lengths, ends = [], []
+    for speed in (1, 2):
+        arguments = ["-f", work / "text.txt", "-o", work / f"{speed}.pcm", "--seed", 3, "--voice", work / "voice.npz"]
+        told = invoke(short_bundle, *arguments, *stream, "--speed", speed, "--subtitles", work / "cues.json")
+        assert told.exit_code == 0
+        lengths.append((work / f"{speed}.pcm").stat().st_size / 2)
+        ends.append([cue["end"] for cue in json.loads((work / "cues.json").read_text())])
+    assert lengths[1] == pytest.approx(lengths[0] / 2, abs=1)
+    assert ends[1] == pytest.approx([end / 2 for end in ends[0]], abs=0.001)
+
+
+def test_without_pyav_a_speed_and_aac_are_a_line_before_the_work(
+    short_bundle: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av.filter", None)
+    for arguments in (["-o", work / "x.wav", "--speed", 2], ["-o", work / "x.aac"], ["-o", work / "x.aac", "--stream"]):
+        assert_one_line(invoke(short_bundle, "hello", *arguments), "PyAV", "pip install '.[av]'")
+    assert not [*work.glob("x.*")]
+
+
 def test_a_script_has_a_cast(short: Bark, short_bundle: Path, tmp_path: Path) -> None:
     voices = {"HOST": make_voice(SPACE, seed=1), "GUEST": make_voice(SPACE, seed=2)}
     for name, voice in voices.items():

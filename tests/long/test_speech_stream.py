@@ -385,6 +385,28 @@ def test_stop_tells_what_was_heard_of_what_was_taken(short: Bark) -> None:
     told = " ".join(said.text for said in everything)
     assert told.startswith(" ".join(passage.text for passage in stream.passages))
     assert stream.stop(heard=0) == ()
+    taken = everything[-1].end
+    slowly = stream.stop(speed=0.5)
+    assert [said.text for said in slowly] == [said.text for said in everything]
+    assert [said.start for said in slowly] == pytest.approx([2 * said.start for said in everything])
+    assert stream.stop(heard=2 * first.start + 0.02, speed=0.5)[0].text == first.text
+    assert slowly[-1].end == pytest.approx(2 * taken)
+    with pytest.raises(BarkError, match="speed must be"):
+        stream.stop(speed=9)
+
+
+def test_the_passage_in_hand_is_told_with_the_rest_of_it_estimated(short: Bark) -> None:
+    stream = short.stream(" ".join(SENTENCES * 3), **LONG)
+    assert stream.current is None
+    told = set()
+    for chunk in stream:
+        if stream.current is not None:
+            told.add(stream.current.text)
+            assert stream.current.start <= chunk.start + chunk.duration
+            assert [cue.text for cue in stream.current.cues]
+    assert stream.current is None
+    assert told <= {passage.text for passage in stream.passages}
+    assert len(told) > 1
 
 
 def test_a_stopped_coroutine_stops_the_work(short: Bark) -> None:

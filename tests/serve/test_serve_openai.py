@@ -13,7 +13,7 @@ import soundfile
 from serving import LONG, Running, running, until
 
 FORMATS = {"mp3": "audio/mpeg", "opus": "audio/ogg; codecs=opus", "flac": "audio/flac", "wav": "audio/wav",
-           "pcm": "audio/pcm"}  # fmt: skip
+           "pcm": "audio/pcm", "aac": "audio/aac"}  # fmt: skip
 
 
 def client(server: Running, key: str = "a-key", retries: int = 0) -> openai.OpenAI:
@@ -65,7 +65,7 @@ def test_wrong_requests_are_the_errors_that_it_knows(server: Running) -> None:
             ({"input": "a" * 4097}, openai.BadRequestError, "input"),
             ({"input": ""}, openai.BadRequestError, "input"),
             ({"speed": 9}, openai.BadRequestError, "speed"),
-            ({"response_format": "aac"}, openai.BadRequestError, "response_format"),
+            ({"response_format": "m4a"}, openai.BadRequestError, "response_format"),
             ({"model": "whisper-1"}, openai.NotFoundError, "model"),
         ]:
             with pytest.raises(error) as raised:

@@ -6,10 +6,12 @@ from typing import Protocol, Self
 from ..arrays import Waveform
 from ..errors import BarkError, shown
 from ..numbers import whole
+from .aac import AacCodec
 from .formats import AudioFormat, format_named
 from .resampling import Resampler
 from .samples import MOST_WAV_BYTES, WAV_HEADER_BYTES, pcm, wav_header
 from .sndfile import SndfileCodec
+from .tempo import Tempo, check_speed
 
 RESAMPLED_RATES = range(1_000, 1_000_001)  # in Hz, of what may be resampled: soxr takes minutes to begin with others
 
@@ -28,27 +30,34 @@ class StreamEncoder:
       it. `encode` and `AudioWriter` write files with their length.
     - `ogg` (Vorbis): 0.7 s, in pages of 4 kB.
 
-    To resample takes 40 to 80 ms more (`Resampler`). The formats other than `mp3` do not delay speech.
+    - `aac`: 130 ms. Speech is 1024 samples later than it came, the encoder's delay, in files too.
+
+    To resample takes 40 to 80 ms more (`Resampler`), another speed 50 to 200 ms (`Tempo`). The formats other than `mp3`
+    and `aac` do not delay speech.
 
     Use it in a `with` statement, or call `close` if you stop before `finish`.
 
     Args:
-        format: a name in `FORMATS`: wav, flac, ogg, opus, mp3 or pcm.
+        format: a name in `FORMATS`: wav, flac, ogg, opus, mp3, aac or pcm.
         sample_rate: of the samples, in Hz.
         output_rate: of the encoded audio, in Hz; None for the same.
+        speed: 0.25 to 4: how fast the encoded speech is, with the same pitch.
 
-    Raises BarkError for an unknown format, for a sample rate that the format does not have, and if libsndfile cannot
-    write the format.
+    Raises BarkError for an unknown format, for a sample rate that the format does not have, for an impossible speed, if
+    libsndfile cannot write the format, and if PyAV is missing: aac and speeds other than 1 need it.
     """
 
-    def __init__(self, format: str, sample_rate: int, output_rate: int | None = None) -> None:
-        audio_format, rate = check_encoding(format, sample_rate, output_rate)
+    def __init__(self, format: str, sample_rate: int, output_rate: int | None = None, speed: float = 1.0) -> None:
+        audio_format, rate = check_encoding(format, sample_rate, output_rate, speed)
+        self._tempo = Tempo(speed, whole("sample_rate", sample_rate))
         self._resampler = Resampler(whole("sample_rate", sample_rate), rate)
         self._codec: _Codec | None
-        if audio_format.container is None:
-            self._codec = _PlainCodec(rate if audio_format.name == "wav" else None)
-        else:
+        if audio_format.container is not None:
             self._codec = SndfileCodec(audio_format, rate)
+        elif audio_format.by_pyav:
+            self._codec = AacCodec(rate)
+        else:
+            self._codec = _PlainCodec(rate if audio_format.name == "wav" else None)
         self.corrections: list[tuple[int, bytes]] = []
         """After `finish`: what a file has in place of bytes that were returned before, as (position, bytes)."""
 
@@ -57,18 +66,19 @@ class StreamEncoder:
 
         Samples beyond full scale are clipped; NaN counts as silence.
         """
-        return self._opened().push(self._resampler.push(waveform))
+        return self._opened().push(self._resampler.push(self._tempo.push(waveform)))
 
     def finish(self) -> bytes:
         """Return the last bytes. The encoder is closed after that."""
         codec = self._opened()
-        content = codec.push(self._resampler.finish()) + codec.finish()
+        content = codec.push(self._resampler.push(self._tempo.finish()))
+        content += codec.push(self._resampler.finish()) + codec.finish()
         self.corrections = codec.corrections
         self._codec = None
         return content
 
     def close(self) -> None:
-        """Free libsndfile's encoder. What has not been returned is lost."""
+        """Free the encoder. What has not been returned is lost."""
         codec, self._codec = self._codec, None
         if codec is not None:
             codec.close()
@@ -87,18 +97,24 @@ class StreamEncoder:
         self.close()
 
 
-def encode(waveform: Waveform, sample_rate: int, format: str = "wav", output_rate: int | None = None) -> bytes:
+def encode(
+    waveform: Waveform, sample_rate: int, format: str = "wav", output_rate: int | None = None, speed: float = 1.0
+) -> bytes:
     """Return the bytes of an audio file of [n] samples, with its length. Arguments and errors as for StreamEncoder."""
-    with StreamEncoder(format, sample_rate, output_rate) as encoder:
+    with StreamEncoder(format, sample_rate, output_rate, speed) as encoder:
         content = bytearray(encoder.push(waveform) + encoder.finish())
     for position, correct in encoder.corrections:
         content[position : position + len(correct)] = correct
     return bytes(content)
 
 
-def check_encoding(format: str, sample_rate: int, output_rate: int | None) -> tuple[AudioFormat, int]:
-    """Return a format and the rate to write. Raises BarkError for an unknown format or rate."""
+def check_encoding(
+    format: str, sample_rate: int, output_rate: int | None, speed: float = 1.0
+) -> tuple[AudioFormat, int]:
+    """Return a format and the rate to write. Raises BarkError for what `StreamEncoder` cannot do."""
     audio_format, given = format_named(format), whole("sample_rate", sample_rate)
+    audio_format.check_installed()
+    check_speed(speed)
     if output_rate is not None and given not in RESAMPLED_RATES:
         raise BarkError(
             f"samples of {RESAMPLED_RATES[0]} to {RESAMPLED_RATES[-1]} Hz can be resampled, not {shown(given)}"

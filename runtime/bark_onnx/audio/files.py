@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, BinaryIO, Self, TypeAlias
-
-import numpy as np
+from typing import IO, Self, TypeAlias
 
 from ..arrays import Waveform
 from ..errors import BarkError, reason
@@ -32,24 +30,26 @@ class AudioWriter:
             position on, and is left open. A pipe, a device or an open file that cannot seek gets a stream, as
             `StreamEncoder` makes it.
         sample_rate: of the samples, in Hz.
-        format: a name in `FORMATS`: wav, flac, ogg, opus, mp3 or pcm. None is the format of the path's suffix; wav for
-            an open file.
+        format: a name in `FORMATS`: wav, flac, ogg, opus, mp3, aac or pcm. None is the format of the path's suffix; wav
+            for an open file.
         output_rate: of the file, in Hz; None for the same.
+        speed: of the speech in the file, 0.25 to 4.
 
-    Raises BarkError at once for an unknown suffix or format, for a rate that the format does not have, and for an open
-    file that takes no bytes; later for any failure to write at a path.
+    Raises BarkError at once for what `StreamEncoder` refuses, for an unknown suffix, and for an open file that takes no
+    bytes; later for any failure to write at a path.
     """
 
     def __init__(
         self,
-        target: str | Path | BinaryIO,
+        target: str | Path | IO[bytes],
         sample_rate: int,
         format: str | None = None,
         output_rate: int | None = None,
+        speed: float = 1.0,
     ) -> None:
         self._target = Path(target) if isinstance(target, str) else target
         self._format = _format_for(self._target, format)
-        self._encoding = (self._format.name, sample_rate, output_rate)
+        self._encoding = (self._format.name, sample_rate, output_rate, speed)
         check_encoding(*self._encoding)
         if not isinstance(self._target, Path):
             check_takes_bytes(self._target)
@@ -97,7 +97,7 @@ class AudioWriter:
                 yield write
 
     @contextmanager
-    def _encoder(self, file: BinaryIO, *, can_seek: bool) -> Iterator[Write]:
+    def _encoder(self, file: IO[bytes], *, can_seek: bool) -> Iterator[Write]:
         """Encode to an open file. If it can seek, the encoder's corrections are written at the end."""
         start = file.tell() if can_seek else 0
         written = 0
@@ -150,7 +150,7 @@ def format_of(path: Path) -> AudioFormat:
     return SUFFIXES[suffix]
 
 
-def _format_for(target: Path | BinaryIO, name: str | None) -> AudioFormat:
+def _format_for(target: Path | IO[bytes], name: str | None) -> AudioFormat:
     """The format with a name; or without one, the format of a path's suffix, and WAV for an open file."""
     if not isinstance(target, Path):
         return format_named(name or "wav")
@@ -174,7 +174,7 @@ def _check_streams(path: Path, audio_format: AudioFormat, *, plain: bool) -> Non
         raise BarkError(f"{path} is a pipe or a device, and {audio_format.name} cannot be streamed; use {streamed}")
 
 
-def check_takes_bytes(file: BinaryIO) -> None:
+def check_takes_bytes(file: IO[bytes]) -> None:
     """Raise a BarkError unless an open file can be written to, and in bytes."""
     if getattr(file, "closed", False):
         raise BarkError("the file to write to is closed")
@@ -196,26 +196,7 @@ def write_all(file: IO[bytes], content: bytes) -> None:
         rest = rest[len(rest) if taken is None else taken :]
 
 
-def wav_stream(file: IO[bytes], sample_rate: int, *, header: bool = True) -> Write:
-    """Begin a stream of 16-bit samples, for a reader that plays it while it is made.
-
-    Args:
-        file: need not be able to seek.
-        header: write a WAV header now, without the number of samples, which nobody knows yet.
-
-    Returns the function that writes the next samples, and passes them on at once.
-    """
-    encoder = StreamEncoder("wav" if header else "pcm", sample_rate)
-
-    def write(waveform: Waveform) -> None:
-        file.write(encoder.push(waveform))
-        file.flush()
-
-    write(np.zeros(0, np.float32))
-    return write
-
-
-def _can_seek(file: BinaryIO) -> bool:
+def _can_seek(file: IO[bytes]) -> bool:
     """Whether bytes of a file can be written again. In a file that is opened to append they cannot."""
     seekable = getattr(file, "seekable", None)
     return callable(seekable) and bool(seekable()) and "a" not in str(getattr(file, "mode", ""))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from ..errors import BarkError, shown
+from .aac import AAC_RATES
+from .pyav import has_pyav, require_pyav
 
 ANY_RATE = (range(8_000, 192_001),)
 
@@ -18,10 +20,11 @@ class AudioFormat:
     Args:
         name: as callers write it.
         media_type: for HTTP.
-        container, subtype: libsndfile's names; None where the runtime writes the bytes itself.
+        container, subtype: libsndfile's names; None where libsndfile does not encode it.
         rates: the sample rates that it can have, in Hz.
         streams: whether a stream of it is complete. A FLAC stream is not: the number of samples stands at its
             beginning, and is known at its end. ffmpeg plays such a stream, libsndfile refuses it.
+        by_pyav: whether PyAV encodes it, which may be missing.
     """
 
     name: str
@@ -30,11 +33,22 @@ class AudioFormat:
     subtype: str | None = None
     rates: tuple[range, ...] = ANY_RATE
     streams: bool = True
+    by_pyav: bool = False
 
     @property
     def suffix(self) -> str:
         """The suffix of a file's name, with its dot."""
         return f".{self.name}"
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it can be written here."""
+        return has_pyav() or not self.by_pyav
+
+    def check_installed(self) -> None:
+        """Raise a BarkError that says what to install, if this format cannot be written here."""
+        if self.by_pyav:
+            require_pyav(self.name)
 
     def check_rate(self, rate: int) -> None:
         """Raise a BarkError that lists the sample rates of this format, if `rate` is not one of them."""
@@ -61,6 +75,7 @@ FORMATS = {
         AudioFormat("ogg", "audio/ogg", "OGG", "VORBIS"),
         AudioFormat("opus", "audio/ogg; codecs=opus", "OGG", "OPUS", _only(8_000, 12_000, 16_000, 24_000, 48_000)),
         AudioFormat("mp3", "audio/mpeg", "MP3", "MPEG_LAYER_III", _only(*_MP3_RATES)),
+        AudioFormat("aac", "audio/aac", rates=_only(*sorted(AAC_RATES)), by_pyav=True),
         AudioFormat("pcm", "audio/pcm"),
     )
 }

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 import click
 
+from ..audio.tempo import FASTEST, SLOWEST
 from ..engine.stream import StreamOptions
 from ..long.guards import Guards
 from ..long.plan import HISTORIES, History, NarrationOptions
@@ -58,12 +59,14 @@ class Output:
         output: the path of an audio file; "-" is standard output, None a player.
         raw: write samples without a WAV header.
         sample_rate: of the audio that is written, in Hz; None for the model's.
+        speed: how fast the speech is in what is written or played; 1 is as it was generated.
         quiet: neither progress nor summary.
     """
 
     output: str | None
     raw: bool
     sample_rate: int | None
+    speed: float
     quiet: bool
 
     @property
@@ -75,7 +78,7 @@ class Output:
         click.option(
             "-o",
             "--output",
-            help="Audio file to write (.wav, .flac, .ogg, .opus, .mp3 or .pcm), or - for WAV on standard output.  "
+            help="Audio file to write (.wav, .flac, .ogg, .opus, .mp3, .aac or .pcm); - is WAV on standard output.  "
             "[default: out.wav; with --stream, play it]",
         ),
         click.option("--raw", is_flag=True, help="With -o -: write 16-bit samples without a WAV header."),
@@ -84,6 +87,13 @@ class Output:
             type=click.IntRange(8_000, 192_000),
             metavar="HZ",
             help="Sample rate of the file or of -o -, such as 8000 for telephones.  [default: the model's]",
+        ),
+        click.option(
+            "--speed",
+            type=click.FloatRange(SLOWEST, FASTEST),
+            default=1.0,
+            show_default=True,
+            help="How fast to speak, with the same pitch; 2 is twice as fast.",
         ),
         click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only."),
     ]
@@ -107,10 +117,11 @@ class Output:
         """Show how many seconds of audio took how many seconds to make, and the seed that makes them again.
 
         Args:
-            audio: seconds of the whole.
+            audio: seconds of the whole, as it was generated.
             kept: seconds of it that an interrupted run had made.
             waited: the seconds include waiting for text.
         """
+        audio, kept = audio / self.speed, kept / self.speed
         made = audio - kept
         factor = f" (RTF {seconds / made:.2f})" if made > 0 and not waited else ""  # a model may say nothing at all
         where = "standard output" if self.output == "-" else self.output or "played"

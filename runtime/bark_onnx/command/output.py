@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import Waveform
 from ..audio.encoder import StreamEncoder
-from ..audio.files import AudioWriter, Write, wav_stream
+from ..audio.files import AudioWriter, Write
 from ..errors import BarkError
 from .options import Output
 
@@ -30,14 +30,14 @@ def open_output(output: Output, sample_rate: int) -> Iterator[Write]:
     output ends.
     """
     if output.output == "-":
-        with StreamEncoder("pcm" if output.raw else "wav", sample_rate, output.sample_rate) as encoder:
+        with StreamEncoder("pcm" if output.raw else "wav", sample_rate, output.sample_rate, output.speed) as encoder:
             yield lambda waveform: _pass_on(encoder.push(waveform))
             _pass_on(encoder.finish())
     elif output.file is not None:
-        with AudioWriter(output.file, sample_rate, output_rate=output.sample_rate) as writer:
+        with AudioWriter(output.file, sample_rate, output_rate=output.sample_rate, speed=output.speed) as writer:
             yield writer.write
     else:
-        with _player(sample_rate) as write:
+        with _player(sample_rate, output.speed) as write:
             yield write
 
 
@@ -48,14 +48,15 @@ def _pass_on(content: bytes) -> None:
 
 
 @contextmanager
-def _player(sample_rate: int) -> Iterator[Write]:
+def _player(sample_rate: int, speed: float) -> Iterator[Write]:
     name = next((name for name in PLAYERS if shutil.which(name)), None)
     if name is None:
         raise BarkError(f"no player found ({', '.join(PLAYERS)}): give -o FILE, or pipe -o - into a program of yours")
     player = subprocess.Popen([name, *PLAYERS[name]], stdin=subprocess.PIPE)
     assert player.stdin is not None
     try:
-        yield wav_stream(player.stdin, sample_rate)
+        with AudioWriter(player.stdin, sample_rate, "wav", speed=speed) as writer:
+            yield writer.write
         player.stdin.close()
         if player.wait():
             raise BarkError(f"{name} failed with status {player.returncode}: give -o FILE")

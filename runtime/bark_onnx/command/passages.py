@@ -9,7 +9,7 @@ from ..errors import BarkWarning
 from ..files import replacing
 from ..long.journal import Journal
 from ..long.narration import PassageReport
-from ..subtitles.formats import Cue, to_json, to_srt, to_vtt
+from ..subtitles.formats import Cue, at_speed, to_json, to_srt, to_vtt
 from .options import Output
 
 SUBTITLES = {".srt": to_srt, ".vtt": to_vtt, ".json": to_json}  # by suffix
@@ -47,14 +47,16 @@ class PassageLog:
         """Write the subtitles, and remove the journal, since the audio is complete."""
         if self._resumed == self._count:
             self._tell_resumed()
-        write_subtitles(subtitles, self._cues)
+        write_subtitles(subtitles, at_speed(self._cues, self._output.speed))
         if self.journal is not None:
             Journal.remove(self.journal)
 
     def _tell_resumed(self) -> None:
         if self._resumed:
             count = f"{self._resumed} passages" if self._resumed > 1 else "1 passage"
-            self._output.say(f"{count} ({self.resumed_seconds:.1f} s) kept from the interrupted run")
+            self._output.say(
+                f"{count} ({self.resumed_seconds / self._output.speed:.1f} s) kept from the interrupted run"
+            )
 
 
 @contextmanager

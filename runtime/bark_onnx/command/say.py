@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ..audio.files import format_of
+from ..audio.tempo import check_speed
 from ..errors import BarkError, one_line, reason, warn
 from ..texts.formats import read_text, refuse_binary
 from .group import check_writable
@@ -105,6 +106,7 @@ def _refuse(wrong: bool, usage: str) -> None:
 
 def _check_outputs(output: Output, save_voice: Path | None, subtitles: Path | None) -> None:
     """Refuse what cannot be written, before the work."""
+    check_speed(output.speed)
     if output.output == "-" and sys.stdout is None:
         raise click.ClickException("standard output is closed: give -o FILE")
     if output.file is not None:
@@ -117,6 +119,7 @@ def _check_outputs(output: Output, save_voice: Path | None, subtitles: Path | No
                 audio_format.check_rate(output.sample_rate)
             except BarkError as error:
                 raise click.BadParameter(str(error), param_hint="--sample-rate") from None
+        audio_format.check_installed()
         check_writable(output.file, "--output")
     if save_voice is not None:
         check_writable(save_voice, "--save-voice", [".npz"])

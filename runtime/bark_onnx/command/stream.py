@@ -61,7 +61,8 @@ def say_streamed(
             for chunk in stream:
                 arrival = perf_counter() - start
                 first_audio = first_audio or arrival
-                wait = max(wait, arrival - first_audio - chunk.start)  # so that playing would not have had a gap so far
+                # So that playing would not have had a gap so far.
+                wait = max(wait, arrival - first_audio - chunk.start / output.speed)
                 buffered(chunk.waveform)
                 seconds = chunk.start + chunk.duration
                 known = _report(stream, log, known)

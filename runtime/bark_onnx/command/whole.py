@@ -8,6 +8,7 @@ from ..long.journal import Journal
 from ..long.narration import LongSpeech
 from ..pipeline import Bark
 from ..sampling.distribution import draw_seed
+from ..subtitles.formats import at_speed
 from ..subtitles.timing import phrase_cues, stretches
 from .options import LongText, Output, Sampling
 from .output import open_output
@@ -34,13 +35,16 @@ def say_utterance(
         narration=narration,
     )
     if output.output == "-":
-        sys.stdout.buffer.write(speech.encode("pcm" if output.raw else "wav", sample_rate=output.sample_rate))
+        audio_format = "pcm" if output.raw else "wav"
+        content = speech.encode(audio_format, sample_rate=output.sample_rate, speed=output.speed)
+        sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     else:
-        speech.save(str(output.output), sample_rate=output.sample_rate)
+        speech.save(str(output.output), sample_rate=output.sample_rate, speed=output.speed)
     if isinstance(speech, LongSpeech):
         log.add(speech.passages[0])
-    write_subtitles(long_text.subtitles, phrase_cues(text, stretches(speech.waveform, speech.sample_rate), 0.0))
+    cues = phrase_cues(text, stretches(speech.waveform, speech.sample_rate), 0.0)
+    write_subtitles(long_text.subtitles, at_speed(cues, output.speed))
     if save_voice is not None:
         speech.tokens.save(save_voice)
     output.summarize(speech.duration, perf_counter() - start, speech.seed)

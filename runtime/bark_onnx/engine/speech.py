@@ -41,34 +41,45 @@ class Speech:
         """Compute seconds for one second of audio; lower is better."""
         return sum(self.timings.values()) / self.duration if self.duration else math.inf
 
-    def encode(self, format: str = "wav", *, sample_rate: int | None = None) -> bytes:
+    def encode(self, format: str = "wav", *, sample_rate: int | None = None, speed: float = 1.0) -> bytes:
         """Return the bytes of an audio file.
 
         Args:
-            format: wav, flac, ogg (Vorbis), opus (in Ogg), mp3 or pcm (16-bit samples, little-endian, no header).
+            format: wav, flac, ogg (Vorbis), opus (in Ogg), mp3, aac (in ADTS) or pcm (16-bit samples, little-endian, no
+                header).
             sample_rate: in Hz; None for the speech's own. wav, ogg and pcm take 8000 to 192000, flac nearly all of
-                these; opus and mp3 take the rates that their errors list.
+                these; opus, mp3 and aac take the rates that their errors list.
+            speed: 0.25 to 4; 2 is twice as fast, with the same pitch.
 
-        Raises BarkError for an unknown format, and for a rate that the format does not have.
+        Raises BarkError for an unknown format, for a rate that the format does not have, and for a speed out of the
+        range. aac, and speeds other than 1, need the extra `av`.
         """
-        return encode(self.waveform, self.sample_rate, format, sample_rate)
+        return encode(self.waveform, self.sample_rate, format, sample_rate, speed)
 
-    def save(self, target: str | Path | BinaryIO, *, format: str | None = None, sample_rate: int | None = None) -> None:
+    def save(
+        self,
+        target: str | Path | BinaryIO,
+        *,
+        format: str | None = None,
+        sample_rate: int | None = None,
+        speed: float = 1.0,
+    ) -> None:
         """Write an audio file.
 
         Args:
             target: a path, where the file is written whole or not at all; or an open binary file, which is written from
                 its position on, is left open, and need not be able to seek.
-            format, sample_rate: as for `encode`. Without a format, a path's suffix decides, and an open file gets wav.
+            format, sample_rate, speed: as for `encode`. Without a format, a path's suffix decides, and an open file
+                gets wav.
 
         Raises BarkError.
         """
         if isinstance(target, str | Path):
-            with AudioWriter(target, self.sample_rate, format, sample_rate) as writer:
+            with AudioWriter(target, self.sample_rate, format, sample_rate, speed) as writer:
                 writer.write(self.waveform)
         else:
             check_takes_bytes(target)
-            write_all(target, self.encode("wav" if format is None else format, sample_rate=sample_rate))
+            write_all(target, self.encode("wav" if format is None else format, sample_rate=sample_rate, speed=speed))
 
     def __repr__(self) -> str:
         return f"<Speech of {self.duration:.2f} s, seed {self.seed}, RTF {self.real_time_factor:.2f}>"

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..arrays import Waveform
+from ..audio.tempo import plain_speed
 from ..engine.speech import Speech
 from ..engine.stream import AudioChunk
 from ..engine.task import wait_for
@@ -21,6 +22,7 @@ from ..errors import BarkError
 from ..model.voice import VoicePreset
 from ..numbers import real
 from ..splitting.passages import estimate_seconds
+from ..subtitles.formats import at_speed
 from .feeding import TextFeed, feed_from_loop
 from .joining import Joiner
 from .narration import PassageReport, trimmer_of
@@ -106,6 +108,12 @@ class SpeechStream(Iterator[AudioChunk]):
         return tuple(self._passages)
 
     @property
+    def current(self) -> PassageReport | None:
+        """The passage whose chunks are being taken, so far; its sounds go on for as long as is expected of its text."""
+        with self._state:
+            return None if self._passage is None else _continued(self._passage.report())
+
+    @property
     def expected_seconds(self) -> float:
         """About how long the speech will be, as far as the text is known."""
         return self._plan.expected_seconds
@@ -116,21 +124,24 @@ class SpeechStream(Iterator[AudioChunk]):
             raise BarkError("flush is for a text that comes piece by piece: this one is complete")
         self._feed.flush()
 
-    def stop(self, heard: float | None = None) -> tuple[Said, ...]:
+    def stop(self, heard: float | None = None, *, speed: float = 1.0) -> tuple[Said, ...]:
         """Stop the work within one step, as when a listener interrupts. Chunks that have not been taken are dropped.
 
         Args:
             heard: seconds of the speech that were heard, if a player was stopped earlier; None: all chunks that were
                 taken.
+            speed: how fast the player was; `heard` and the times of the result are seconds of what it played.
 
         Returns the sentences that were spoken, at least in part. Inside a passage their times are estimates.
         """
         self.close()
+        speed = plain_speed(speed)
         with self._state:
-            taken = self._samples / self._rate
-            passages = [*self._passages, *([] if self._passage is None else [_continued(self._passage.report())])]
+            taken = self._samples / self._rate / speed
+            current = self.current
+            passages = [*self._passages, *([] if current is None else [current])]
         heard = taken if heard is None else min(max(0.0, real("heard", heard)), taken)
-        cues = (cue for passage in passages for cue in passage.sentences)
+        cues = at_speed((cue for passage in passages for cue in passage.sentences), speed)
         return tuple(
             Said(cue.text, cue.start, min(cue.end, heard), cue.end <= heard, cue.speaker)
             for cue in cues

@@ -25,6 +25,11 @@ class Cue:
     speaker: str | None = None
 
 
+def at_speed(cues: Iterable[Cue], speed: float) -> list[Cue]:
+    """Return the cues of speech that is played `speed` times as fast as it was generated."""
+    return [replace(cue, start=cue.start / speed, end=cue.end / speed) for cue in cues]
+
+
 def to_json(cues: Iterable[Cue]) -> str:
     """Return a JSON list of objects with start and end (seconds, to the millisecond), speaker (or null) and text."""
     entries = [

@@ -13,9 +13,9 @@ export async function voices(signal) {
   return (await (await request("v1/audio/voices", { signal })).json()).voices;
 }
 
-/** The name of the loaded model. */
+/** The loaded model: {id, response_formats, speeds: [slowest, fastest]}. */
 export async function model(key, signal) {
-  return (await (await request("v1/models", { headers: authorization(key), signal })).json()).data[0].id;
+  return (await (await request("v1/models", { headers: authorization(key), signal })).json()).data[0];
 }
 
 /**
@@ -35,6 +35,31 @@ export async function speech({ seed, ...fields }, key, signal) {
   return { seed: response.headers.get("x-bark-onnx-seed"), pieces: pieces(response.body) };
 }
 
+/**
+ * Ask for speech as events. Returns the seed, as text, and the events, of which the last is speech.audio.done.
+ */
+export async function speechEvents(fields, key, signal) {
+  const { seed, pieces } = await speech({ ...fields, stream_format: "sse" }, key, signal);
+  return { seed, events: events(pieces) };
+}
+
+async function* events(pieces) {
+  const decoder = new TextDecoder();
+  let rest = "";
+  let type = null;
+  for await (const piece of pieces) {
+    const lines = (rest + decoder.decode(piece, { stream: true })).split("\n\n");
+    rest = lines.pop();
+    for (const line of lines) {
+      const event = JSON.parse(line.replace(/^data: /, ""));
+      ({ type } = event);
+      if (event.error) throw new Fault(`The speech broke off. ${faultOf(event.error).message}`);
+      yield event;
+    }
+  }
+  if (type !== "speech.audio.done") throw new Fault(CUT);
+}
+
 async function* pieces(body) {
   const reader = body.getReader();
   try {
@@ -45,7 +70,7 @@ async function* pieces(body) {
     }
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Fault("The speech broke off: the connection to the server was cut.");
+    throw new Fault(CUT);
   } finally {
     reader.releaseLock();
   }
@@ -64,6 +89,8 @@ async function request(address, options = {}) {
 }
 
 const FIELDS = {
+  speed: "Speed",
+  response_format: "Format",
   input: "Text",
   voice: "Voice",
   seed: "Seed",
@@ -72,11 +99,13 @@ const FIELDS = {
   fine_temperature: "Fine temperature",
 };
 
+const CUT = "The speech broke off: the connection to the server was cut.";
 const UNKNOWN_KEY = "The server does not know this API key.";
 
 /** What an error of the server means, in plain words. */
 async function fault(response) {
-  const { message = "", param = null, code = null } = (await response.json().catch(() => ({})))?.error ?? {};
+  const error = (await response.json().catch(() => ({})))?.error ?? {};
+  const { message = "", code = null } = error;
   if (response.status === 401) {
     const words = code === "invalid_api_key" ? UNKNOWN_KEY : "The server asks for an API key.";
     return new Fault(words, { needsKey: true });
@@ -85,12 +114,17 @@ async function fault(response) {
     const seconds = Number(response.headers.get("retry-after"));
     return new Fault(`The server is busy. Try again ${seconds ? `in ${duration(seconds)}` : "a little later"}.`);
   }
+  if (!message) return new Fault(`The server answered with an error (status ${response.status}).`);
+  return faultOf(error);
+}
+
+/** What the fields of an error mean, in plain words. */
+function faultOf({ message, param, code }) {
   if (code === "engine_stopped") return new Fault("The speech engine of the server has stopped. It must be started again.");
   if (code === "deadline_exceeded") return new Fault(`It took too long: ${message}.`);
   if (code === "string_above_max_length") {
     return new Fault(`The text is too long: ${message.replace(/^Invalid '\w+': /, "")}`);
   }
-  if (!message) return new Fault(`The server answered with an error (status ${response.status}).`);
   const words = message.replace(/^Invalid '\w+': /, "");
   return new Fault(param in FIELDS ? `${FIELDS[param]}: ${words}` : words.charAt(0).toUpperCase() + words.slice(1));
 }

@@ -3,15 +3,16 @@
 import { speech } from "./api.js";
 import { RATE } from "./take.js";
 
-const MEDIA_TYPES = { wav: "audio/wav", mp3: "audio/mpeg", opus: "audio/ogg", flac: "audio/flac" };
+const MEDIA_TYPES = { wav: "audio/wav", mp3: "audio/mpeg", opus: "audio/ogg", flac: "audio/flac", aac: "audio/aac", vtt: "text/vtt" };
 
 /**
- * A take as a file in a format. WAV is made here, from the samples that were heard. For the others the server speaks
- * the take again, with its seed.
+ * A take as a file in a format. WAV is made here, from the samples that were heard, and subtitles have come with them.
+ * For the others the server speaks the take again, with its seed.
  */
 export async function fileOf(take, format, key, signal) {
   const type = MEDIA_TYPES[format];
   if (format === "wav") return new Blob([wavHeader(take.length), ...take.chunks], { type });
+  if (format === "vtt") return new Blob([take.subtitles], { type });
   // As a stream, the same samples come again. But FLAC as a stream lacks its length, which some programs refuse.
   const { pieces } = await speech({ ...take.asked, response_format: format, stream: format !== "flac" }, key, signal);
   const parts = [];

@@ -2,7 +2,8 @@
 
 import { estimate } from "./take.js";
 
-const KEPT = ["text", "voice", "seed", "text_temperature", "coarse_temperature", "fine_temperature", "format", "key"];
+const KEPT = ["text", "voice", "seed", "text_temperature", "coarse_temperature", "fine_temperature", "speed", "format", "key"];
+const RANGES = ["text_temperature", "coarse_temperature", "fine_temperature", "speed"];
 const TEMPERATURES = ["text_temperature", "coarse_temperature", "fine_temperature"];
 const MOST_SEED = 2n ** 64n - 1n;
 
@@ -39,6 +40,11 @@ export function offerVoices(voices) {
   if (voices.some(({ id }) => id === stored("voice"))) select.value = stored("voice");
 }
 
+/** Offer the speeds that the server can make, [slowest, fastest]. */
+export function offerSpeeds([slowest, fastest]) {
+  element("pace").hidden = element("speed").disabled = slowest === fastest;
+}
+
 function groupOf({ id, name }) {
   const language = id.match(/(?:^|\/)([a-z]{2})_/)?.[1];
   if (name !== id) return "Other names";
@@ -60,6 +66,7 @@ export function readForm() {
       voice: element("voice").value,
       seed: seed && String(BigInt(seed)),
       ...Object.fromEntries(temperatures),
+      ...(element("speed").disabled ? {} : { speed: Number(element("speed").value) }),
     },
   };
 }
@@ -121,11 +128,12 @@ function changed(target) {
 }
 
 function show() {
-  for (const id of TEMPERATURES) {
+  for (const id of RANGES) {
     element(id).parentElement.querySelector("output").value = Number(element(id).value).toFixed(2);
   }
   const letters = [...text.value].length;
-  const seconds = Math.round(estimate(text.value));
+  const speed = element("speed").disabled ? 1 : Number(element("speed").value);
+  const seconds = Math.round(estimate(text.value) / speed);
   const length = seconds < 90 ? `${Math.max(1, seconds)} s` : `${Math.round(seconds / 60)} min`;
   element("length").textContent = letters ? `${letters} characters, about ${length}` : "";
 }

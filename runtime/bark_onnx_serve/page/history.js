@@ -47,7 +47,7 @@ class Row {
 
   show(isCurrent) {
     const { asked, seconds } = this.take;
-    const figures = `${asked.voice} · ${seconds.toFixed(1)} s · seed ${asked.seed}`;
+    const figures = `${asked.voice} · ${seconds.toFixed(1)} s · seed ${asked.seed}${(asked.speed ?? 1) === 1 ? "" : ` · speed ${asked.speed}`}`;
     if (this.figures.textContent !== figures) this.figures.textContent = figures;
     if (isCurrent) this.button.setAttribute("aria-current", "true");
     else this.button.removeAttribute("aria-current");

@@ -1,16 +1,18 @@
 // The page: what happens when somebody speaks, stops, plays or saves.
 
-import { Fault, model, speech, voices } from "./api.js";
+import { Fault, model, speechEvents, voices } from "./api.js";
 import { fileOf, save } from "./files.js";
-import { askForKey, key, offerVoices, prepareForm, readForm, setSeed } from "./form.js";
+import { askForKey, key, offerSpeeds, offerVoices, prepareForm, readForm, setSeed } from "./form.js";
 import { History } from "./history.js";
 import { Player } from "./player.js";
+import { Subtitles } from "./subtitles.js";
 import { Take, samplesOf } from "./take.js";
 import { Waveform } from "./waveform.js";
 
 const element = (id) => document.getElementById(id);
 const player = new Player(() => show());
 const waveform = new Waveform(element("waveform"));
+const subtitles = new Subtitles(element("subtitles"));
 const history = new History(element("history"), (take) => {
   current = take;
   player.play(take);
@@ -29,6 +31,7 @@ async function start() {
   element("stop").addEventListener("click", stop);
   element("play").addEventListener("click", play);
   element("download").addEventListener("click", download);
+  element("format").addEventListener("change", show);
   element("keep-seed").addEventListener("click", () => {
     setSeed(current.asked.seed);
     say(`The seed is ${current.asked.seed}.`);
@@ -46,7 +49,10 @@ async function load() {
   loading = new AbortController();
   await attempt(async (signal) => {
     offerVoices(await voices(signal));
-    element("model").textContent = await model(key(), signal);
+    const { id, response_formats, speeds } = await model(key(), signal);
+    element("model").textContent = id;
+    offerSpeeds(speeds);
+    element("aac").hidden = element("aac").disabled = !response_formats.includes("aac");
   }, loading.signal);
 }
 
@@ -64,11 +70,15 @@ async function speak() {
   say("Waiting for the first audio.");
   await whileWorking(async (signal) => {
     try {
-      const { seed, pieces } = await speech({ ...fields, response_format: "pcm" }, key(), signal);
+      const asked = { ...fields, response_format: "pcm", subtitles: "vtt" };
+      const { seed, events } = await speechEvents(asked, key(), signal);
       take.begin(seed);
       say("Speaking.");
-      for await (const samples of samplesOf(pieces)) {
-        take.add(samples);
+      for await (const event of events) {
+        if (event.type === "speech.subtitles.cue") take.cues[event.index] = event;
+        if (event.type === "speech.subtitles.done") take.subtitles = event.document;
+        if (event.type !== "speech.audio.delta") continue;
+        take.add(samplesOf(event));
         if (take.chunks.length === 1) history.add(take);
         player.feed();
       }
@@ -166,6 +176,7 @@ function show() {
   const playing = player.take === take;
   const position = playing ? player.position : 0;
   waveform.draw(take, position);
+  subtitles.show(take, playing ? position / 24000 : null);
   Object.assign(element("take").dataset, {
     state: take.state,
     samples: playing ? player.scheduled : element("take").dataset.samples,
@@ -179,7 +190,8 @@ function show() {
   write("shown-seed", take.asked.seed ? `seed ${take.asked.seed}` : "");
   element("keep-seed").hidden = !take.asked.seed;
   element("play").disabled = !take.length;
-  element("download").disabled = busy || !take.ended;
+  element("vtt").disabled = !take.subtitles;
+  element("download").disabled = busy || !take.ended || element("format").selectedOptions[0].disabled;
 }
 
 function figures(take) {

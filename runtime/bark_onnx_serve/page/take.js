@@ -13,13 +13,15 @@ export class Take {
   constructor(asked) {
     this.asked = asked;
     this.chunks = []; // Int16Array
+    this.cues = []; // {start, end, text}: what is said when, in seconds
+    this.subtitles = null; // them as a file, when the take is complete
     this.length = 0; // samples
     this.peaks = []; // the loudest of every 240 samples, 0 to 1
     this.state = "waiting"; // then speaking, then complete, stopped or broken
     this.began = performance.now();
     this.firstAudio = null; // seconds
     this.worked = null; // seconds until the last byte
-    this.expected = estimate(asked.input);
+    this.expected = estimate(asked.input) / (asked.speed ?? 1);
   }
 
   get seconds() {
@@ -90,15 +92,7 @@ export function estimate(text) {
   return letters / LETTERS_PER_SECOND + marks * SECONDS_PER_MARK;
 }
 
-/** A stream of bytes as samples. A piece may end in the middle of a sample. */
-export async function* samplesOf(pieces) {
-  let rest = new Uint8Array(0);
-  for await (const piece of pieces) {
-    const bytes = new Uint8Array(rest.length + piece.length);
-    bytes.set(rest);
-    bytes.set(piece, rest.length);
-    const count = bytes.length >> 1;
-    rest = bytes.slice(2 * count);
-    if (count) yield new Int16Array(bytes.buffer, 0, count);
-  }
+/** The samples of an event with audio: base64 of 16-bit samples. */
+export function samplesOf({ audio }) {
+  return new Int16Array(Uint8Array.from(atob(audio), (letter) => letter.charCodeAt(0)).buffer);
 }

@@ -6,6 +6,7 @@ makes meanwhile is bounded: the rest of an utterance, and two passages of a long
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from time import perf_counter
 
 from starlette.responses import Response
@@ -22,6 +23,7 @@ from ..web.requests import Record
 from .bodies import AudioStream, Body, CompleteFile, EventStream
 from .encoding import Encoding
 from .request import SpeechRequest
+from .subtitles import Event, Subtitles
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +64,9 @@ class SpeechAnswer(Response):
 
     async def _send_speech(self, send: Send) -> None:
         with await self._service.begin(self._request.words()) as speaking:
-            encoding = Encoding(self._request.response_format, self._service.bark.sample_rate)
+            speed = self._request.speed
+            encoding = Encoding(self._request.response_format, self._service.bark.sample_rate, speed)
+            subtitles = Subtitles(speaking, speed, self._request.subtitles)
             body = self._body = self._opened(send, speaking)
             try:
                 asked = perf_counter()
@@ -73,15 +77,17 @@ class SpeechAnswer(Response):
                             self._metrics.first_audio.observe(self._record.seconds)
                             self._record.fields["first_audio"] = round(self._record.seconds, 3)
                         await body.write(content)
+                        await _send_events(body, subtitles.news())
                     asked = perf_counter()
                 if content := await encoding.finish():
                     await body.write(content)
+                await _send_events(body, [*subtitles.news(), *subtitles.document()])
                 corrections = encoding.corrections
             finally:
                 encoding.close()
-                self._record.fields["audio_seconds"] = round(speaking.seconds, 2)
+                self._record.fields["audio_seconds"] = round(speaking.seconds / speed, 2)
             if speaking.seconds:
-                self._metrics.real_time_factor.observe(self._waited / speaking.seconds)
+                self._metrics.real_time_factor.observe(self._waited * speed / speaking.seconds)
             # Last, since the client may go when it has everything.
             await body.finish(corrections, lambda: self._usage(speaking))
 
@@ -100,3 +106,10 @@ class SpeechAnswer(Response):
         vocabulary = self._service.bark.vocabulary
         frames = round(speaking.samples * vocabulary.coarse_rate / vocabulary.sample_rate)
         return self._service.count_tokens(self._request.input), frames
+
+
+async def _send_events(body: Body, events: Iterable[Event]) -> None:
+    """Send events beside the audio. Only a stream of events has any: the request was checked."""
+    if isinstance(body, EventStream):
+        for event in events:
+            await body.event(event)

@@ -69,20 +69,21 @@ class EventStream:
 
     async def write(self, content: bytes) -> None:
         audio = base64.b64encode(content).decode("ascii")
-        await self._event({"type": "speech.audio.delta", "audio": audio})
+        await self.event({"type": "speech.audio.delta", "audio": audio})
 
     async def finish(self, corrections: Sequence[tuple[int, bytes]], usage: Usage) -> None:
         given, made = usage()
         tokens = {"input_tokens": given, "output_tokens": made, "total_tokens": given + made}
-        await self._event({"type": "speech.audio.done", "usage": tokens})
+        await self.event({"type": "speech.audio.done", "usage": tokens})
         await self._stream.finish(corrections, usage)
 
     async def fail(self, error: ApiError) -> None:
         """Send an event with the error; OpenAI's clients raise it."""
-        await self._event({"type": "error", **error.body.model_dump()})
+        await self.event({"type": "error", **error.body.model_dump()})
         await self._stream.finish([], lambda: (0, 0))
 
-    async def _event(self, document: Mapping[str, object]) -> None:
+    async def event(self, document: Mapping[str, object]) -> None:
+        """Send one event."""
         await self._stream.write(b"data: %s\n\n" % json.dumps(document).encode())
 
 

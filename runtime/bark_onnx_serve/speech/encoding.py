@@ -14,8 +14,8 @@ class Encoding:
     closed after that.
     """
 
-    def __init__(self, audio_format: str, sample_rate: int) -> None:
-        self._arguments = (audio_format, sample_rate)
+    def __init__(self, audio_format: str, sample_rate: int, speed: float) -> None:
+        self._arguments = (audio_format, sample_rate, None, speed)
         self._encoder: StreamEncoder | None = None
         self._running: asyncio.Future[bytes] | None = None
 

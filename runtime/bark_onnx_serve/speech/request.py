@@ -1,17 +1,24 @@
 """The body of a request for speech: OpenAI's fields, and ours beside them."""
 
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bark_onnx import GenerationOptions
+from bark_onnx import BarkError, GenerationOptions
+from bark_onnx.audio.formats import FORMATS
+from bark_onnx.audio.tempo import FASTEST, SLOWEST, check_speed
 from bark_onnx.numbers import SEEDS
 
 from ..service import Words
 from ..web.errors import ApiError
+from .subtitles import SubtitleFormat
 
 # OpenAI's names of models stand for the model that is loaded.
 OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+
+ResponseFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
+RESPONSE_FORMATS: tuple[ResponseFormat, ...] = get_args(ResponseFormat)
 
 Temperature = Annotated[float, Field(ge=0, le=100)]
 
@@ -33,10 +40,18 @@ class SpeechRequest(BaseModel):
     input: str = Field(description="The text.")
     voice: str | VoiceId = Field(description="The name of a voice: /v1/audio/voices lists them.")
     instructions: str | None = Field(None, max_length=4096, description="Ignored: the model takes none.")
-    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
-    speed: float = Field(1.0, ge=0.25, le=4, description="Only 1 for now.")
+    response_format: ResponseFormat = Field(
+        "mp3", description="pcm is 24 kHz, 16 bits, mono, little-endian. aac needs the extra av on the server."
+    )
+    speed: float = Field(
+        1.0, ge=SLOWEST, le=FASTEST, description="2 is twice as fast. Needs the extra av on the server."
+    )
     stream_format: Literal["audio", "sse"] = "audio"
     stream: bool = Field(True, description="false: send a complete file, with its length, at the end.")
+    subtitles: SubtitleFormat | None = Field(
+        None,
+        description="With stream_format sse: events that say when each phrase is said, and a document in this format.",
+    )
     seed: int | None = Field(None, ge=0, lt=SEEDS, description="The same seed gives the same speech.")
     text_temperature: Temperature = 0.7
     coarse_temperature: Temperature = 0.7
@@ -61,13 +76,19 @@ class SpeechRequest(BaseModel):
         if len(self.input) > max_characters:
             message = f"Invalid 'input': {len(self.input)} characters, of at most {max_characters}."
             raise ApiError(400, message, "string_above_max_length", "input")
-        if self.response_format == "aac":
-            message = "this server cannot make aac: take mp3, opus, flac, wav or pcm"
-            raise ApiError(400, message, "unsupported_value", "response_format")
-        if self.speed != 1:
-            raise ApiError(400, "this server cannot change the speed: leave it at 1", "unsupported_value", "speed")
+        for param, check in (
+            ("response_format", FORMATS[self.response_format].check_installed),
+            ("speed", partial(check_speed, self.speed)),
+        ):
+            try:
+                check()
+            except BarkError as error:
+                raise ApiError(400, f"this server cannot do that: {error}", "unsupported_value", param) from None
         if self.stream_format == "sse" and not self.stream:
             raise ApiError(400, "stream_format sse is a stream: leave stream out", "unsupported_value", "stream")
+        if self.subtitles and self.stream_format != "sse":
+            message = 'subtitles come in events beside the audio: add "stream_format": "sse"'
+            raise ApiError(400, message, "unsupported_value", "subtitles")
 
     def words(self) -> Words:
         """What the service needs to know."""
