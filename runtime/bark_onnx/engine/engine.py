@@ -81,7 +81,6 @@ class Engine:
         self._between: deque[Job] = deque()  # for a row of the coarse stage
         self._after_coarse: list[Job] = []  # the coarse stage has ended, the fine stage has not
         self._semantic_steps = 0  # since the last step of the coarse stage
-        self._can_wait: Collection[Job] = ()  # streams that leave this step to others
         self._at_work: Sequence[Job] = ()  # the jobs of the run that is in progress
         self.counts = Counts()
 
@@ -261,12 +260,12 @@ class Engine:
             self._between.popleft()
         # Nobody waits while a job needs a row of the coarse stage: the streams that are ahead end, and free theirs.
         jobs = [*self._semantic.jobs.values(), *self._coarse.jobs.values(), *self._after_coarse]
-        self._can_wait = () if self._between else ahead(jobs)
-        if self._fine_step() or self._chunk_step():
+        can_wait = () if self._between else ahead(jobs)
+        if self._fine_step() or self._chunk_step(can_wait):
             return True
         if self._coarse_goes_first():
-            return self._coarse_step() or self._semantic_step()
-        return self._semantic_step() or self._coarse_step()
+            return self._coarse_step(can_wait) or self._semantic_step()
+        return self._semantic_step() or self._coarse_step(can_wait)
 
     def _coarse_goes_first(self) -> bool:
         """Whether the coarse stage runs before the semantic stage.
@@ -332,10 +331,14 @@ class Engine:
 
     # the coarse stage
 
-    def _coarse_step(self) -> bool:
-        """Prefill the next window of one row that can begin one, or decode the next code of all rows in a window."""
+    def _coarse_step(self, can_wait: Collection[Job]) -> bool:
+        """Prefill the next window of one row that can begin one, or decode the next code of all rows in a window.
+
+        Args:
+            can_wait: jobs whose rows are left out.
+        """
         rows = self._coarse
-        active = {row: job for row, job in rows.active.items() if job not in self._can_wait}
+        active = {row: job for row, job in rows.active.items() if job not in can_wait}
         # Windows begin before the other rows' next step, so that these rows decode together from here on.
         now, beginning = monotonic(), [(row, job) for row, job in active.items() if job.coarse.can_begin]
         if beginning:
@@ -392,13 +395,17 @@ class Engine:
                     self._finish(job, samples)
         return True
 
-    def _chunk_step(self) -> bool:
-        """Make one chunk of the utterance whose listener has the least audio left to play."""
+    def _chunk_step(self, can_wait: Collection[Job]) -> bool:
+        """Make one chunk of the utterance whose listener has the least audio left to play.
+
+        Args:
+            can_wait: jobs that are left out.
+        """
         now, jobs = monotonic(), [*self._coarse.active.values(), *self._after_coarse]
         ready = [
             (lead(job, now), place, job.chunked, job)
             for place, job in enumerate(jobs)
-            if job.chunked is not None and not job.ended and job not in self._can_wait
+            if job.chunked is not None and not job.ended and job not in can_wait
             if job.chunked.can_advance or job.chunked.can_decode
         ]
         if not ready:
