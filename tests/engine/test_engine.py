@@ -258,7 +258,7 @@ def test_a_stream_that_is_ahead_of_its_listener_waits_for_one_that_is_not(
     while lead(late, 1.0) < AHEAD_SECONDS:
         assert engine.step()
         if late.semantic.tokens:
-            assert ahead([early, late]) == ({early} if lead(late, 1.0) < AHEAD_SECONDS else ())
+            assert ahead([early, late]) == ({early} if lead(late, 1.0) < AHEAD_SECONDS else set())
     assert early.coarse.length - codes <= 1  # before the second had begun
     while engine.step():
         pass
@@ -272,7 +272,7 @@ def test_nobody_waits_for_streams_that_are_all_ahead_and_whole_utterances_have_n
     whole = engine.submit(Request(TEXT, options=lasting(5)))
     stream = engine.submit(Request(TEXT, options=lasting(5), streaming=StreamOptions()))
     assert (lead(whole, 0.0), lead(stream, 0.0)) == (math.inf, -math.inf)
-    assert ahead([whole, stream]) == ahead([whole]) == ahead([]) == ()
+    assert ahead([whole, stream]) == ahead([whole]) == ahead([]) == set()
 
 
 def tokens_of(expected: Alone) -> tuple[Any, Any]:

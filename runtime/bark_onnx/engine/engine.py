@@ -10,7 +10,7 @@ their rows are cleared, and the other jobs go on.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic, perf_counter
 
@@ -260,7 +260,7 @@ class Engine:
             self._between.popleft()
         # Nobody waits while a job needs a row of the coarse stage: the streams that are ahead end, and free theirs.
         jobs = [*self._semantic.jobs.values(), *self._coarse.jobs.values(), *self._after_coarse]
-        can_wait = () if self._between else ahead(jobs)
+        can_wait = set() if self._between else ahead(jobs)
         if self._fine_step() or self._chunk_step(can_wait):
             return True
         if self._coarse_goes_first():
@@ -331,7 +331,7 @@ class Engine:
 
     # the coarse stage
 
-    def _coarse_step(self, can_wait: Collection[Job]) -> bool:
+    def _coarse_step(self, can_wait: set[Job]) -> bool:
         """Prefill the next window of one row that can begin one, or decode the next code of all rows in a window.
 
         Args:
@@ -395,7 +395,7 @@ class Engine:
                     self._finish(job, samples)
         return True
 
-    def _chunk_step(self, can_wait: Collection[Job]) -> bool:
+    def _chunk_step(self, can_wait: set[Job]) -> bool:
         """Make one chunk of the utterance whose listener has the least audio left to play.
 
         Args:

@@ -6,7 +6,7 @@ that are ahead wait for it. The work is the same, in another order; tokens do no
 """
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from time import monotonic
 
 from .job import Job
@@ -29,10 +29,10 @@ def lead(job: Job, now: float) -> float:
     return job.chunked.seconds - (now - job.first_audio)
 
 
-def ahead(jobs: Iterable[Job]) -> Collection[Job]:
+def ahead(jobs: Iterable[Job]) -> set[Job]:
     """The streams among these jobs that can wait; none, if all of them can."""
     now = monotonic()
     streams = {job: lead(job, now) for job in jobs if job.chunked is not None}
     if min(streams.values(), default=math.inf) >= AHEAD_SECONDS:
-        return ()
+        return set()
     return {job for job, seconds in streams.items() if seconds >= AHEAD_SECONDS}
