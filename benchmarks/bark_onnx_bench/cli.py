@@ -2,16 +2,20 @@
 
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from bark_onnx import Bark, BarkError
 from bark_onnx.command.group import bundle_argument, check_writable, device_options
+from bark_onnx.errors import how_to_install
 from bark_onnx.files import replacing
 from bark_onnx.model.bundle import STAGES
 from bark_onnx.stages.options import PROFILES
 
+from .load.options import LoadOptions, load_options
+from .load.target import Target
 from .machine.busy import others
 from .machine.description import machine, machine_line
 from .measure.batching import measure_batch
@@ -37,11 +41,16 @@ from .report.tables import (
 )  # fmt: skip
 from .roofline.limits import Limits, measure_limits
 
+LONG_RUN = ("repeats", "streams", "batch", "starts", "fast", "threads_sweep", "batch_sweep")  # what to measure
+
 
 @click.command()
 @bundle_argument
 @click.option("--quick", is_flag=True, help="Only say in one sentence whether this machine is fast enough.")
-@click.option("--voice", help="Measure with this voice too (a voice name of the bundle, or an .npz file).")
+@click.option("--serve", metavar="URL",
+              help="Measure a server that speaks OpenAI's speech API, instead of a bundle.")  # fmt: skip
+@click.option("--voice", help="Measure with this voice too (a voice name of the bundle, or an .npz file). "
+              "With --serve: the voice to ask for.  [default there: alloy]")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1, 100), default=5, show_default=True, help="Runs of the workload.")
 @click.option(
     "--streams", type=click.IntRange(0, 1000), default=10, show_default=True,
@@ -54,13 +63,14 @@ from .roofline.limits import Limits, measure_limits
 @click.option("--batch-sweep", is_flag=True, help="Measure decode steps of 1, 2, 4, 8 and 16 sequences.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Draw measured times and floors (.png).")
+@load_options
 @device_options
 def bench(
-    bundle: Path, quick: bool, voice: str | None, repeats: int, streams: int, batch: int, starts: int, fast: bool,
-    threads_sweep: bool, batch_sweep: bool, json_file: Path | None, plot_file: Path | None, device: str,
-    threads: int | None, provider_options: dict[str, str],
+    bundle: Path, quick: bool, serve: str | None, voice: str | None, repeats: int, streams: int, batch: int,
+    starts: int, fast: bool, threads_sweep: bool, batch_sweep: bool, json_file: Path | None, plot_file: Path | None,
+    device: str, threads: int | None, provider_options: dict[str, str], **load: Any,
 ) -> None:  # fmt: skip
-    """Measure the speed of BUNDLE on this machine.
+    """Measure the speed of BUNDLE on this machine, or with --serve what a server bears.
 
     The workload is 256 semantic tokens (5.12 s of audio). Each stage is also compared with its floor, the least time
     that its work can take: the bytes it must read at the machine's bandwidth, or its multiply-adds at the speed that
@@ -74,8 +84,14 @@ def bench(
         check_writable(plot_file, "--plot", [".png"])
         check_matplotlib()
     context = click.get_current_context()
+    if serve is not None:
+        refused = ("bundle", "quick", *LONG_RUN, "device", "threads", "provider_options")
+        _refuse(context, refused, "--serve measures a server, which has its own bundle and device")
+        _measure_server(serve, voice or "alloy", LoadOptions(**load), json_file, plot_file)
+        return
     if quick:
-        _refuse_with_quick(context)
+        _refuse(context, (*LONG_RUN, "plot_file"), "--quick measures nothing else")
+    _refuse(context, tuple(load), "a server is measured with --serve URL")
     here = machine()
     start = perf_counter()
     bark = Bark.load(bundle, device=device, threads=threads, provider_options=provider_options)
@@ -127,15 +143,28 @@ def bench(
             draw(report, temporary)
 
 
-def _refuse_with_quick(context: click.Context) -> None:
-    """Raise UsageError if an option is given that says what to measure beside --quick."""
+def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
+    """Raise UsageError if one of these parameters is given."""
     given = [
-        f"--{name.replace('_', '-')}"
-        for name in ("repeats", "streams", "batch", "starts", "fast", "threads_sweep", "batch_sweep", "plot_file")
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
+        for parameter in context.command.params
+        if parameter.name in names and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
     ]
     if given:
-        raise click.UsageError(f"--quick measures nothing else: leave out {', '.join(given).replace('-file', '')}")
+        raise click.UsageError(f"{why}: leave out {', '.join(given)}")
+
+
+def _measure_server(
+    url: str, voice: str, chosen: LoadOptions, json_file: Path | None, plot_file: Path | None
+) -> None:  # fmt: skip
+    """Measure a server. What that needs is imported only now, since it may not be installed."""
+    try:
+        from .load.command import measure_server
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("bark_onnx"):
+            raise
+        raise BarkError(f"--serve needs {error.name}: {how_to_install('bench')}") from None
+    measure_server(Target(url, chosen.model, voice, chosen.api_key), chosen, json_file, plot_file)
 
 
 def _quick(bark: Bark, voice: str | None) -> QuickMeasurement:

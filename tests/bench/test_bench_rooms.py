@@ -13,7 +13,7 @@ from import_order import assert_imports_run_one_way
 PACKAGE = Path(bark_onnx_bench.__file__).parent
 # From the ground up.
 ROOMS = [
-    "__init__", "machine", "roofline", "measure", "report", "checkpoints", "peers",
+    "__init__", "machine", "roofline", "measure", "report", "load", "checkpoints", "peers",
     "cli", "choices", "full_size", "gpu_report", "long_texts",
 ]  # fmt: skip
 

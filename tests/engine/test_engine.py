@@ -4,6 +4,7 @@ Tokens, codes and chunk boundaries exactly, waveforms within 1e-5. The requests 
 together round their logits differently, by 1e-6: about one draw in a million could fall on either side.
 """
 
+import math
 from collections import deque
 from itertools import cycle
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from bark_onnx import Bark, BarkError, StreamOptions
 from bark_onnx.engine.job import Job, JobState, Request
+from bark_onnx.engine.lead import AHEAD_SECONDS, ahead, lead
 from bark_onnx.graphs.decoder import CausalDecoder
 from utterances import (
     FULL,
@@ -222,7 +224,7 @@ def test_a_constant_supply_keeps_nobody_waiting(bark: Bark, alone: list[Alone], 
 
 
 def test_a_new_stream_is_soon_heard(bark: Bark) -> None:
-    """Another in its coarse stage, with 900 codes to go, leaves every second step to the semantic stage."""
+    """Another in its coarse stage, with 900 codes to go, leaves three of four steps to the semantic stage."""
     engine, voice = bark.engine(slots=2), make_voice(bark.vocabulary, FULL)
     first = engine.submit(Request(TEXT, voice=voice, seed=1, options=lasting(300), streaming=StreamOptions()))
     while not first.semantic.ended:
@@ -234,8 +236,43 @@ def test_a_new_stream_is_soon_heard(bark: Bark) -> None:
     while not second.chunks:
         engine.step()
         steps += 1
-    assert 47 < steps < 2 * 47 + 60
+    assert 47 < steps < 47 * 4 / 3 + 60
     assert not first.coarse.ended
+
+
+def test_a_stream_that_is_ahead_of_its_listener_waits_for_one_that_is_not(
+    bark: Bark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time stands still, so that a stream is ahead by all audio that it has made."""
+    monkeypatch.setattr("bark_onnx.engine.engine.monotonic", lambda: 1.0)
+    monkeypatch.setattr("bark_onnx.engine.lead.monotonic", lambda: 1.0)
+    engine, voice = bark.engine(slots=2), make_voice(bark.vocabulary, FULL)
+    streaming = StreamOptions(first_seconds=0.1)
+    first, second = (
+        Request(TEXT, voice=voice, seed=seed, options=lasting(200), streaming=streaming) for seed in (1, 2)
+    )
+    early = engine.submit(first)
+    while lead(early, 1.0) < AHEAD_SECONDS:
+        assert engine.step()
+    late, codes = engine.submit(second), early.coarse.length
+    while lead(late, 1.0) < AHEAD_SECONDS:
+        assert engine.step()
+        if late.semantic.tokens:
+            assert ahead([early, late]) == ({early} if lead(late, 1.0) < AHEAD_SECONDS else set())
+    assert early.coarse.length - codes <= 1  # before the second had begun
+    while engine.step():
+        pass
+    for job in (early, late):
+        alone = bark.generate(TEXT, voice=voice, seed=job.seed, options=lasting(200))
+        np.testing.assert_array_equal(job.result().tokens.coarse, alone.tokens.coarse)
+
+
+def test_nobody_waits_for_streams_that_are_all_ahead_and_whole_utterances_have_no_lead(bark: Bark) -> None:
+    engine = bark.engine(slots=2)
+    whole = engine.submit(Request(TEXT, options=lasting(5)))
+    stream = engine.submit(Request(TEXT, options=lasting(5), streaming=StreamOptions()))
+    assert (lead(whole, 0.0), lead(stream, 0.0)) == (math.inf, -math.inf)
+    assert ahead([whole, stream]) == ahead([whole]) == ahead([]) == set()
 
 
 def tokens_of(expected: Alone) -> tuple[Any, Any]:

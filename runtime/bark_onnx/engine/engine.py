@@ -31,6 +31,7 @@ from ..stages.options import GenerationOptions
 from ..stages.semantic import SemanticSequence
 from .counts import Counts
 from .job import Job, JobState, Request
+from .lead import ahead, lead
 from .rows import Rows
 from .speech import Speech
 from .stream import ChunkedAudio, StreamOptions
@@ -38,6 +39,9 @@ from .stream import ChunkedAudio, StreamOptions
 # Fine windows in one run. The fine model is bound by arithmetic: on two cores, four windows together took 18 % longer
 # than one after another, because they do not fit in the processor's caches.
 FINE_ROWS = {"cpu": 1, "cuda": 8}
+
+# Semantic steps for each coarse step, while a stream waits for its first audio, and while none does.
+FIRST_AUDIO_STEPS, LATER_STEPS = 3, 1
 
 MOST_SLOTS = 1024
 
@@ -76,7 +80,7 @@ class Engine:
         self._waiting: deque[Job] = deque()  # for a row of the semantic stage
         self._between: deque[Job] = deque()  # for a row of the coarse stage
         self._after_coarse: list[Job] = []  # the coarse stage has ended, the fine stage has not
-        self._coarse_was_last = False
+        self._semantic_steps = 0  # since the last step of the coarse stage
         self._at_work: Sequence[Job] = ()  # the jobs of the run that is in progress
         self.counts = Counts()
 
@@ -254,24 +258,29 @@ class Engine:
         while self._between and not self._coarse.full:
             self._coarse.enter(self._between[0])
             self._between.popleft()
-        if self._fine_step() or self._chunk_step():
+        # Nobody waits while a job needs a row of the coarse stage: the streams that are ahead end, and free theirs.
+        jobs = [*self._semantic.jobs.values(), *self._coarse.jobs.values(), *self._after_coarse]
+        can_wait = set() if self._between else ahead(jobs)
+        if self._fine_step() or self._chunk_step(can_wait):
             return True
         if self._coarse_goes_first():
-            return self._coarse_step() or self._semantic_step()
-        return self._semantic_step() or self._coarse_step()
+            return self._coarse_step(can_wait) or self._semantic_step()
+        return self._semantic_step() or self._coarse_step(can_wait)
 
     def _coarse_goes_first(self) -> bool:
         """Whether the coarse stage runs before the semantic stage.
 
         Whole utterances gather before the coarse stage, so that it runs with all rows. Utterances that stream wait for
-        nobody; but while a job's coarse stage waits for semantic tokens, the semantic stage gets every second step.
+        nobody; but while a job's coarse stage waits for semantic tokens, the semantic stage gets every second step, and
+        more of them if a stream waits for its first audio.
         """
         active = self._coarse.active.values()
         if not any(job.request.streaming for job in active):
             return self._coarse.full
         moving = {id(job) for job in active if job.coarse.in_window or job.coarse.can_begin}
-        urgent = any(id(job) not in moving for job in [*self._semantic.active.values(), *self._waiting])
-        return not (urgent and self._coarse_was_last)
+        urgent = [job for job in [*self._semantic.active.values(), *self._waiting] if id(job) not in moving]
+        first = any(job.request.streaming and job.first_audio is None for job in urgent)
+        return self._semantic_steps >= (FIRST_AUDIO_STEPS if first else LATER_STEPS if urgent else 0)
 
     # the semantic stage
 
@@ -296,7 +305,7 @@ class Engine:
                 self._after_semantic(active, errors)
         else:
             return False
-        self._coarse_was_last = False
+        self._semantic_steps += 1
         return True
 
     def _after_semantic(self, active: Mapping[int, Job], errors: Mapping[int, BarkError]) -> None:
@@ -322,14 +331,18 @@ class Engine:
 
     # the coarse stage
 
-    def _coarse_step(self) -> bool:
-        """Prefill the next window of one row that can begin one, or decode the next code of all rows in a window."""
+    def _coarse_step(self, can_wait: set[Job]) -> bool:
+        """Prefill the next window of one row that can begin one, or decode the next code of all rows in a window.
+
+        Args:
+            can_wait: jobs whose rows are left out.
+        """
         rows = self._coarse
-        active = rows.active
+        active = {row: job for row, job in rows.active.items() if job not in can_wait}
         # Windows begin before the other rows' next step, so that these rows decode together from here on.
-        beginning = next(((row, job) for row, job in active.items() if job.coarse.can_begin), None)
-        if beginning is not None:
-            row, job = beginning
+        now, beginning = monotonic(), [(row, job) for row, job in active.items() if job.coarse.can_begin]
+        if beginning:
+            row, job = min(beginning, key=lambda entry: lead(entry[1], now))
             with self._working("coarse", [job]):
                 errors = rows.loop.begin(rows.cache, job.coarse, job.coarse.begin_window(), row=row)
                 self._after_coarse_run({row: job}, errors)
@@ -339,7 +352,7 @@ class Engine:
                 self._after_coarse_run(decoding, errors)
         else:
             return False
-        self._coarse_was_last = True
+        self._semantic_steps = 0
         return True
 
     def _after_coarse_run(self, active: Mapping[int, Job], errors: Mapping[int, BarkError]) -> None:
@@ -382,12 +395,18 @@ class Engine:
                     self._finish(job, samples)
         return True
 
-    def _chunk_step(self) -> bool:
-        """Make one chunk of the utterance that has delivered the least audio."""
+    def _chunk_step(self, can_wait: set[Job]) -> bool:
+        """Make one chunk of the utterance whose listener has the least audio left to play.
+
+        Args:
+            can_wait: jobs that are left out.
+        """
+        now, jobs = monotonic(), [*self._coarse.active.values(), *self._after_coarse]
         ready = [
-            (job.chunked.seconds, place, job.chunked, job)
-            for place, job in enumerate([*self._coarse.active.values(), *self._after_coarse])
-            if job.chunked is not None and not job.ended and (job.chunked.can_advance or job.chunked.can_decode)
+            (lead(job, now), place, job.chunked, job)
+            for place, job in enumerate(jobs)
+            if job.chunked is not None and not job.ended and job not in can_wait
+            if job.chunked.can_advance or job.chunked.can_decode
         ]
         if not ready:
             return False
@@ -402,6 +421,7 @@ class Engine:
             if chunk is not None:
                 self.counts.samples += len(chunk.waveform)
                 job.chunks.append(chunk)
+                job.first_audio = job.first_audio or monotonic()
                 job.waveforms.append(chunk.waveform)
             if chunked.ended:
                 self._finish(job, np.concatenate(job.waveforms))

@@ -72,6 +72,7 @@ class Job:
         error: the reason, once the state is FAILED.
         timings: compute seconds by stage.
         created: when it was made, in seconds of `time.monotonic`.
+        first_audio: when its first chunk was made, in the same seconds; None before.
     """
 
     request: Request
@@ -88,6 +89,7 @@ class Job:
         default_factory=lambda: dict.fromkeys(("semantic", "coarse", "fine", "codec"), 0.0)
     )
     created: float = field(default_factory=monotonic)
+    first_audio: float | None = None
     fed_to_coarse: int = 0  # semantic tokens that the coarse stage has been given
     waveforms: list[Waveform] = field(default_factory=list)  # of all chunks
     _lock: Lock = field(default_factory=Lock)  # the state may be changed by two threads: one works, one cancels

@@ -1,0 +1,38 @@
+"""Which streams can wait: how much audio a stream is ahead of its listener.
+
+A listener plays a stream from its first chunk on. A stream that has made more audio than has been played by now can
+wait for a while, and its listener does not notice. So when another stream has little or no audio left to play, the ones
+that are ahead wait for it. The work is the same, in another order; tokens do not depend on the order.
+"""
+
+import math
+from collections.abc import Iterable
+from time import monotonic
+
+from .job import Job
+
+AHEAD_SECONDS = 1.5  # a stream with so much to play can wait; the longest chunk has 1 second, by default
+
+
+def lead(job: Job, now: float) -> float:
+    """Seconds of audio that a listener has left to play; minus infinity before the first chunk.
+
+    It is infinity for a whole utterance, since nobody listens before its end.
+
+    Args:
+        now: in seconds of `time.monotonic`.
+    """
+    if job.chunked is None:
+        return math.inf
+    if job.first_audio is None:
+        return -math.inf
+    return job.chunked.seconds - (now - job.first_audio)
+
+
+def ahead(jobs: Iterable[Job]) -> set[Job]:
+    """The streams among these jobs that can wait; none, if all of them can."""
+    now = monotonic()
+    streams = {job: lead(job, now) for job in jobs if job.chunked is not None}
+    if min(streams.values(), default=math.inf) >= AHEAD_SECONDS:
+        return set()
+    return {job for job, seconds in streams.items() if seconds >= AHEAD_SECONDS}
