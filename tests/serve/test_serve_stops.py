@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from http.client import IncompleteRead
 from pathlib import Path
+from socket import socket
 
 import numpy as np
 import pytest
@@ -143,6 +144,13 @@ def test_a_stream_whose_time_is_over_is_cut(bundle: Path) -> None:
         until(lambda: server.outcomes() == {"late": 1})
 
 
+def read_to_end(connection: socket) -> bytes:
+    content = b""
+    while came := connection.recv(1 << 20):
+        content += came
+    return content
+
+
 class Failing:
     """A source of audio that fails after its first chunk."""
 
@@ -178,9 +186,14 @@ def test_a_failure_in_the_middle_is_never_a_clean_end(
     assert last["error"]["code"] == code
     whole = fresh.speak(stream=False)
     assert (whole.status, whole.error["code"]) == (500, code)
+    with connected(fresh.port) as connection:
+        # An answer in HTTP/1.0 ends with the connection, so only a reset tells that it is not complete.
+        connection.sendall(raw_request(speech(), version="1.0"))
+        with pytest.raises(ConnectionResetError):
+            read_to_end(connection)
     assert failing.closed
     until(lambda: fresh.is_idle)
-    until(lambda: fresh.outcomes() == {"failed": 4})
+    until(lambda: fresh.outcomes() == {"failed": 5})
 
 
 def test_the_death_of_the_engine_ends_everything(bundle: Path) -> None:
