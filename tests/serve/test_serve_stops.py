@@ -10,11 +10,14 @@ from dataclasses import replace
 from http.client import IncompleteRead
 from pathlib import Path
 from socket import socket
+from threading import Event
 
 import numpy as np
 import pytest
 
 from bark_onnx import AudioChunk, GenerationOptions, NothingSaid, SpeechStream
+from bark_onnx.arrays import Waveform
+from bark_onnx.audio.encoder import StreamEncoder
 from bark_onnx_serve.service import Words
 from serving import LONG, Running, connected, raw_request, running, slowed, speech, until
 
@@ -194,6 +197,52 @@ def test_a_failure_in_the_middle_is_never_a_clean_end(
     assert failing.closed
     until(lambda: fresh.is_idle)
     until(lambda: fresh.outcomes() == {"failed": 5})
+
+
+def test_the_death_of_the_engine_ends_what_waits(bundle: Path) -> None:
+    with running(bundle, slots=1) as server:
+        slowed(server, 0.005)
+        worker = server.service.worker
+        with connected(server.port) as busy, ThreadPoolExecutor(3) as clients:
+            busy.sendall(raw_request(speech(LONG)))
+            until(lambda: worker.active_rows["semantic"] == 1)
+            kinds = ({"stream": False}, {"stream_format": "sse"}, {"response_format": "mp3"})
+            waiting = [clients.submit(server.speak, "hello", **kind) for kind in kinds]
+            until(lambda: worker.waiting == 3)
+
+            def die() -> bool:
+                raise AssertionError("killed by a test")
+
+            worker._engine.step = die
+            for answer in (one.result() for one in waiting):
+                assert (answer.status, answer.error["code"]) == (503, "engine_stopped")
+
+
+def test_a_client_that_goes_while_its_audio_is_encoded_is_cancelled(
+    fresh: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder ends its call in its thread, and is closed after that."""
+    encoding, go_on, closed = Event(), Event(), Event()
+
+    class Slow(StreamEncoder):
+        def push(self, waveform: Waveform) -> bytes:
+            encoding.set()
+            assert go_on.wait(20)
+            return super().push(waveform)
+
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    monkeypatch.setattr("bark_onnx_serve.speech.encoding.StreamEncoder", Slow)
+    with connected(fresh.port) as connection:
+        connection.sendall(raw_request(speech(LONG, response_format="mp3")))
+        assert encoding.wait(20)
+    until(lambda: fresh.is_idle)  # although the encoder has not ended
+    assert not closed.is_set()
+    go_on.set()
+    assert closed.wait(20)
+    until(lambda: fresh.outcomes() == {"cancelled": 1})
 
 
 def test_the_death_of_the_engine_ends_everything(bundle: Path) -> None:
