@@ -42,6 +42,7 @@ nano: $(VENV)/installed
 
 # A thousand requests on a server of the small voice: every answer is its own, and its memory stays. Takes some minutes.
 soak: $(VENV)/installed
+	@mkdir -p $(OUT)
 	$(BIN)/python -m bark_onnx_bench.soak --json $(OUT)/soak.json -- --max-queue 12
 
 # On a machine with an NVIDIA GPU: what needs one is tested and measured there, and the figures written to

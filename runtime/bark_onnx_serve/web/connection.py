@@ -77,6 +77,7 @@ class Connection(H11Protocol):
         self._stop_reading()
         self._stop_writing()
         super().connection_lost(exc)
+        self.app = self._answer  # else the connection refers to itself, and only the garbage collector frees it
 
     async def _answer_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; reset the connection if an answer without chunks or length is not complete.
