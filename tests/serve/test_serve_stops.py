@@ -1,5 +1,6 @@
 """Clients that go, readers that are slow, queues that are full, time that is over, an engine that dies."""
 
+import gc
 import json
 import random
 import time
@@ -18,6 +19,8 @@ import pytest
 from bark_onnx import AudioChunk, GenerationOptions, NothingSaid, SpeechStream
 from bark_onnx.arrays import Waveform
 from bark_onnx.audio.encoder import StreamEncoder
+from bark_onnx.engine.job import Job
+from bark_onnx.long.narrator import Narrator
 from bark_onnx_serve.service import Words
 from serving import LONG, Running, connected, raw_request, running, slowed, speech, until
 
@@ -145,6 +148,31 @@ def test_a_stream_whose_time_is_over_is_cut(bundle: Path) -> None:
             server.speak(LONG)
         until(lambda: server.is_idle)
         until(lambda: server.outcomes() == {"late": 1})
+
+
+def test_what_a_request_held_is_free_without_the_garbage_collector(fresh: Running) -> None:
+    """Circles of references would hold the arrays of many requests until it comes, which is seldom."""
+
+    def leave(**fields: object) -> None:
+        with connected(fresh.port) as connection:
+            connection.sendall(raw_request(speech(LONG[:300], **fields)))
+            until(lambda: fresh.service.worker.unfinished > 0)
+
+    def held() -> int:
+        return sum(isinstance(one, Job | Narrator) for one in gc.get_objects())
+
+    gc.collect()
+    before = held()
+    gc.disable()
+    try:
+        for whole in ({}, {"stream": False}):
+            fresh.speak(**whole)
+            fresh.speak(LONG[:300], **whole)
+            leave(**whole)
+            until(lambda: fresh.is_idle)
+        until(lambda: held() == before)
+    finally:
+        gc.enable()
 
 
 def read_to_end(connection: socket) -> bytes:
