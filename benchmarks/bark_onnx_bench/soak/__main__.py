@@ -41,7 +41,13 @@ def main() -> None:
         if growth > arguments.most_growth:
             report.problems.append(f"that is more than {arguments.most_growth:.1%}")
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+        figures = {
+            "fates": dict(report.fates),
+            "outcomes": report.outcomes,
+            "readings": [asdict(reading) for reading in report.readings],
+            "problems": report.problems,
+        }
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if report.problems:
         sys.exit("\n".join(report.problems))
 
