@@ -152,8 +152,8 @@ def test_home_assistant_gets_every_format_that_it_asks_for(server: Running) -> N
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_commands_of_the_documentation_that_use_curl_work(server: Running, tmp_path: Path) -> None:
-    commands = re.findall(r"^\$ (curl .+)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+def test_the_commands_of_the_documentation_that_speak_with_curl_work(server: Running, tmp_path: Path) -> None:
+    commands = re.findall(r"^\$ (curl \S+/v1/audio/speech .+)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     assert commands
     for command in commands:
         words = shlex.split(command.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}"))
