@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT := out
 
-.PHONY: run test test-runtime lint full-size nano gpu-report clean
+.PHONY: run test test-runtime lint full-size nano soak gpu-report clean
 
 run: $(VENV)/runtime
 	@mkdir -p $(OUT)
@@ -39,6 +39,11 @@ full-size: $(VENV)/installed
 nano: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[nano]'
 	$(BIN)/python -m bark_onnx_nano $(OUT)/bark-nano --work $(OUT)/nano
+
+# A thousand requests on a server of the small voice: every answer is its own, and its memory stays. Takes some minutes.
+soak: $(VENV)/installed
+	@mkdir -p $(OUT)
+	$(BIN)/python -m bark_onnx_bench.soak --json $(OUT)/soak.json -- --max-queue 12
 
 # On a machine with an NVIDIA GPU: what needs one is tested and measured there, and the figures written to
 # benchmarks/results/cuda-report.json. An environment of its own, since onnxruntime-gpu takes onnxruntime's place.

@@ -30,6 +30,7 @@ class Running:
     port: int
     wyoming_port: int
     stop: Callable[[], None]  # as SIGTERM does
+    server: Server
 
     @property
     def url(self) -> str:
@@ -63,6 +64,11 @@ class Running:
         lines = self.get("/metrics").body.decode().splitlines()
         found = [line.split('outcome="')[1].split('"} ') for line in lines if "bark_onnx_requests_total{" in line]
         return {name: int(float(count)) for name, count in found if float(count)}
+
+    @property
+    def connections(self) -> list[Any]:
+        """The HTTP connections that are open."""
+        return list(self.server.server_state.connections)
 
     @property
     def is_idle(self) -> bool:
@@ -114,11 +120,11 @@ def request(
         connection.close()
 
 
-def raw_request(fields: dict[str, object]) -> bytes:
+def raw_request(fields: dict[str, object], version: str = "1.1") -> bytes:
     """A request for speech as it goes over the wire."""
     content = json.dumps(fields).encode()
-    head = f"POST {SPEECH} HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
-    return head.encode() + b"\r\n\r\n" + content
+    head = f"POST {SPEECH} HTTP/{version}\r\nHost: here\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}".encode() + b"\r\n\r\n" + content
 
 
 @contextmanager
@@ -142,7 +148,7 @@ def running(bundle: Path, **settings: Any) -> Iterator[Running]:
         stop = partial(setattr, server, "should_exit", True)
         thread.start()
         try:
-            yield Running(service, port_of(listening), port_of(wyoming), stop)
+            yield Running(service, port_of(listening), port_of(wyoming), stop, server)
         finally:
             stop()
             thread.join(60)

@@ -60,6 +60,7 @@ class Server(uvicorn.Server):
         metrics = Metrics(service)
         config = uvicorn.Config(
             make_app(service, metrics),
+            loop="asyncio",  # uvicorn would take uvloop if it is installed, whose connections end in other ways
             http=Connection,
             ws="none",
             lifespan="off",

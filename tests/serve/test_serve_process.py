@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -98,6 +99,31 @@ def test_sigterm_lets_streams_end_and_accepts_nothing_more(bundle: Path) -> None
         until(lambda: not accepts(port))
         assert len(response.read()) > 48_000 * 3  # to the end, or it would raise
         assert ended(process)[0] == 0
+
+
+def test_sigterm_lets_what_waits_end_too(bundle: Path) -> None:
+    with (
+        serving("--bundle", bundle, "--slots", "1", code=MORTAL + SERVE) as (process, port),
+        ThreadPoolExecutor(3) as clients,
+    ):
+
+        def ask(fields: dict[str, object]) -> int:
+            return request(port, "POST", SPEECH, json.dumps(fields).encode(), JSON).status
+
+        kinds = (speech(LONG[:350]), speech(stream=False), speech(stream_format="sse"))
+        answers = [clients.submit(ask, kind) for kind in kinds]
+        until(lambda: metric(port, "bark_onnx_requests_in_progress") == 3)
+        process.send_signal(signal.SIGTERM)
+        assert [answer.result() for answer in answers] == [200] * 3
+        assert ended(process)[0] == 0
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+def metric(port: int, name: str) -> float:
+    lines = request(port, "GET", "/metrics").body.decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
 def accepts(port: int) -> bool:

@@ -1,5 +1,6 @@
 """Clients that go, readers that are slow, queues that are full, time that is over, an engine that dies."""
 
+import gc
 import json
 import random
 import time
@@ -9,11 +10,17 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from http.client import IncompleteRead
 from pathlib import Path
+from socket import socket
+from threading import Event
 
 import numpy as np
 import pytest
 
 from bark_onnx import AudioChunk, GenerationOptions, NothingSaid, SpeechStream
+from bark_onnx.arrays import Waveform
+from bark_onnx.audio.encoder import StreamEncoder
+from bark_onnx.engine.job import Job
+from bark_onnx.long.narrator import Narrator
 from bark_onnx_serve.service import Words
 from serving import LONG, Running, connected, raw_request, running, slowed, speech, until
 
@@ -143,6 +150,37 @@ def test_a_stream_whose_time_is_over_is_cut(bundle: Path) -> None:
         until(lambda: server.outcomes() == {"late": 1})
 
 
+def test_what_a_request_held_is_free_without_the_garbage_collector(fresh: Running) -> None:
+    """Circles of references would hold the arrays of many requests until it comes, which is seldom."""
+
+    def leave(**fields: object) -> None:
+        with connected(fresh.port) as connection:
+            connection.sendall(raw_request(speech(LONG[:300], **fields)))
+            until(lambda: fresh.service.worker.unfinished > 0)
+
+    def held() -> int:
+        return sum(isinstance(one, Job | Narrator) for one in gc.get_objects())
+
+    gc.collect()
+    before = held()
+    gc.disable()
+    try:
+        for whole in ({}, {"stream": False}):
+            fresh.speak(**whole)
+            leave(**whole)
+            until(lambda: fresh.is_idle)
+        until(lambda: held() == before)
+    finally:
+        gc.enable()
+
+
+def read_to_end(connection: socket) -> bytes:
+    content = b""
+    while came := connection.recv(1 << 20):
+        content += came
+    return content
+
+
 class Failing:
     """A source of audio that fails after its first chunk."""
 
@@ -178,9 +216,60 @@ def test_a_failure_in_the_middle_is_never_a_clean_end(
     assert last["error"]["code"] == code
     whole = fresh.speak(stream=False)
     assert (whole.status, whole.error["code"]) == (500, code)
+    with connected(fresh.port) as connection:
+        # An answer in HTTP/1.0 ends with the connection, so only a reset tells that it is not complete.
+        connection.sendall(raw_request(speech(), version="1.0"))
+        with pytest.raises(ConnectionResetError):
+            read_to_end(connection)
     assert failing.closed
     until(lambda: fresh.is_idle)
-    until(lambda: fresh.outcomes() == {"failed": 4})
+    until(lambda: fresh.outcomes() == {"failed": 5})
+
+
+def test_the_death_of_the_engine_ends_what_waits(bundle: Path) -> None:
+    with running(bundle, slots=1) as server:
+        slowed(server, 0.005)
+        worker = server.service.worker
+        with connected(server.port) as busy, ThreadPoolExecutor(3) as clients:
+            busy.sendall(raw_request(speech(LONG)))
+            until(lambda: worker.active_rows["semantic"] == 1)
+            kinds = ({"stream": False}, {"stream_format": "sse"}, {"response_format": "mp3"})
+            waiting = [clients.submit(server.speak, "hello", **kind) for kind in kinds]
+            until(lambda: worker.waiting == 3)
+
+            def die() -> bool:
+                raise AssertionError("killed by a test")
+
+            worker._engine.step = die
+            for answer in (one.result() for one in waiting):
+                assert (answer.status, answer.error["code"]) == (503, "engine_stopped")
+
+
+def test_a_client_that_goes_while_its_audio_is_encoded_is_cancelled(
+    fresh: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder ends its call in its thread, and is closed after that."""
+    encoding, go_on, closed = Event(), Event(), Event()
+
+    class Slow(StreamEncoder):
+        def push(self, waveform: Waveform) -> bytes:
+            encoding.set()
+            assert go_on.wait(20)
+            return super().push(waveform)
+
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    monkeypatch.setattr("bark_onnx_serve.speech.encoding.StreamEncoder", Slow)
+    with connected(fresh.port) as connection:
+        connection.sendall(raw_request(speech(LONG, response_format="mp3")))
+        assert encoding.wait(20)
+    until(lambda: fresh.is_idle)  # although the encoder has not ended
+    assert not closed.is_set()
+    go_on.set()
+    assert closed.wait(20)
+    until(lambda: fresh.outcomes() == {"cancelled": 1})
 
 
 def test_the_death_of_the_engine_ends_everything(bundle: Path) -> None:

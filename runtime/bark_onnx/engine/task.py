@@ -137,10 +137,13 @@ class Task:
         with self._lock:
             news, self._news = self._news, Future()
             if ended and not self._result.done():
+                trace = None if self._job.error is None else self._job.error.__traceback__
                 try:
                     self._result.set_result(self._job.result())
                 except Exception as error:
-                    self._result.set_exception(error)
+                    # Without the frame of this call, which refers to this task: else the error, the task, the job and
+                    # its arrays would be in a circle, and stay until the garbage collector comes.
+                    self._result.set_exception(error.with_traceback(trace))
         news.set_result(None)  # without the lock: whoever is told may ask for the next chunk at once
         return ended
 
