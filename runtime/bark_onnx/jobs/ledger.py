@@ -27,6 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ..audio.files import write_all
 from ..errors import BarkError, reason
 from ..files import replacing
 from .result import Result
@@ -182,9 +183,7 @@ class Ledger:
         with self.exclusively(), self._changing(self.results), self.results.open("ab+", buffering=0) as file:
             size = _without_cut_line(file)
             try:
-                written = file.write(content)
-                if written != len(content):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                write_all(file, content)
                 os.fsync(file.fileno())
             except OSError:
                 with suppress(OSError):

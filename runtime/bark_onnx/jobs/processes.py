@@ -54,9 +54,10 @@ def run_processes(job: BatchJob, ledger: Ledger, number: int, count: Callable[[f
 
 
 def _start(about: dict[str, Any]) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    paths = [path or str(Path.cwd()) for path in sys.path]  # the modules of this process, and no others
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM],
+        [sys.executable, "-P", "-c", _PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -13,7 +13,7 @@ from .ids import check_id
 
 OPTIONS = tuple(option.name for option in fields(GenerationOptions))  # the columns of the options of one row
 MOST_TEXT = 1 << 17  # characters of one row, about two hours; its audio is in memory until it is written
-_FLAGS = {"true": True, "false": False, "1": True, "0": False}
+_FLAGS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def parse_row(record: Record, columns: Columns, defaults: Defaults) -> AnyRow:
 
 def _option(name: str, value: object) -> Any:
     """The value of an option as `GenerationOptions` takes it. 0 for `min_eos_p` means None, as on the command line."""
-    if isinstance(value, str) and value.lower() in _FLAGS and isinstance(getattr(GenerationOptions(), name), bool):
+    if isinstance(value, str) and value.lower() in _FLAGS:
         return _FLAGS[value.lower()]
     number = _number(name, value)
     return None if name == "min_eos_p" and number == 0 and not isinstance(number, bool) else number

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from time import sleep
 
+from ..audio.ogg import with_serial_number
+from ..engine.speech import Speech
 from ..errors import BarkError
 from ..pipeline import Bark
 from .job import BatchJob, BatchOptions
@@ -58,8 +60,16 @@ def end_row(spoken: SpokenRow, options: BatchOptions, ledger: Ledger) -> None:
     content, name = b"", None
     if spoken.speech is not None:
         try:
-            content = spoken.speech.encode(options.format, sample_rate=options.sample_rate)
+            content = encoded(spoken.speech, options)
             name = f"{spoken.row.id}.{options.format}"
         except BarkError as error:  # such as a file that its format cannot hold
             spoken = SpokenRow(spoken.row, None, str(error))
     ledger.end(spoken.result(name), name, content)
+
+
+def encoded(speech: Speech, options: BatchOptions) -> bytes:
+    """The audio file of a row, with the same bytes whenever it is made. Raises BarkError."""
+    content = speech.encode(options.format, sample_rate=options.sample_rate)
+    if options.format in ("ogg", "opus"):
+        return with_serial_number(content, speech.seed % 2**32)
+    return content
