@@ -14,7 +14,7 @@ PACKAGE = Path(bark_onnx_bench.__file__).parent
 # From the ground up.
 ROOMS = [
     "__init__", "machine", "roofline", "measure", "report", "load", "checkpoints", "peers",
-    "cli", "choices", "full_size", "gpu_report", "long_texts",
+    "cli", "batch_jobs", "choices", "full_size", "gpu_report", "long_texts",
 ]  # fmt: skip
 
 
@@ -22,7 +22,9 @@ def test_imports_run_one_way() -> None:
     assert_imports_run_one_way(PACKAGE, ROOMS)
 
 
-@pytest.mark.parametrize("command", ["checkpoints", "choices", "full_size", "gpu_report", "long_texts", "peers"])
+@pytest.mark.parametrize(
+    "command", ["batch_jobs", "checkpoints", "choices", "full_size", "gpu_report", "long_texts", "peers"]
+)
 def test_the_documented_commands_have_help(command: str) -> None:
     module = f"bark_onnx_bench.{command}"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
