@@ -190,8 +190,10 @@ def test_a_caller_that_stops_early_stops_the_work(short: Bark, monkeypatch: pyte
     assert [worker.alive for worker in closed] == [False]
 
 
-@pytest.mark.parametrize("name", ["flac", "ogg", "opus", "mp3", "pcm"])
+@pytest.mark.parametrize("name", ["flac", "ogg", "opus", "mp3", "pcm", "aac"])
 def test_every_format_has_the_same_bytes_again(name: str, short_bundle: Path, tmp_path: Path) -> None:
+    if name == "aac":
+        pytest.importorskip("av")
     source = tmp_path / "rows.jsonl"
     source.write_text(json.dumps({"id": "a", "text": "hello", **EARLY}))
     options = BatchOptions(bundle=str(short_bundle), device="cpu", threads=1, format=name, sample_rate=16_000, slots=1)
@@ -199,7 +201,7 @@ def test_every_format_has_the_same_bytes_again(name: str, short_bundle: Path, tm
         run_batch(source, tmp_path / out, options)
     content = (tmp_path / "one" / f"a.{name}").read_bytes()
     assert content == (tmp_path / "two" / f"a.{name}").read_bytes()
-    if name != "pcm":
+    if name not in ("pcm", "aac"):  # which soundfile does not read
         assert soundfile.info(tmp_path / "one" / f"a.{name}").samplerate == 16_000
 
 

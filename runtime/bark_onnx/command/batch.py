@@ -41,15 +41,12 @@ class Rows:
     slots: int
 
     OPTIONS: ClassVar[list[Any]] = [
-        *(
-            click.option(f"--{name}-column", default=name, show_default=True, metavar="NAME", help=f"Column of {what}.")
-            for name, what in (
-                ("id", "the names of the audio files, without suffix"),
-                ("text", "the texts"),
-                ("voice", "the voices"),
-                ("seed", "the seeds"),
-            )
-        ),
+        click.option("--id-column", default="id", show_default=True, metavar="NAME",
+                     help="Column of the names of the audio files, without suffix."),
+        click.option("--text-column", default="text", show_default=True, metavar="NAME", help="Column of the texts."),
+        click.option("--voice-column", default="voice", show_default=True, metavar="NAME",
+                     help="Column of the voices."),
+        click.option("--seed-column", default="seed", show_default=True, metavar="NAME", help="Column of the seeds."),
         click.option("--format", "audio_format", type=click.Choice(list(FORMATS)), default="wav", show_default=True,
                      help="Format of the audio files."),
         click.option("--sample-rate", type=click.IntRange(8_000, 192_000), metavar="HZ",

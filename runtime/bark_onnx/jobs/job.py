@@ -43,7 +43,7 @@ class BatchOptions:
         generation: options of rows without their own.
         narration: how long texts are divided, and when a passage is spoken again.
         columns: the names of the columns.
-        format: wav, flac, ogg, opus, mp3 or pcm.
+        format: wav, flac, ogg, opus, mp3, aac (extra `av`) or pcm.
         sample_rate: of the files, in Hz; None for the model's.
         device, provider_options: as for `Bark.load`.
         threads: of each process; None is the number of cores divided by the number of processes. A job that goes on
