@@ -22,16 +22,18 @@ ROOT = Path(__file__).parents[1]
 RUNTIME = Path(bark_onnx.__file__).parent
 SOURCES = sorted(RUNTIME.rglob("*.py"))
 DEPENDENCIES = {"click", "numpy", "onnxruntime", "soundfile", "soxr", "tokenizers", "tqdm"}
-OPTIONAL = {
-    f"bark_onnx.audio.{name}": {"av"} for name in ("aac", "pyav", "tempo")
-}  # extras, imported when they are used
+OPTIONAL = {  # extras, imported when they are used
+    **{f"bark_onnx.audio.{name}": {"av"} for name in ("aac", "pyav", "tempo")},
+    "bark_onnx.jobs.parquet": {"pyarrow"},
+}
 FOREIGN = ["av", "torch", "transformers", "onnx", "onnxscript", "safetensors", "scipy"]
 OURS = ["bark_onnx_export", "bark_onnx_bench", "bark_onnx_serve"]
 
 # From the ground up: a room imports only from rooms that come before it.
 ROOMS = [
     "errors", "numbers", "arrays", "files", "progress", "model", "audio", "graphs", "sampling", "stages", "engine",
-    "texts", "splitting", "subtitles", "long", "checks", "pipeline", "__init__", "compat", "command", "__main__",
+    "texts", "splitting", "subtitles", "long", "checks", "pipeline", "jobs", "__init__", "compat", "command",
+    "__main__",
 ]  # fmt: skip
 
 # What pip says where it reaches no package index.

@@ -34,6 +34,11 @@ try:
     from .engine.stream import AudioChunk, StreamOptions
     from .engine.task import Task
     from .engine.worker import Worker
+    from .jobs.batch import run_batch
+    from .jobs.job import BatchOptions
+    from .jobs.report import BatchReport
+    from .jobs.row import BadRow, Columns, Row
+    from .jobs.speaking import SpokenRow, speak_rows
     from .long.guards import Guards, Problem
     from .long.journal import Journal
     from .long.narration import LongSpeech, PassageReport, SpokenPassage
@@ -60,11 +65,15 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent, unless 
 
 __all__ = [
     "AudioChunk",
+    "BadRow",
     "Bark",
     "BarkError",
     "BarkWarning",
     "BatchError",
+    "BatchOptions",
+    "BatchReport",
     "BundleError",
+    "Columns",
     "DeadlineExceeded",
     "DeviceError",
     "Engine",
@@ -84,10 +93,12 @@ __all__ = [
     "Progress",
     "QueueFull",
     "Request",
+    "Row",
     "Said",
     "Speech",
     "SpeechStream",
     "SpokenPassage",
+    "SpokenRow",
     "StreamOptions",
     "Task",
     "TextError",
@@ -97,6 +108,8 @@ __all__ = [
     "Worker",
     "WorkerError",
     "__version__",
+    "run_batch",
+    "speak_rows",
 ]
 
 try:

@@ -34,7 +34,7 @@ from .graphs.networks import Networks
 from .long.attempts import Outcome
 from .long.feeding import feed_from_thread
 from .long.journal import Journal
-from .long.narration import LongSpeech, SpokenPassage, narrate, speak_checked
+from .long.narration import LongSpeech, SpokenPassage, Steps, narrate, narration_steps, speak_checked, speak_together
 from .long.narrator import Narrator
 from .long.plan import History, NarrationOptions, Plan
 from .long.planner import Planner, checked_seed
@@ -321,6 +321,45 @@ class Bark:
         """Speak a plan, and report progress in seconds of speech."""
         with counted("speech", plan.expected_seconds, self.progress) as count:
             yield from narrate(self._planner.context(plan), runner, kept, count)
+
+    def steps(
+        self,
+        text: str,
+        *,
+        voice: Voice | None = None,
+        options: GenerationOptions | None = None,
+        seed: int | None = None,
+        narration: NarrationOptions | None = None,
+    ) -> Steps[Speech]:
+        """Speak a text as `generate` does, for a caller that runs the requests of many texts on one engine.
+
+        The generator yields a list of requests, is sent their jobs when all of them have ended, and goes on so until it
+        returns the speech. It gives no warnings; `unknown_words` tells what is not spoken.
+
+        Args:
+            text, voice, options, seed, narration: as for `generate`.
+
+        Raises BarkError when it begins, for wrong arguments, and when it is sent a job that failed.
+        """
+        options, seed = or_default("options", options, GenerationOptions), checked_seed(seed)
+        checked = None if narration is None else or_default("narration", narration, NarrationOptions)
+        require_something_to_say(text)
+        plans = partial(self._planner.plan, text, voice=voice, options=options, seed=seed, warns=False)
+        if not self.fits(text, (checked or NarrationOptions()).passage_seconds):
+            plan, _ = plans(narration=checked)
+            spoken = yield from narration_steps(self._planner.context(plan))
+            return LongSpeech.join(spoken, seed)
+        if checked is None:
+            (job,) = yield [Request(text, voice=voice, options=options, seed=seed)]
+            return job.result()
+        plan, _ = plans(narration=checked, single=True)
+        (record,) = yield from speak_together([self._planner.context(plan).attempts(0)])
+        return LongSpeech.single(text, record, self.sample_rate, seed)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words and symbols of a text that the model's vocabulary lacks, and which are not spoken."""
+        require_something_to_say(text)
+        return self._tokenizer.read(text).lost
 
     def fits(self, text: str, seconds: float = NarrationOptions.passage_seconds) -> bool:
         """Whether one utterance of at most so many seconds, by estimate, can say a text."""

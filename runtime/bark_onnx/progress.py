@@ -38,8 +38,12 @@ def shown(items: Iterable[T], stage: str, total: float, option: ProgressOption) 
 
 
 @contextmanager
-def counted(stage: str, total: float, option: ProgressOption) -> Iterator[Callable[[float], None]]:
-    """A function that takes how much has been done so far."""
+def counted(stage: str, total: float, option: ProgressOption, *, done: float = 0) -> Iterator[Callable[[float], None]]:
+    """A function that takes how much has been done so far.
+
+    Args:
+        done: what was done before; the rate that is shown does not count it.
+    """
     if callable(option):
         report = option
         yield lambda done: report(Progress(stage, done, total))
@@ -47,5 +51,5 @@ def counted(stage: str, total: float, option: ProgressOption) -> Iterator[Callab
     if not option:  # no bar at all, since even a disabled one starts a thread
         yield lambda done: None
         return
-    with tqdm(desc=f"{stage:8}", total=round(total), leave=False, disable=None) as bar:
+    with tqdm(desc=f"{stage:8}", total=round(total), initial=round(done), leave=False, disable=None) as bar:
         yield lambda done: bar.update(round(done) - bar.n) and None

@@ -6,6 +6,7 @@ Exit status: 0 for success, 1 for a failure, 2 for bad usage. A failure is one l
 import click
 
 from .. import __version__
+from .batch import batch
 from .group import Commands
 from .info import info
 from .say import say
@@ -21,6 +22,7 @@ def main() -> None:
     """
 
 
+main.add_command(batch)
 main.add_command(info)
 main.add_command(say)
 main.add_command(voices)

@@ -24,8 +24,13 @@ def default_threads() -> int | None:
     asked_for = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if asked_for.isascii() and asked_for.isdecimal() and len(asked_for) < 5 and 1 <= int(asked_for) <= MOST_THREADS:
         return int(asked_for)
-    cores = min(_cores(_allowed()), _quota())
+    cores = usable_cores()
     return cores if cores < _cores(range(os.cpu_count() or 1)) else None
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return min(_cores(_allowed()), _quota())
 
 
 def usable_cpus() -> int:

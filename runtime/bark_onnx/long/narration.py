@@ -6,9 +6,9 @@ spoken beside it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,12 @@ from .joining import Joiner
 from .journal import Journal, Record
 from .plan import Plan
 from .trimming import Trimmer
+
+T = TypeVar("T")
+
+Steps: TypeAlias = Generator[Sequence[Request], Sequence[Job], T]
+"""Work for an engine that belongs to the caller. It yields requests and is sent their jobs when all of them have ended;
+in the end it returns its result. The requests may run beside any others."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,7 +153,7 @@ def narrate(
         count: is told how many seconds of speech have been made so far, of those that are expected.
     """
     plan, vocabulary = context.plan, context.vocabulary
-    joiner, samples, rate = Joiner(vocabulary.sample_rate), 0, vocabulary.sample_rate
+    joined = _Joined(plan, vocabulary.sample_rate)
     expected = [estimate_seconds(passage.text) for passage in plan.passages]
     block = range(0)
     while block.stop < len(plan.passages):
@@ -157,20 +163,14 @@ def narrate(
         resumed = None not in kept
         records = [record for record in kept if record is not None]
         if not resumed:
-            records = _speak([context.attempts(index) for index in block], runner, _counted(count, done, own))
+            steps = speak_together([context.attempts(index) for index in block])
+            records = _run(steps, runner, _counted(count, done, own))
             if journal is not None:
                 for index, record in zip(block, records, strict=True):
                     journal.save(index, record)
         for index, record in zip(block, records, strict=True):
             context.add(index, record)
-            waveform, sounds = join(plan, index, record.waveform, joiner)
-            samples += len(waveform)
-            start = samples - len(waveform) + min(len(waveform), round(plan.pause_before(index) * rate))
-            yield SpokenPassage(
-                plan.passages[index].text, plan.passages[index].speaker, start / rate, samples / rate, sounds,
-                record.seed, record.attempts, record.problems, record.rejected, resumed,
-                waveform, rate, record.tokens, record.timings,
-            )  # fmt: skip
+            yield joined.passage(index, record, resumed=resumed)
         count(done + sum(own))
 
 
@@ -184,6 +184,49 @@ def speak_checked(context: Context, speak: Callable[[Request], Outcome]) -> Reco
     while attempts.requests:
         attempts.take([speak(request) for request in attempts.requests])
     return attempts.settle()
+
+
+def narration_steps(context: Context) -> Steps[list[SpokenPassage]]:
+    """Speak a plan as `narrate` does, for a caller that runs the requests. Returns all passages."""
+    plan = context.plan
+    joined, spoken, block = _Joined(plan, context.vocabulary.sample_rate), [], range(0)
+    while block.stop < len(plan.passages):
+        block = plan.block(block.stop, voiced=context.first is not None)
+        records = yield from speak_together([context.attempts(index) for index in block])
+        for index, record in zip(block, records, strict=True):
+            context.add(index, record)
+            spoken.append(joined.passage(index, record))
+    return spoken
+
+
+def speak_together(block: Sequence[Attempts]) -> Steps[list[Record]]:
+    """Speak passages together, and again those with problems. Returns the best attempt of each."""
+    while going := [attempts for attempts in block if attempts.requests]:
+        jobs = iter((yield [request for attempts in going for request in attempts.requests]))
+        for attempts in going:
+            attempts.take([Outcome.of(next(jobs)) for _ in attempts.requests])
+    return [attempts.settle() for attempts in block]
+
+
+class _Joined:
+    """Joins the passages of a plan, which come in their order."""
+
+    def __init__(self, plan: Plan, sample_rate: int) -> None:
+        self._plan = plan
+        self._joiner = Joiner(sample_rate)
+        self._samples = 0  # of the passages so far
+
+    def passage(self, index: int, record: Record, *, resumed: bool = False) -> SpokenPassage:
+        """The next passage: trimmed, joined to the one before, and timed."""
+        plan, rate = self._plan, self._joiner.sample_rate
+        waveform, sounds = join(plan, index, record.waveform, self._joiner)
+        start = self._samples + min(len(waveform), round(plan.pause_before(index) * rate))
+        self._samples += len(waveform)
+        return SpokenPassage(
+            plan.passages[index].text, plan.passages[index].speaker, start / rate, self._samples / rate, sounds,
+            record.seed, record.attempts, record.problems, record.rejected, resumed,
+            waveform, rate, record.tokens, record.timings,
+        )  # fmt: skip
 
 
 def join(
@@ -210,16 +253,16 @@ def trimmer_of(plan: Plan, index: int, sample_rate: int) -> Trimmer:
     )
 
 
-def _speak(block: Sequence[Attempts], runner: Runner, progress: Callable[[Sequence[Job]], None]) -> list[Record]:
-    """Speak a block, all passages together, and again those with problems. Returns the best attempt of each."""
-    begun = False
-    while going := [attempts for attempts in block if attempts.requests]:
-        requests = [request for attempts in going for request in attempts.requests]
-        jobs = iter(runner.run(requests, None if begun else progress))
-        begun = True
-        for attempts in going:
-            attempts.take([Outcome.of(next(jobs)) for _ in attempts.requests])
-    return [attempts.settle() for attempts in block]
+def _run(steps: Steps[T], runner: Runner, progress: Callable[[Sequence[Job]], None]) -> T:
+    """Run steps on a runner of their own. The progress of the first step is reported."""
+    try:
+        requests = next(steps)
+        jobs = runner.run(requests, progress)
+        while True:
+            jobs = runner.run(steps.send(jobs), None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 def _counted(count: Callable[[float], None], done: float, expected: Sequence[float]) -> Callable[[Sequence[Job]], None]:

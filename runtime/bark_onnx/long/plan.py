@@ -148,11 +148,12 @@ class Plan:
         return self.narration.clause_pause if cut else self.narration.sentence_pause
 
 
-def speakable(passages: Sequence[Passage], tokenizer: Tokenizer) -> list[Passage]:
+def speakable(passages: Sequence[Passage], tokenizer: Tokenizer, *, warns: bool = True) -> list[Passage]:
     """The passages that say something, in themselves and in the model's vocabulary.
 
     Another passage, such as a line of asterisks, only ends a paragraph: the model would invent words for it. One
-    warning names all words that the vocabulary lacks. Raises TextError if no passage says anything.
+    warning names all words that the vocabulary lacks, unless `warns` is False. Raises TextError if no passage says
+    anything.
     """
     found: list[Passage] = []
     lost: dict[str, None] = {}  # words in their order
@@ -163,12 +164,17 @@ def speakable(passages: Sequence[Passage], tokenizer: Tokenizer) -> list[Passage
             found.append(passage)
         elif found:
             found[-1] = replace(found[-1], ends_paragraph=True)
-    tokenizer.report(lost, says_something=bool(found))
+    tokenizer.report(lost, says_something=bool(found), warns=warns)
     return found
 
 
 def plan_passages(
-    text: str, fits: Callable[[str], bool], tokenizer: Tokenizer, cast: Collection[str] | None = None
+    text: str,
+    fits: Callable[[str], bool],
+    tokenizer: Tokenizer,
+    cast: Collection[str] | None = None,
+    *,
+    warns: bool = True,
 ) -> list[Passage]:
     """Split a text into passages that one utterance can say.
 
@@ -177,12 +183,13 @@ def plan_passages(
         fits: whether one utterance can say a text.
         tokenizer: the model's.
         cast: the speakers of a script.
+        warns: whether to warn about words that the vocabulary lacks.
 
     Raises TextError for a text that says nothing, and BarkError for a script with speakers who are not in the cast.
     """
     if cast is None:
         require_something_to_say(text)
-        return speakable(passages(text, fits), tokenizer)
+        return speakable(passages(text, fits), tokenizer, warns=warns)
     return speakable(
         [
             replace(passage, ends_paragraph=passage.ends_paragraph and line.ends_paragraph)
@@ -190,6 +197,7 @@ def plan_passages(
             for passage in passages(line.text, fits, line.speaker)
         ],
         tokenizer,
+        warns=warns,
     )
 
 

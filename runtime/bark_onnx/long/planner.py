@@ -56,12 +56,14 @@ class Planner:
         journal: str | Path | None = None,
         streaming: StreamOptions | None = None,
         single: bool = False,
+        warns: bool = True,
     ) -> tuple[Plan, Journal | None]:
         """The plan of a text, and the journal in which its passages are kept.
 
         Args:
             text: None: it comes piece by piece, and the plan has no passages yet.
             single: the text is one utterance.
+            warns: whether to warn about words that the vocabulary lacks, if it is longer.
             others: see `Bark.stream`.
 
         Raises BarkError for arguments that are wrong, and JournalError for a journal of another text.
@@ -75,7 +77,7 @@ class Planner:
             passages = [Passage(text, ends_paragraph=True)]
         else:
             fits = partial(self.fits, seconds=narration.passage_seconds)
-            passages = plan_passages(text, fits, self._tokenizer, cast)
+            passages = plan_passages(text, fits, self._tokenizer, cast, warns=warns)
         path = None if journal is None or single else Path(journal)
         if seed is None and path is not None:
             seed = Journal.seed(path)

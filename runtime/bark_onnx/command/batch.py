@@ -1,0 +1,138 @@
+"""`bark-onnx batch`: the rows of a file as audio files in a directory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import click
+
+from ..audio.formats import FORMATS
+from ..errors import BarkError
+from ..jobs.batch import MOST_WORKERS, run_batch
+from ..jobs.job import BatchOptions
+from ..jobs.report import BatchReport
+from ..jobs.row import Columns
+from ..long.guards import Guards
+from ..long.plan import NarrationOptions
+from .group import device_options
+from .options import Sampling, with_options
+from .say import NANO
+
+SOME_FAILED = 3  # the exit status
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which columns are read, and how rows are spoken and written."""
+
+    id_column: str
+    text_column: str
+    voice_column: str
+    seed_column: str
+    audio_format: str
+    sample_rate: int | None
+    retries: int | None
+    bundle: Path | None
+    device: str
+    threads: int | None
+    provider_options: dict[str, str]
+    slots: int
+
+    OPTIONS: ClassVar[list[Any]] = [
+        click.option("--id-column", default="id", show_default=True, metavar="NAME",
+                     help="Column of the names of the audio files, without suffix."),
+        click.option("--text-column", default="text", show_default=True, metavar="NAME", help="Column of the texts."),
+        click.option("--voice-column", default="voice", show_default=True, metavar="NAME",
+                     help="Column of the voices."),
+        click.option("--seed-column", default="seed", show_default=True, metavar="NAME", help="Column of the seeds."),
+        click.option("--format", "audio_format", type=click.Choice(list(FORMATS)), default="wav", show_default=True,
+                     help="Format of the audio files."),
+        click.option("--sample-rate", type=click.IntRange(8_000, 192_000), metavar="HZ",
+                     help="Sample rate of the audio files.  [default: the model's]"),
+        click.option("--retries", type=click.IntRange(0, 100),
+                     help="How often to repeat a passage that went wrong.  [default: 2]"),
+        click.option("--bundle", type=click.Path(path_type=Path),
+                     help="Model to speak with: a directory that `bark-onnx export` made.  [default: nano, a small "
+                     "demonstration model]"),
+        device_options,
+        click.option("--slots", type=click.IntRange(1, 1024), default=8, show_default=True,
+                     help="Utterances that each process speaks together; each needs memory for its KV cache."),
+    ]  # fmt: skip
+
+    def options(self, sampling: Sampling) -> BatchOptions:
+        """Return what the API takes. Raises BarkError."""
+        return BatchOptions(
+            bundle=None if self.bundle is None else str(self.bundle),
+            voice=sampling.voice,
+            seed=sampling.seed or 0,
+            generation=sampling.options(),
+            narration=NarrationOptions(guards=Guards() if self.retries is None else Guards(retries=self.retries)),
+            columns=Columns(self.id_column, self.text_column, self.voice_column, self.seed_column),
+            format=self.audio_format,
+            sample_rate=self.sample_rate,
+            device=self.device,
+            provider_options=self.provider_options,
+            threads=self.threads,
+            slots=self.slots,
+        )
+
+
+@click.command()
+@click.argument("lines", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), default=1, show_default=True,
+              help="Processes that share the job, each with a part of the cores.")  # fmt: skip
+@click.option("--retry-failed", is_flag=True, help="Speak rows again that failed in an earlier run.")
+@click.option("--report", is_flag=True, help="Print what became of all rows, as a table.")
+@click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only.")
+@with_options(rows=Rows, sampling=Sampling)
+@click.pass_context
+def batch(
+    context: click.Context,
+    lines: Path,
+    out: Path,
+    workers: int,
+    retry_failed: bool,
+    report: bool,
+    quiet: bool,
+    rows: Rows,
+    sampling: Sampling,
+) -> None:
+    """Speak every row of LINES into an audio file in the directory OUT.
+
+    LINES is JSON lines (.jsonl), CSV (.csv) or Parquet (.parquet). A row has a text, and may have an id, which names
+    its file, a voice, a seed, and options such as text_temperature and max_seconds. OUT/results.jsonl has one line for
+    each row. If the job is stopped, run the same command again to go on. The exit status is 3 if rows failed.
+    """
+    try:
+        options = rows.options(sampling)
+    except BarkError as error:
+        raise click.UsageError(str(error)) from None
+    if rows.bundle is None and not quiet:
+        click.echo(f"bark-onnx: {NANO}", err=True)
+    with _resumable(quiet):
+        done = run_batch(lines, out, options, workers=workers, retry_failed=retry_failed, progress=not quiet)
+    if not quiet:
+        click.echo(f"bark-onnx: {_summary(out, done)}", err=True)
+    if report:
+        click.echo(done.table)
+    if done.failed:
+        context.exit(SOME_FAILED)
+
+
+def _summary(out: Path, done: BatchReport) -> str:
+    said = f"{out}: {done.done} rows, {done.audio_seconds:.0f} s of audio; {done.made} rows in {done.seconds:.0f} s"
+    return said + (f"; {done.failed} rows failed: see {done.results.name}, or --retry-failed" if done.failed else "")
+
+
+@contextmanager
+def _resumable(quiet: bool) -> Iterator[None]:
+    """Tell how to go on if Ctrl-C stops the job."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not quiet:
+            click.echo("bark-onnx: stopped; run the same command again to go on", err=True)
+        raise

@@ -1,0 +1,65 @@
+"""Run a batch job: rows of a file in, a directory of audio out, by one or several processes that share it."""
+
+import os
+from pathlib import Path
+from time import perf_counter
+
+from ..errors import BarkError, or_default
+from ..numbers import whole
+from ..progress import ProgressOption, counted
+from .job import BatchOptions, check_job
+from .ledger import Ledger
+from .processes import run_processes
+from .report import BatchReport, read_report
+from .running import run_rows
+
+MOST_WORKERS = 256
+
+
+def run_batch(
+    source: str | os.PathLike[str],
+    directory: str | os.PathLike[str],
+    options: BatchOptions | None = None,
+    *,
+    workers: int = 1,
+    retry_failed: bool = False,
+    progress: ProgressOption = False,
+) -> BatchReport:
+    """Speak every row of a file into a directory, and write one line about each to `results.jsonl` there.
+
+    A job that was stopped in whatever way goes on when it is run again with the same arguments. Rows with a result are
+    not spoken again, and the audio is that of a job that was never stopped. Several processes that run the same job at
+    the same time share it.
+
+    Args:
+        source: JSON lines (`.jsonl`, `.ndjson`), CSV (`.csv`, `.tsv`) or Parquet (`.parquet`, extra `parquet`).
+        directory: of the job; it is created, or is that of the same job.
+        options: how rows are spoken and written.
+        workers: processes, each with a Bark of its own; 1 works in this process.
+        retry_failed: speak rows again that failed.
+        progress: True shows a progress bar on standard error where that is a terminal; a function gets each `Progress`.
+
+    Returns when every row has a result, the rows that failed too.
+
+    Raises BarkError if the arguments are wrong, or nothing more can be written.
+    """
+    options, workers = or_default("options", options, BatchOptions), whole("workers", workers)
+    if not 1 <= workers <= MOST_WORKERS:
+        raise BarkError(f"workers must be 1 to {MOST_WORKERS}, not {workers}")
+    start = perf_counter()
+    checked = check_job(Path(source), options, workers)
+    with Ledger(Path(directory)) as ledger:
+        job = checked.begin(ledger)
+        if retry_failed:
+            ledger.forget_failed()
+        ledger.refresh()
+        before = ledger.ended
+        if before < job.rows:
+            with counted("batch", job.rows, progress, done=before) as count:
+                if workers == 1:
+                    with job.options.load() as bark:
+                        run_rows(bark, job, ledger, count=count)
+                else:
+                    run_processes(job, ledger, min(workers, job.rows - before), count)
+        made = ledger.ended - before
+    return read_report(ledger.results, job.rows, made, perf_counter() - start)
