@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT := out
 
-.PHONY: run test test-runtime lint full-size nano soak gpu-report clean
+.PHONY: run test test-ray test-runtime lint full-size nano soak gpu-report clean
 
 run: $(VENV)/runtime
 	@mkdir -p $(OUT)
@@ -15,6 +15,10 @@ run: $(VENV)/runtime
 # Two processes share the cores, so torch has one thread in each: its threads wait busily for each other.
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The tests with Ray, with more rows and requests than in `make test`.
+test-ray: $(VENV)/installed
+	BARK_ONNX_TEST_RAY=full $(BIN)/python -m pytest -s tests/serve/test_serve_ray.py tests/serve/test_serve_ray_data.py
 
 # The tests of the runtime, where only the runtime is installed: without torch, and in an environment of its own.
 test-runtime:

@@ -98,7 +98,7 @@ def wrong(words: list[str]) -> str | None:
             return f"no extra {', '.join(unknown)}" if unknown else None
         case [program] if "/" in program:
             return None if (ROOT / program).is_file() else f"no file {program}"
-        case [("aplay" | "curl" | "echo" | "export" | "tail"), *_]:
+        case [("aplay" | "curl" | "echo" | "export" | "kubectl" | "ray" | "serve" | "tail"), *_]:
             return None
         case _:
             return f"unknown program in {words}"

@@ -19,11 +19,15 @@ def configure_logs(log_format: LogFormat) -> None:
     logging.getLogger("bark_onnx_serve").setLevel(logging.INFO)
 
 
+def with_fields(record: logging.LogRecord) -> str:
+    """The message of a record with its fields, in one line."""
+    fields = [f"{name}={one_line(str(value))}" for name, value in _fields(record).items()]
+    return " ".join([record.getMessage(), *fields])
+
+
 class _TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{name}={one_line(str(value))}" for name, value in _fields(record).items())
-        line = f"{_time(record)} {record.levelname} {record.getMessage()}"
-        line = f"{line} {fields}" if fields else line
+        line = f"{_time(record)} {record.levelname} {with_fields(record)}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

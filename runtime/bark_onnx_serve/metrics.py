@@ -1,7 +1,7 @@
 """Figures for Prometheus, in a registry of the server's own."""
 
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
@@ -13,8 +13,14 @@ Outcome = Literal["completed", "cancelled", "failed", "late", "refused", "reject
 """What becomes of a request for speech: its client may have gone (cancelled), its time may have been over (late), it
 may have been wrong or without a key (refused), and the queue may have been full (rejected)."""
 
-_FIRST_AUDIO = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 60, 120)
-_FACTORS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
+FIRST_AUDIO = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 60, 120)
+FACTORS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
+
+
+class Observer(Protocol):
+    """Takes the values of which a histogram is made."""
+
+    def observe(self, amount: float) -> None: ...
 
 
 class Metrics:
@@ -30,16 +36,16 @@ class Metrics:
         self.in_progress = Gauge(
             "bark_onnx_requests_in_progress", "Requests for speech that have not ended", registry=self.registry
         )
-        self.first_audio = Histogram(
+        self.first_audio: Observer = Histogram(
             "bark_onnx_time_to_first_audio_seconds",
             "From the arrival of a request to the first bytes of audio",
-            buckets=_FIRST_AUDIO,
+            buckets=FIRST_AUDIO,
             registry=self.registry,
         )
-        self.real_time_factor = Histogram(
+        self.real_time_factor: Observer = Histogram(
             "bark_onnx_real_time_factor",
             "Seconds that a request waited for its audio, for each second of audio",
-            buckets=_FACTORS,
+            buckets=FACTORS,
             registry=self.registry,
         )
         self.registry.register(_EngineCollector(service))

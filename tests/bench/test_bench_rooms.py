@@ -14,7 +14,7 @@ PACKAGE = Path(bark_onnx_bench.__file__).parent
 # From the ground up.
 ROOMS = [
     "__init__", "machine", "roofline", "measure", "report", "load", "soak", "checkpoints", "peers",
-    "cli", "batch_jobs", "choices", "full_size", "gpu_report", "long_texts",
+    "cli", "batch_jobs", "choices", "full_size", "gpu_report", "long_texts", "planning",
 ]  # fmt: skip
 
 
@@ -23,7 +23,8 @@ def test_imports_run_one_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["batch_jobs", "checkpoints", "choices", "full_size", "gpu_report", "long_texts", "peers", "soak"]
+    "command",
+    ["batch_jobs", "checkpoints", "choices", "full_size", "gpu_report", "long_texts", "peers", "planning", "soak"],
 )
 def test_the_documented_commands_have_help(command: str) -> None:
     module = f"bark_onnx_bench.{command}"

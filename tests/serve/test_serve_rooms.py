@@ -8,7 +8,7 @@ from import_order import assert_imports_run_one_way
 # From the ground up.
 ROOMS = [
     "__init__", "logs", "settings", "backlog", "voice_directory", "voices", "service", "metrics", "failures", "web",
-    "speech", "wyoming", "lists", "uploads", "status", "docs", "page", "app", "listening", "process", "cli",
+    "speech", "wyoming", "lists", "uploads", "status", "docs", "page", "app", "listening", "process", "cli", "ray",
 ]  # fmt: skip
 
 

@@ -1,16 +1,17 @@
 """`bark-onnx batch`: the rows of a file as audio files in a directory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
 
 from ..audio.formats import FORMATS
-from ..errors import BarkError
-from ..jobs.batch import MOST_WORKERS, run_batch
+from ..errors import BarkError, how_to_install
+from ..jobs.batch import MOST_WORKERS, Runner, run_batch
 from ..jobs.job import BatchOptions
 from ..jobs.report import BatchReport
 from ..jobs.row import Columns
@@ -21,6 +22,8 @@ from .options import Sampling, with_options
 from .say import NANO
 
 SOME_FAILED = 3  # the exit status
+RUNNERS = "bark_onnx.batch"  # entry points by which other packages speak the rows of a job
+LOCAL = "local"  # Ray on this machine
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,11 @@ class Rows:
 @click.command()
 @click.argument("lines", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), default=1, show_default=True,
-              help="Processes that share the job, each with a part of the cores.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS),
+              help="Processes that share the job, each with a part of the cores; with --ray, actors.  "
+              "[default: 1; with --ray, as many as the cluster has room for]")  # fmt: skip
+@click.option("--ray", is_flag=False, flag_value=LOCAL, metavar="[ADDRESS]",
+              help="Speak on Ray (extra `ray`): on the cluster at this address, or on this machine.")  # fmt: skip
 @click.option("--retry-failed", is_flag=True, help="Speak rows again that failed in an earlier run.")
 @click.option("--report", is_flag=True, help="Print what became of all rows, as a table.")
 @click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only.")
@@ -93,7 +99,8 @@ def batch(
     context: click.Context,
     lines: Path,
     out: Path,
-    workers: int,
+    workers: int | None,
+    ray: str | None,
     retry_failed: bool,
     report: bool,
     quiet: bool,
@@ -113,13 +120,34 @@ def batch(
     if rows.bundle is None and not quiet:
         click.echo(f"bark-onnx: {NANO}", err=True)
     with _resumable(quiet):
-        done = run_batch(lines, out, options, workers=workers, retry_failed=retry_failed, progress=not quiet)
+        done = run_batch(
+            lines,
+            out,
+            options,
+            workers=1 if workers is None or ray is not None else workers,
+            run=None if ray is None else _on_ray(ray, workers),
+            retry_failed=retry_failed,
+            progress=not quiet,
+        )
     if not quiet:
         click.echo(f"bark-onnx: {_summary(out, done)}", err=True)
     if report:
         click.echo(done.table)
     if done.failed:
         context.exit(SOME_FAILED)
+
+
+def _on_ray(address: str, workers: int | None) -> Runner:
+    """Find what speaks rows on Ray, in a package that is not imported here."""
+    for entry in entry_points(group=RUNNERS, name="ray"):
+        try:
+            on_ray: Callable[..., Runner] = entry.load()
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("bark_onnx"):
+                raise
+            raise BarkError(f"--ray needs {error.name}: {how_to_install('ray')}") from None
+        return on_ray(workers, workers, None if address == LOCAL else address)
+    raise BarkError("--ray is not a part of this installation of bark-onnx")
 
 
 def _summary(out: Path, done: BatchReport) -> str:

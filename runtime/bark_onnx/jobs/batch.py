@@ -1,19 +1,24 @@
 """Run a batch job: rows of a file in, a directory of audio out, by one or several processes that share it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import TypeAlias
 
 from ..errors import BarkError, or_default
 from ..numbers import whole
 from ..progress import ProgressOption, counted
-from .job import BatchOptions, check_job
+from .job import BatchJob, BatchOptions, check_job
 from .ledger import Ledger
 from .processes import run_processes
 from .report import BatchReport, read_report
 from .running import run_rows
 
 MOST_WORKERS = 256
+
+Runner: TypeAlias = Callable[[BatchJob, Ledger, Callable[[float], None]], None]
+"""Speaks the rows of a job that have no result, and ends each in the ledger. It tells how many have ended."""
 
 
 def run_batch(
@@ -22,6 +27,7 @@ def run_batch(
     options: BatchOptions | None = None,
     *,
     workers: int = 1,
+    run: Runner | None = None,
     retry_failed: bool = False,
     progress: ProgressOption = False,
 ) -> BatchReport:
@@ -36,6 +42,7 @@ def run_batch(
         directory: of the job; it is created, or is that of the same job.
         options: how rows are spoken and written.
         workers: processes, each with a Bark of its own; 1 works in this process.
+        run: where the rows are spoken, if not on this machine; None is by the number of workers.
         retry_failed: speak rows again that failed.
         progress: True shows a progress bar on standard error where that is a terminal; a function gets each `Progress`.
 
@@ -47,7 +54,8 @@ def run_batch(
     if not 1 <= workers <= MOST_WORKERS:
         raise BarkError(f"workers must be 1 to {MOST_WORKERS}, not {workers}")
     start = perf_counter()
-    checked = check_job(Path(source), options, workers)
+    # Whoever runs it elsewhere has cores of its own there: by default one thread for each process.
+    checked = check_job(Path(source), options, workers if run is None else MOST_WORKERS)
     with Ledger(Path(directory)) as ledger:
         job = checked.begin(ledger)
         if retry_failed:
@@ -56,7 +64,9 @@ def run_batch(
         before = ledger.ended
         if before < job.rows:
             with counted("batch", job.rows, progress, done=before) as count:
-                if workers == 1:
+                if run is not None:
+                    run(job, ledger, count)
+                elif workers == 1:
                     with job.options.load() as bark:
                         run_rows(bark, job, ledger, count=count)
                 else:

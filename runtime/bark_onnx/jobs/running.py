@@ -10,6 +10,7 @@ from ..pipeline import Bark
 from .job import BatchJob, BatchOptions
 from .ledger import Ledger
 from .reading import read_rows
+from .result import Result
 from .row import AnyRow, parse_row
 from .speaking import SpokenRow, speak_rows
 
@@ -41,11 +42,16 @@ def run_rows(
         for spoken in speak_rows(bark, rows, slots=options.slots, narration=options.narration, share=share):
             end_row(spoken, options, ledger)
             count(ledger.ended)
-        while ledger.elsewhere and not ledger.any_is_free():
-            sleep(WAIT)
-            count(ledger.ended)
-        if not ledger.elsewhere:
+        if not wait_for_others(ledger, count):
             return
+
+
+def wait_for_others(ledger: Ledger, count: Callable[[float], None]) -> bool:
+    """Wait while other processes speak rows. Returns whether one of them has left a row that is to be spoken."""
+    while ledger.elsewhere and not ledger.any_is_free():
+        sleep(WAIT)
+        count(ledger.ended)
+    return bool(ledger.elsewhere)
 
 
 def open_rows(job: BatchJob, ledger: Ledger) -> Iterator[AnyRow]:
@@ -57,6 +63,11 @@ def open_rows(job: BatchJob, ledger: Ledger) -> Iterator[AnyRow]:
 
 def end_row(spoken: SpokenRow, options: BatchOptions, ledger: Ledger) -> None:
     """Write the audio of a row and its result. Raises BarkError if that is not possible."""
+    ledger.end(*finished(spoken, options))
+
+
+def finished(spoken: SpokenRow, options: BatchOptions) -> tuple[Result, str | None, bytes]:
+    """The result of a row, and the name and the content of its audio file. Without a name the row failed."""
     content, name = b"", None
     if spoken.speech is not None:
         try:
@@ -64,7 +75,7 @@ def end_row(spoken: SpokenRow, options: BatchOptions, ledger: Ledger) -> None:
             name = f"{spoken.row.id}.{options.format}"
         except BarkError as error:  # such as a file that its format cannot hold
             spoken = SpokenRow(spoken.row, None, str(error))
-    ledger.end(spoken.result(name), name, content)
+    return spoken.result(name), name, content
 
 
 def encoded(speech: Speech, options: BatchOptions) -> bytes:

@@ -70,6 +70,7 @@ def speak_rows(
     slots: int = 8,
     narration: NarrationOptions | None = None,
     share: Callable[[], int] | None = None,
+    worker: Worker | None = None,
 ) -> Iterator[SpokenRow]:
     """Speak rows together, as they come, and yield each when it has ended; a bad row at once.
 
@@ -81,12 +82,13 @@ def speak_rows(
         slots: utterances at a time; each takes memory for its KV caches.
         narration: how long rows are divided, and when a passage is spoken again.
         share: how many rows may be in work now, if others speak rows of the same source; asked before rows are taken.
+        worker: of this Bark. Other callers may use it too, and it is not closed. None makes one with so many slots.
 
     A row that fails does not end the others. Raises WorkerError if the engine fails as a whole.
     """
     narration = or_default("narration", narration, NarrationOptions)
     most, source = whole("slots", slots) * AHEAD, iter(rows)
-    worker = bark.worker(slots=slots)
+    speaker = bark.worker(slots=slots) if worker is None else worker
     try:
         changed: SimpleQueue[_RowInWork] = SimpleQueue()
         in_work = 0
@@ -97,7 +99,7 @@ def speak_rows(
                     yield SpokenRow(row, None, row.error)
                 else:
                     in_work += 1
-                    changed.put(_RowInWork(bark, worker, row, narration, changed.put))
+                    changed.put(_RowInWork(bark, speaker, row, narration, changed.put))
             if not in_work:
                 return
             spoken = changed.get().advance()
@@ -105,7 +107,8 @@ def speak_rows(
                 in_work -= 1
                 yield spoken
     finally:
-        worker.close(finish=False)  # nothing is left, unless the caller has stopped
+        if worker is None:
+            speaker.close(finish=False)  # nothing is left, unless the caller has stopped
 
 
 class _RowInWork:
