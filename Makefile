@@ -50,14 +50,15 @@ soak: $(VENV)/installed
 	$(BIN)/python -m bark_onnx_bench.soak --json $(OUT)/soak.json -- --max-queue 12
 
 # On a machine with an NVIDIA GPU: what needs one is tested and measured there, and the figures written to
-# benchmarks/results/cuda-report.json. An environment of its own, since onnxruntime-gpu takes onnxruntime's place.
+# benchmarks/results/cuda-report.json, step by step. REPORT has more options, such as --budget 600. The environment is
+# its own, since onnxruntime-gpu takes onnxruntime's place.
 gpu-report:
 	test -x $(VENV)-gpu/bin/python || $(PYTHON) -m venv $(VENV)-gpu
 	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' $(GPU_TORCH)
 	$(VENV)-gpu/bin/pip uninstall --quiet --yes onnxruntime
 	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps onnxruntime-gpu
 	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check -e '.[gpu]'
-	$(VENV)-gpu/bin/python -m bark_onnx_bench.gpu_report $(OUT)/gpu-report
+	$(VENV)-gpu/bin/python -m bark_onnx_bench.gpu_report $(OUT)/gpu-report $(REPORT)
 
 clean:
 	rm -rf $(VENV) $(VENV)-runtime $(VENV)-gpu $(OUT)
