@@ -14,7 +14,8 @@ from generated import export
 from voices import voice_or_none
 
 pytestmark = pytest.mark.skipif(
-    "CUDAExecutionProvider" not in device_module.ort.get_available_providers() or not device_module._gpu_answers(),
+    "CUDAExecutionProvider" not in device_module.ort.get_available_providers()
+    or device_module.why_no_gpu() is not None,
     reason="no GPU answers here, or this ONNX Runtime has no CUDA",
 )
 GREEDY = GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temperature=0, max_seconds=1)
