@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT := out
 
-.PHONY: run test test-ray test-runtime lint full-size nano soak gpu-report clean
+.PHONY: run test test-ray test-runtime test-cuda-stub lint full-size nano soak gpu-report clean
 
 run: $(VENV)/runtime
 	@mkdir -p $(OUT)
@@ -26,6 +26,17 @@ test-runtime:
 	$(VENV)-runtime/bin/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[cpu,test]'
 	$(VENV)-runtime/bin/python -m pytest -n 2 --dist loadfile \
 		--ignore=tests/export --ignore=tests/bench --ignore=tests/nano --ignore=tests/serve
+
+# The CUDA provider over libraries that compute nothing, on a machine without a GPU. CUDA_STUB/lib has the libraries.
+# The environment has no packages of NVIDIA's, which would be loaded first.
+test-cuda-stub:
+	test -n "$(CUDA_STUB)" || { echo "give CUDA_STUB=DIR, a directory with stub CUDA libraries in DIR/lib"; exit 2; }
+	test -x $(VENV)-stub/bin/python || $(PYTHON) -m venv $(VENV)-stub
+	$(VENV)-stub/bin/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt $(GPU_TORCH)
+	$(VENV)-stub/bin/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
+	$(VENV)-stub/bin/pip uninstall --quiet --yes onnxruntime
+	$(VENV)-stub/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps onnxruntime-gpu
+	BARK_ONNX_CUDA_STUB=$(CUDA_STUB) LD_LIBRARY_PATH=$(CUDA_STUB)/lib $(VENV)-stub/bin/python -m pytest tests/cuda_stub
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
@@ -61,7 +72,7 @@ gpu-report:
 	$(VENV)-gpu/bin/python -m bark_onnx_bench.gpu_report $(OUT)/gpu-report $(REPORT)
 
 clean:
-	rm -rf $(VENV) $(VENV)-runtime $(VENV)-gpu $(OUT)
+	rm -rf $(VENV) $(VENV)-runtime $(VENV)-gpu $(VENV)-stub $(OUT)
 
 # What speaks; and what exports, measures and tests besides.
 $(VENV)/runtime: pyproject.toml .ci/constraints.txt

@@ -85,7 +85,7 @@ class Plan:
         if self.bundles is not None:
             return
         checkpoint, bundle, (precision, layout) = self._checkpoint(size), self._bundle(size, name), BUNDLES[name]
-        if name == next(iter(BUNDLES)):
+        if not checkpoint.is_dir():  # it is made once, for the first bundle
             yield Step(f"{size}: checkpoint", ("-m", "bark_onnx_bench.checkpoints", checkpoint, size), checkpoint)
         way = ("--precision", precision, "--layout", layout, "--force", "--no-verify")
         yield Step(f"{size} {name}: export", (*CLI, "export", checkpoint, bundle, *way), bundle, needs=(checkpoint,))

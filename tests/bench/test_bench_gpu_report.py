@@ -121,8 +121,12 @@ def parsed(step: Step) -> object:
 
 def test_every_command_of_the_plan_can_be_parsed(tmp_path: Path) -> None:
     """And what a step needs is made by a step before it."""
-    plan, made = Plan(tmp_path, "cuda", ["small", "large"], 32), set()
-    first, *planned = plan.steps()
+    plan, made, planned = Plan(tmp_path, "cuda", ["small", "large"], 32), set(), []
+    for step in plan.steps():
+        planned.append(step)
+        if step.name.endswith(": checkpoint"):
+            step.makes.mkdir()
+    first, *planned = planned
     assert (first.command[1:3], Path(TESTS).name in str(first.command)) == (("pytest", TESTS), True)
     for step in planned:
         assert made.issuperset(step.needs), step.name

@@ -83,7 +83,7 @@ def _package_directories() -> Iterator[Path]:
 
     ONNX Runtime looks only beside its own package. `nvidia` is a namespace, with a folder in any place of `sys.path`.
     """
-    bases = [Path(place, "nvidia") for place in sys.path if place]
+    bases = [Path(place, "nvidia").absolute() for place in sys.path if place]
     major = str(getattr(ort, "cuda_version", "")).split(".")[0]
     for part in (f"cu{major}", "cudnn"):
         for base in bases:
