@@ -25,7 +25,7 @@ test-runtime:
 	test -x $(VENV)-runtime/bin/python || $(PYTHON) -m venv $(VENV)-runtime
 	$(VENV)-runtime/bin/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[cpu,test]'
 	$(VENV)-runtime/bin/python -m pytest -n 2 --dist loadfile \
-		--ignore=tests/export --ignore=tests/bench --ignore=tests/nano --ignore=tests/serve
+		--ignore=tests/export --ignore=tests/bench --ignore=tests/nano --ignore=tests/serve --ignore=tests/cuda_stub
 
 # The CUDA provider over libraries that compute nothing, on a machine without a GPU. CUDA_STUB/lib has the libraries.
 # The environment has no packages of NVIDIA's, which would be loaded first.

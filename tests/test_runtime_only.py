@@ -134,7 +134,8 @@ def test_graph_inputs_and_outputs_are_named_in_the_file_of_their_network(owner: 
 # The tests of the runtime
 
 TESTS = Path(__file__).parent
-OTHERS = {"bench", "bundles", "export", "nano", "serve"}  # folders of tests that may need more than the runtime
+# Folders of tests that may need more than the runtime.
+OTHERS = {"bench", "bundles", "cuda_stub", "export", "nano", "serve"}
 FOREIGN_TO_TESTS = {
     *FOREIGN, *OURS, "bark_onnx_nano", "huggingface_hub", "matplotlib", "pocketsphinx",
 }  # fmt: skip
