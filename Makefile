@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT := out
 
-.PHONY: run test test-ray test-runtime lint full-size nano soak gpu-report clean
+.PHONY: run test test-ray test-runtime test-cuda-stub lint full-size nano soak gpu-report clean
 
 run: $(VENV)/runtime
 	@mkdir -p $(OUT)
@@ -25,7 +25,18 @@ test-runtime:
 	test -x $(VENV)-runtime/bin/python || $(PYTHON) -m venv $(VENV)-runtime
 	$(VENV)-runtime/bin/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[cpu,test]'
 	$(VENV)-runtime/bin/python -m pytest -n 2 --dist loadfile \
-		--ignore=tests/export --ignore=tests/bench --ignore=tests/nano --ignore=tests/serve
+		--ignore=tests/export --ignore=tests/bench --ignore=tests/nano --ignore=tests/serve --ignore=tests/cuda_stub
+
+# The CUDA provider over libraries that compute nothing, on a machine without a GPU. CUDA_STUB/lib has the libraries.
+# The environment has no packages of NVIDIA's, which would be loaded first.
+test-cuda-stub:
+	test -n "$(CUDA_STUB)" || { echo "give CUDA_STUB=DIR, a directory with stub CUDA libraries in DIR/lib"; exit 2; }
+	test -x $(VENV)-stub/bin/python || $(PYTHON) -m venv $(VENV)-stub
+	$(VENV)-stub/bin/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt $(GPU_TORCH)
+	$(VENV)-stub/bin/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
+	$(VENV)-stub/bin/pip uninstall --quiet --yes onnxruntime
+	$(VENV)-stub/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps onnxruntime-gpu
+	BARK_ONNX_CUDA_STUB=$(CUDA_STUB) LD_LIBRARY_PATH=$(CUDA_STUB)/lib $(VENV)-stub/bin/python -m pytest tests/cuda_stub
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
@@ -50,17 +61,18 @@ soak: $(VENV)/installed
 	$(BIN)/python -m bark_onnx_bench.soak --json $(OUT)/soak.json -- --max-queue 12
 
 # On a machine with an NVIDIA GPU: what needs one is tested and measured there, and the figures written to
-# benchmarks/results/cuda-report.json. An environment of its own, since onnxruntime-gpu takes onnxruntime's place.
+# benchmarks/results/cuda-report.json, step by step. REPORT has more options, such as --budget 600. The environment is
+# its own, since onnxruntime-gpu takes onnxruntime's place.
 gpu-report:
 	test -x $(VENV)-gpu/bin/python || $(PYTHON) -m venv $(VENV)-gpu
 	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' $(GPU_TORCH)
 	$(VENV)-gpu/bin/pip uninstall --quiet --yes onnxruntime
 	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps onnxruntime-gpu
 	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check -e '.[gpu]'
-	$(VENV)-gpu/bin/python -m bark_onnx_bench.gpu_report $(OUT)/gpu-report
+	$(VENV)-gpu/bin/python -m bark_onnx_bench.gpu_report $(OUT)/gpu-report $(REPORT)
 
 clean:
-	rm -rf $(VENV) $(VENV)-runtime $(VENV)-gpu $(OUT)
+	rm -rf $(VENV) $(VENV)-runtime $(VENV)-gpu $(VENV)-stub $(OUT)
 
 # What speaks; and what exports, measures and tests besides.
 $(VENV)/runtime: pyproject.toml .ci/constraints.txt

@@ -99,7 +99,7 @@ def test_imports_run_one_way() -> None:
     assert upwards == set()
 
 
-def test_onnx_runtime_is_behind_two_files() -> None:
+def test_onnx_runtime_is_behind_three_files() -> None:
     """The room's own file turns telemetry off and checks that ONNX Runtime is installed."""
     users = {
         module_name(source)
@@ -107,7 +107,7 @@ def test_onnx_runtime_is_behind_two_files() -> None:
         if "onnxruntime" in imports(source)
         or any(isinstance(node, ast.Name) and node.id == "ort" for node in ast.walk(tree(source)))
     }
-    assert users - {"bark_onnx.graphs"} == {"bark_onnx.graphs.device", "bark_onnx.graphs.session"}
+    assert users - {"bark_onnx.graphs"} == {f"bark_onnx.graphs.{name}" for name in ("cuda", "device", "session")}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,8 @@ def test_graph_inputs_and_outputs_are_named_in_the_file_of_their_network(owner: 
 # The tests of the runtime
 
 TESTS = Path(__file__).parent
-OTHERS = {"bench", "bundles", "export", "nano", "serve"}  # folders of tests that may need more than the runtime
+# Folders of tests that may need more than the runtime.
+OTHERS = {"bench", "bundles", "cuda_stub", "export", "nano", "serve"}
 FOREIGN_TO_TESTS = {
     *FOREIGN, *OURS, "bark_onnx_nano", "huggingface_hub", "matplotlib", "pocketsphinx",
 }  # fmt: skip

@@ -8,7 +8,7 @@ the CUDA provider record decode steps as CUDA graphs and replay them.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -142,13 +142,17 @@ def _voice(bundle: Bundle) -> VoicePreset:
     return VoicePreset(random.integers(0, vocabulary.semantic_size, vocabulary.max_coarse_history), codes[:2], codes)
 
 
-def main() -> None:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    arguments = parse(words)
     found = measure(Bundle.open(arguments.bundle), Device.choose(arguments.device), arguments.repeats)
     for workload, ways in found.items():
         for way, figures in ways.items():

@@ -3,119 +3,153 @@
     python -m bark_onnx_bench.gpu_report DIRECTORY [--device cuda] [--sizes small large] [--results benchmarks/results]
 
 Checkpoints of the published sizes with random weights are written to DIRECTORY and exported in every precision and
-layout that runs on a GPU. If a step fails, the report says so and the next steps still run.
+layout that runs on a GPU, or bundles are taken from --bundles. The report is written after every step, and what is
+measured again replaces what it had, so a run that is stopped keeps all that it has measured. If a step fails, the
+report says so and the next steps still run.
 """
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from bark_onnx import Vocabulary, VoicePreset
 
+from .gpu_plan import Plan, Step
 from .machine.description import machine
 from .machine.graphics import graphics_cards
-from .machine.steps import Steps
+from .machine.steps import TIMEOUT, Steps
 from .report.figures import write_figures
 
-BUNDLES = {  # from a bundle's name to its precision and KV layout
-    "fp16": ("fp16", "static"),
-    "fp16-portable": ("fp16", "portable"),
-    "fp32-portable": ("fp32", "portable"),
-    **{precision: (precision, "static") for precision in ("bf16", "w8a16", "w4a16")},
-}
-REFERENCE = "fp32-portable"
 FULL_VOICE = 500  # semantic tokens, more than the history of any stage
-TESTS = "tests/export/test_cuda.py"
-_CLI = ("-m", "bark_onnx")
+_SAME = ("graphics_cards", "versions")  # what two runs must share to be in one report
 
 
-def full_voice(path: Path) -> Path:
+def full_voice(path: Path) -> None:
     """Write a voice of random tokens, long enough to fill the history of every stage."""
     random, vocabulary = np.random.default_rng(0), Vocabulary()
     frames = round(FULL_VOICE * vocabulary.coarse_rate / vocabulary.semantic_rate)
     codes = random.integers(0, vocabulary.codebook_size, (8, frames))
     VoicePreset(random.integers(0, vocabulary.semantic_size, FULL_VOICE), codes[:2], codes).save(path)
-    return path
 
 
-def read(path: Path) -> Any:
-    """Return the figures that a step wrote, or None if it failed before it wrote them."""
-    return json.loads(path.read_text()) if path.is_file() else None
+@dataclass
+class Report:
+    """The report's file, which is written after every step and keeps the figures of earlier runs."""
+
+    path: Path
+    document: dict[str, Any]
+    _names: dict[str, int] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, path: Path, head: dict[str, Any]) -> "Report":
+        """Continue the report of earlier runs, or begin one. Exits if that is of another card or other versions."""
+        before = json.loads(path.read_text()) if path.is_file() else {"sizes": {}, "steps": []}
+        for key in _SAME if path.is_file() else ():
+            if _identity(before, key) != _identity(head, key):
+                sys.exit(f"gpu-report: {path} has figures of other {key}: move it away, or give another --results")
+        names = {step["step"]: place for place, step in enumerate(before["steps"])}
+        return cls(path, {**head, "sizes": before["sizes"], "steps": before["steps"]}, names)
+
+    def has(self, step: Step) -> bool:
+        """Whether an earlier run has done a step: its record says so, and what it makes is there."""
+        place = self._names.get(step.name)
+        if step.place and place is not None and self.document["steps"][place]["status"] == 0:
+            return True
+        return not step.place and step.makes is not None and step.makes.exists()
+
+    def add(self, step: Step, record: dict[str, Any]) -> None:
+        """Take a step's record and its figures, and write the file."""
+        steps = self.document["steps"]
+        place = self._names.setdefault(step.name, len(steps))
+        steps[place : place + 1] = [record]
+        if step.place and step.makes is not None:
+            *keys, last = step.place
+            figures = self.document["sizes"]
+            for key in keys:
+                figures = figures.setdefault(key, {})
+            figures[last] = json.loads(step.makes.read_text()) if step.makes.is_file() else None
+        self.write()
+
+    def write(self) -> None:
+        write_figures(self.path, self.document)
 
 
-def measure_size(steps: Steps, size: str, directory: Path, device: str, voice: Path, batch: int) -> dict[str, Any]:
-    """Export one size of the model in every way; bench, verify and compare the bundles."""
-    checkpoint = directory / f"bark-{size}"
-    if not checkpoint.is_dir():
-        steps.run(f"{size}: checkpoint", "-m", "bark_onnx_bench.checkpoints", checkpoint, size)
-    figures: dict[str, Any] = {}
-    exported: dict[str, Path] = {}
-    for name, (precision, layout) in BUNDLES.items():
-        bundle = directory / f"bark-{size}-{name}"
-        way = ["--precision", precision, "--layout", layout, "--force", "--no-verify"]
-        if not steps.run(f"{size} {name}: export", *_CLI, "export", checkpoint, bundle, *way):
+def _identity(document: dict[str, Any], key: str) -> Any:
+    return document["machine"][key] if key == "versions" else document[key]
+
+
+def run(plan: Plan, report: Report, *, only: Sequence[str], skip_existing: bool, budget: float | None) -> list[str]:
+    """Run the steps and write the report after each; the names of those that failed.
+
+    Args:
+        only: run the steps whose names contain one of these words; empty for all.
+        skip_existing: leave out what an earlier run has done.
+        budget: seconds after which no step begins, and the running one is stopped.
+    """
+    steps, start, failed = Steps(plan.directory, plan.bundles), perf_counter(), []
+    for step in plan.steps():
+        if (only and not any(word in step.name for word in only)) or (skip_existing and report.has(step)):
             continue
-        exported[name] = bundle
-        out = directory / f"{bundle.name}-bench.json"
-        options: list[str | Path] = ["--device", device, "--voice", voice, "--batch", str(batch)]
-        options += ["--batch-sweep", "--fast", "--json", out]
-        steps.run(f"{size} {name}: bench", *_CLI, "bench", bundle, *options)
-        figures[name] = {"bench": read(out)}
-        out = directory / f"{bundle.name}-choices.json"
-        choices = ("-m", "bark_onnx_bench.choices", bundle, "--device", device, "--json", out)
-        steps.run(f"{size} {name}: choices", *choices)
-        figures[name]["choices"] = read(out)
-    for name, bundle in exported.items() if REFERENCE in exported else ():
-        if name == REFERENCE:
+        left = TIMEOUT if budget is None else min(TIMEOUT, budget - (perf_counter() - start))
+        if left <= 0:
+            print(f"the budget of {budget:g} s is spent before {step.name}; --skip-existing goes on from here")
+            break
+        if missing := [need.name for need in step.needs if not need.exists()]:
+            print(f"{step.name}: left out, because there is no {', '.join(missing)}", flush=True)
             continue
-        out = directory / f"{bundle.name}-verify.json"
-        against: list[str | Path] = ["--against", exported[REFERENCE], "--voice", voice, "--device", device]
-        steps.run(f"{size} {name}: verify against fp32", *_CLI, "verify", bundle, *against, "--json", out)
-        figures[name]["verify"] = read(out)
-    out = directory / f"bark-{size}-peers.json"
-    last = ("--device", device, "--static", "--repeats", "3", "--json", out)
-    steps.run(f"{size}: peers", "-m", "bark_onnx_bench.peers", checkpoint, *list(exported.values())[:1], *last)
-    figures["peers"] = read(out)
-    return figures
+        had = report.has(step)
+        if step.place and step.makes is not None:
+            step.makes.unlink(missing_ok=True)  # the file of an earlier run
+        if not steps.run(step.name, *step.command, limit=left):
+            if had and steps.stopped and left < TIMEOUT:
+                print(f"{step.name}: what an earlier run has measured stays")
+                break
+            failed.append(step.name)
+            if step.makes is not None and step.makes.is_dir():
+                shutil.rmtree(step.makes)  # a checkpoint may be in pieces
+        report.add(step, steps.done[-1])
+    return failed
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--sizes", nargs="+", default=["small", "large"], choices=["tiny", "small", "large"])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
-    arguments = parser.parse_args(words)
+    parser.add_argument("--bundles", type=Path, metavar="DIR", help="take the bundles bark-SIZE-NAME from here")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="the steps with one of these in the name")
+    parser.add_argument("--skip-existing", action="store_true", help="leave out what an earlier run has done")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="stop after this time")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    arguments = parse(words)
     cards = graphics_cards()
     if arguments.device != "cpu" and not cards:
         sys.exit("gpu-report: nvidia-smi finds no GPU; to try the steps without one, use --device cpu")
-    if not arguments.results.is_dir():
-        sys.exit(f"gpu-report: {arguments.results} is not a directory")
+    for directory in (arguments.results, arguments.bundles):
+        if directory is not None and not directory.is_dir():
+            sys.exit(f"gpu-report: {directory} is not a directory")
     arguments.directory.mkdir(parents=True, exist_ok=True)
-    steps = Steps(arguments.directory)
-    if arguments.device != "cpu":
-        steps.run("tests on the GPU", "-m", "pytest", TESTS, "-q", "-rs")
-    voice = full_voice(arguments.directory / "full-voice.npz")
-    report: dict[str, Any] = {
-        "command": f"python -m bark_onnx_bench.gpu_report DIRECTORY --device {arguments.device}",
-        "machine": machine(),
-        "graphics_cards": cards,
-        "sizes": {
-            size: measure_size(steps, size, arguments.directory, arguments.device, voice, arguments.batch)
-            for size in arguments.sizes
-        },
-        "steps": steps.done,
-    }
-    path = arguments.results / f"{arguments.device.replace(':', '-')}-report.json"
-    write_figures(path, report)
-    print(f"wrote {path}")
-    failed = [step["step"] for step in steps.done if step["status"]]
+    plan = Plan(arguments.directory, arguments.device, arguments.sizes, arguments.batch, arguments.bundles)
+    command = f"python -m bark_onnx_bench.gpu_report DIRECTORY --device {arguments.device}"
+    head = {"command": command, "machine": machine(), "graphics_cards": cards}
+    report = Report.open(arguments.results / f"{arguments.device.replace(':', '-')}-report.json", head)
+    full_voice(plan.voice)
+    report.write()
+    failed = run(plan, report, only=arguments.only, skip_existing=arguments.skip_existing, budget=arguments.budget)
+    print(f"wrote {report.path}")
     if failed:
         sys.exit(f"gpu-report: failed: {', '.join(failed)}")
 

@@ -18,7 +18,7 @@ from bark_onnx.command.group import bundle_argument, check_writable
 from bark_onnx.errors import BarkError, how_to_install
 from bark_onnx.files import replacing
 from bark_onnx.graphs.device import Device
-from bark_onnx.model.bundle import KV_LAYOUTS, MANIFEST, PRECISIONS, Bundle, Manifest
+from bark_onnx.model.bundle import EXPERIMENTAL_ON_GPU, KV_LAYOUTS, MANIFEST, PRECISIONS, Bundle, Manifest
 
 
 def _checkpoint_options(command: Any) -> Any:
@@ -51,7 +51,8 @@ def _open_checkpoint(name: str, **options: Any) -> Any:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True,
-    help="Number formats of the bundle. int8 and mixed are for CPUs, fp16 is for GPUs.",
+    help="Number formats of the bundle. int8, int4 and mixed are for CPUs. For GPUs, fp16 and the others are "
+    f"experimental: {', '.join(EXPERIMENTAL_ON_GPU)} have not run on a GPU yet.",
 )  # fmt: skip
 @click.option(
     "--layout", type=click.Choice(KV_LAYOUTS), default="static", show_default=True,

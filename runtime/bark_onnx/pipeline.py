@@ -120,7 +120,7 @@ class Bark:
         chosen = Device.choose(device, threads, auto_gpu=for_gpu, options=provider_options)
         if chosen.name == "tensorrt" and layout != "portable":
             raise DeviceError("TensorRT runs standard operators only: export the bundle with --layout portable")
-        if chosen.memory == "cuda" and not for_gpu:
+        if chosen.memory == "cuda" and not for_gpu and precision != "fp32":  # which does not load
             warn(f"a bundle in {precision} is for CPUs: on a GPU it runs in part and slowly; export one in fp16")
         return cls(opened, chosen, low_memory=low_memory, progress=progress)
 

@@ -14,7 +14,7 @@ PACKAGE = Path(bark_onnx_bench.__file__).parent
 # From the ground up.
 ROOMS = [
     "__init__", "machine", "roofline", "measure", "report", "load", "soak", "checkpoints", "peers",
-    "cli", "batch_jobs", "choices", "full_size", "gpu_report", "long_texts", "planning",
+    "cli", "batch_jobs", "choices", "full_size", "gpu_plan", "gpu_report", "long_texts", "planning",
 ]  # fmt: skip
 
 

@@ -7,14 +7,17 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 
-from bark_onnx.model.bundle import MANIFEST, STAGES, Bundle
+from bark_onnx.command.info import _lines
+from bark_onnx.model.bundle import EXPERIMENTAL_ON_GPU, MANIFEST, STAGES, Bundle
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
-from bark_onnx_export.cli import _summary
+from bark_onnx_export.cli import _summary, export
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from run_command import COMMAND, SAY, Result, assert_fails, assert_silent, run
 from tiny import VOICE
@@ -74,6 +77,18 @@ def test_info_says_what_a_bundle_is(exported: Path) -> None:
     assert "weights fp32" in lines["codec"]
     assert lines["voices"] == "3"
     assert lines["files"].startswith(f"{len(Bundle.open(exported).manifest.files)}, ")
+
+
+@pytest.mark.parametrize("precision", EXPERIMENTAL_ON_GPU)
+def test_precisions_that_have_not_run_on_a_gpu_are_marked(gpu_bundle: Path, exported: Path, precision: str) -> None:
+    """In `info` for bundles for GPUs, and in the help of `export`."""
+    manifest = replace(Bundle.open(gpu_bundle).manifest, precision=precision, kv_layout="portable")
+    (line,) = (line for line in _lines(manifest, 0, []) if line.startswith("gpu "))
+    assert line.split(maxsplit=1)[1] == f"experimental: {precision} has not run on a GPU yet"
+    assert not [line for line in _lines(Bundle.open(exported).manifest, 0, []) if "experimental" in line]
+    (option,) = (option for option in export.params if option.name == "precision")
+    assert isinstance(option, click.Option)
+    assert precision in (option.help or "").partition("experimental: ")[2]
 
 
 def test_voices_are_listed_one_a_line(exported: Path) -> None:

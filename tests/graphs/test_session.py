@@ -1,6 +1,7 @@
 """The choice of a device and the memory of its sessions. Tests set which providers ONNX Runtime lists."""
 
 import gc
+import warnings
 import weakref
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from run_command import SAY, assert_fails, run
 CUDA = ["CUDAExecutionProvider", "CPUExecutionProvider"]
 ALL = ["TensorrtExecutionProvider", *CUDA]
 SIZE = TransformerSize(2, 4, 64, 1024, 500, 100)
-HAS_GPU = device_module._gpu_answers()
+HAS_GPU = CUDA[0] in ort.get_available_providers() and device_module.why_no_gpu() is None
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorRT and CUDA are built in, and two GPUs answer."""
     monkeypatch.setattr(ort, "get_available_providers", lambda: ALL)
-    monkeypatch.setattr(device_module, "_gpu_answers", lambda index=0: index < 2)
+    monkeypatch.setattr(device_module, "why_no_gpu", lambda index=0: None if index < 2 else "no such GPU")
 
 
 @pytest.mark.parametrize(
@@ -48,11 +49,17 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_auto_is_cuda_if_it_loads_and_is_faster(
     listed: pytest.MonkeyPatch, answers: bool, auto_gpu: bool, name: str
 ) -> None:
-    listed.setattr(device_module, "_gpu_answers", lambda index=0: answers)
-    assert Device.choose("auto", auto_gpu=auto_gpu).name == name
+    listed.setattr(device_module, "why_no_gpu", lambda index=0: None if answers else "libcublas: no such file")
+    with warnings.catch_warnings(record=True) as caught:
+        assert Device.choose("auto", auto_gpu=auto_gpu).name == name
+    assert ["libcublas: no such file" in str(one.message) for one in caught] == (
+        [] if answers or not auto_gpu else [True]
+    )
 
 
-def test_auto_falls_back_silently(bundle: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_auto_is_silent_where_cuda_is_not_built_in_or_the_bundle_is_for_cpus(
+    bundle: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     assert Device.choose("auto").name == ("cuda" if HAS_GPU else "cpu")
     assert Bark.load(bundle).device.name == "cpu"  # fp32, which a GPU's attention does not take
     assert not list(recwarn)
@@ -115,6 +122,9 @@ def test_one_of_several_gpus(gpus: None) -> None:
     assert options["use_tf32"] == "1"  # the caller's before ours, which keeps fp32 exact
     assert Device.choose("cuda").providers(None)[0][1]["use_tf32"] == "0"
     assert behind == (CUDA[1], {})
+    assert (options["sdpa_kernel"], options["cudnn_conv_algo_search"]) == ("3", "HEURISTIC")
+    own = {"sdpa_kernel": "8", "cudnn_conv_algo_search": "EXHAUSTIVE"}
+    assert own.items() <= Device.choose("cuda", options=own).providers(None)[0][1].items()
     with pytest.raises(DeviceError, match="does not load here"):
         Device.choose("cuda:2")
 
@@ -191,12 +201,24 @@ def test_tensorrt_needs_the_portable_layout(gpus: None, bundle: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:Specified provider")  # ONNX Runtime's own
 @pytest.mark.skipif(HAS_GPU, reason="this machine has a GPU")
-def test_a_bundle_that_is_slow_on_a_gpu_causes_a_warning(bundle: Path, listed: pytest.MonkeyPatch) -> None:
-    """The warning comes before any graph is loaded. Loading fails then, since there is no GPU."""
-    listed.setattr(device_module, "_gpu_answers", lambda index=0: True)
+def test_a_bundle_that_is_slow_on_a_gpu_causes_a_warning(listed: pytest.MonkeyPatch) -> None:
+    """nano, in int8. The warning comes before any graph is loaded. Loading fails then, since there is no GPU."""
+    listed.setattr(device_module, "why_no_gpu", lambda index=0: None)
     advice = "export one in fp16"
     with pytest.warns(BarkWarning, match=advice), pytest.raises(DeviceError, match="did not start"):
+        Bark.load(device="cuda")
+
+
+def test_fp32_in_the_static_layout_is_refused_on_a_gpu(bundle: Path, gpus: None) -> None:
+    """Its attention would run on the CPU. `auto` takes the CPU for the whole bundle."""
+    with pytest.raises(DeviceError, match="no fp32 kernel for GPUs: export the bundle with --layout portable"):
         Bark.load(bundle, device="cuda")
+    assert Bark.load(bundle, device="auto").device.name == "cpu"
+
+
+def test_the_host_of_a_gpu_has_one_thread(gpus: None) -> None:
+    assert [Device.choose(name).threads for name in ("cuda", "tensorrt")] == [1, 1]
+    assert Device.choose("cuda", 2).threads == 2
 
 
 def test_provider_options_reach_the_session(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,6 +255,6 @@ def test_gpus_sample_and_cpus_do_not(provider: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         "bark_onnx.graphs.device.ort.get_available_providers", lambda: [provider, "CPUExecutionProvider"]
     )
-    monkeypatch.setattr("bark_onnx.graphs.device._gpu_answers", lambda *_: True)
+    monkeypatch.setattr("bark_onnx.graphs.device.why_no_gpu", lambda *_: None)
     assert Device.choose({CUDA: "cuda", TENSORRT: "tensorrt"}[provider]).samples
     assert not Device.choose("cpu").samples

@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-_DISTRIBUTIONS = ("bark-onnx", "onnxruntime", "numpy", "torch", "transformers")
+_DISTRIBUTIONS = (
+    "bark-onnx", "onnxruntime", "onnxruntime-gpu", "nvidia-cuda-runtime", "nvidia-cudnn-cu13", "numpy", "torch",
+    "transformers",
+)  # fmt: skip
 
 
 def machine() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from .graphics import card_memory
 
 TIMEOUT = 1800  # seconds until a step is killed
 POLL = 0.25  # seconds between two checks whether a step has ended
+QUERY = 2.0  # seconds between two questions to nvidia-smi, which takes a part of one itself
 
 
 @dataclass
@@ -21,31 +22,38 @@ class Steps:
 
     Args:
         directory: replaced by the word DIRECTORY in the recorded lines, so that they hold no path of this machine.
+        bundles: replaced by the word BUNDLES in the same way.
+        stopped: whether the last step was killed because it took longer than its limit.
         done: one record per step. `card_memory_mb` is the most memory in use on the first graphics card during the
             step, by all processes together.
     """
 
     directory: Path
+    bundles: Path | None = None
+    stopped: bool = False
     done: list[dict[str, Any]] = field(default_factory=list)
 
-    def run(self, name: str, *arguments: str | Path) -> bool:
-        """Run this Python with `arguments`; return whether the exit status was 0."""
+    def run(self, name: str, *arguments: str | Path, limit: float = TIMEOUT) -> bool:
+        """Run this Python with `arguments` for at most `limit` seconds; return whether the exit status was 0."""
         print(f"{name} ...", flush=True)
         start = perf_counter()
         command = [sys.executable, *map(str, arguments)]
-        peak = 0
+        peak, asked = 0, -QUERY
         with tempfile.TemporaryFile("w+") as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-            while (status := process.poll()) is None and perf_counter() - start < TIMEOUT:
-                peak = max(peak, card_memory())
+            while (status := process.poll()) is None and perf_counter() - start < limit:
+                if perf_counter() - start - asked >= QUERY:
+                    asked = perf_counter() - start
+                    peak = max(peak, card_memory())
                 time.sleep(POLL)
             if status is None:
                 process.kill()
                 process.wait()
             output.seek(0)
             lines = output.read().strip().splitlines()
+        self.stopped = status is None
         if status is None:
-            status, lines = -1, [f"killed after {TIMEOUT} s"]
+            status, lines = -1, [f"killed after {limit:.3g} s"]
         seconds, last_line = round(perf_counter() - start, 1), self._without_paths(lines[-1] if lines else "")
         memory = {"card_memory_mb": peak} if peak else {}
         self.done.append({"step": name, "status": status, "seconds": seconds, "last_line": last_line, **memory})
@@ -53,4 +61,7 @@ class Steps:
         return status == 0
 
     def _without_paths(self, line: str) -> str:
-        return line.replace(str(self.directory.resolve()), "DIRECTORY").replace(str(self.directory), "DIRECTORY")
+        for directory, word in ((self.bundles, "BUNDLES"), (self.directory, "DIRECTORY")):
+            if directory is not None:
+                line = line.replace(str(directory.resolve()), word).replace(str(directory), word)
+        return line

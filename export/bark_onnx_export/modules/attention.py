@@ -23,13 +23,16 @@ class LayerCache(NamedTuple):
 
 
 def causal_attention(
-    qkv: Tensor, cache: LayerCache, lengths: Tensor, total: Tensor, heads: int, kv_layout: str
+    qkv: Tensor, cache: LayerCache, positions: Tensor, lengths: Tensor, total: Tensor, heads: int, kv_layout: str
 ) -> tuple[Tensor, LayerCache]:
     """Attend from new positions to those in the cache and, with a causal mask, to each other.
 
     Args:
         qkv: [B, S, 3 * width], packed.
         cache: keys and values of the positions before these.
+        positions: [B, S] int64, the index of each new position in the cache. The portable form reads these, and not
+            `lengths`: to compute them it would need the length S as a tensor, which ONNX Runtime keeps on the CPU, and
+            then CUDA could not record a decode step.
         lengths: [B] int32, the index of each row's last position after this call.
         total: [] int32, the longest row's number of positions after this call.
         heads: the number of heads, the same for queries and keys.
@@ -52,10 +55,9 @@ def causal_attention(
 
     q, k, v = split_heads(qkv, heads)
     context = cache.key.shape[2]
-    new = lengths[:, None] - length + 1 + torch.arange(length)  # [B, S]: the index of each new position in the cache
-    slot = new[:, None, :, None].expand_as(k)
+    slot = positions[:, None, :, None].expand_as(k)
     cache = LayerCache(cache.key.scatter(2, slot, k), cache.value.scatter(2, slot, v))
-    visible = torch.arange(context) <= new[:, None, :, None]  # [B, 1, S, context]
+    visible = torch.arange(context) <= positions[:, None, :, None]  # [B, 1, S, context]
     return join_heads(attend(q, cache.key, cache.value, visible)), cache
 
 

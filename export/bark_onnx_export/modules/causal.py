@@ -64,7 +64,8 @@ class CausalModule(nn.Module):
         """Run a prefill or a decode step.
 
         Args:
-            input_ids, history_ids, position_ids: [B, S]; the embeddings of the three are summed.
+            input_ids, history_ids, position_ids: [B, S]; the embeddings of the three are summed. A position is also the
+                index of its keys and values in the KV cache.
             lengths: [B] int32, the index of each row's last position after this call.
             total: [] int32, the longest row's number of positions after this call.
             past: each layer's keys, then its values, [B, heads, context, head_size].
@@ -76,7 +77,7 @@ class CausalModule(nn.Module):
         present: list[Tensor] = []
         for block, key, value in zip(cast(list[Block], self.blocks), past[::2], past[1::2], strict=True):
             attended, cache = causal_attention(
-                block.qkv(x), LayerCache(key, value), lengths, total, self.heads, self.kv_layout
+                block.qkv(x), LayerCache(key, value), position_ids, lengths, total, self.heads, self.kv_layout
             )
             present += cache
             if block is self.blocks[-1]:  # nothing reads the last block's other positions

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..model.bundle import STAGES, Bundle, CausalPrecision, Manifest
+from ..model.bundle import EXPERIMENTAL_ON_GPU, STAGES, Bundle, CausalPrecision, Manifest
 from ..model.tokenizer import Tokenizer
 from .group import bundle_argument
 
@@ -29,6 +29,8 @@ def _lines(manifest: Manifest, voices: int, scripts: Sequence[str]) -> Iterator[
     yield f"model      {manifest.model}" + (f" at {manifest.revision}" if manifest.revision else "")
     layout = f"{manifest.kv_layout} KV layout"
     yield f"precision  {manifest.precision}, {layout}, written by bark-onnx {manifest.exporter}"
+    if manifest.for_gpu and manifest.precision in EXPERIMENTAL_ON_GPU:
+        yield f"gpu        experimental: {manifest.precision} has not run on a GPU yet"
     for stage in STAGES:
         yield _stage(manifest, stage)
     for graph, forms in manifest.matrices.items():

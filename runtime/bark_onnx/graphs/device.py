@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
 import onnxruntime as ort
 
 from ..errors import DeviceError, how_to_install, warn
 from ..numbers import whole
 from .cores import MOST_THREADS, default_threads, usable_cpus
+from .cuda import why_no_gpu
 from .tensorrt import EngineProfile
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -18,8 +18,18 @@ _REMOTE = "AzureExecutionProvider"  # is in every build, and runs no graph here:
 _SUFFIX = "ExecutionProvider"
 _CAPTURE = "enable_cuda_graph"  # ONNX Runtime's name for it
 
-# Two options differ from ONNX Runtime's defaults: fp32 products are exact, and memory grows by the size requested.
-_CUDA_OPTIONS = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+# What differs from ONNX Runtime's defaults; a caller's options override it.
+_CUDA_OPTIONS = {
+    "use_tf32": "0",  # fp32 products are exact
+    "arena_extend_strategy": "kSameAsRequested",  # memory grows by the size requested
+    # Flash and memory-efficient attention only (1 + 2). From compute capability 9 on, cuDNN's attention would come
+    # first, which makes a plan for every new length of a prompt. Decode steps keep their own kernel.
+    "sdpa_kernel": "3",
+    # cuDNN guesses the algorithm of a convolution. By default it tries all of them, for every new length of a chunk.
+    "cudnn_conv_algo_search": "HEURISTIC",
+}
+
+_NEEDS = "check the GPU's driver, and the CUDA and cuDNN libraries that the extra gpu installs"
 
 Providers: TypeAlias = list[tuple[str, dict[str, str]]]
 
@@ -56,7 +66,8 @@ class Device:
     ) -> "Device":
         """The device with a name: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or any provider of this ONNX Runtime.
 
-        `auto` is CUDA if it loads and `auto_gpu` allows it, else the CPU. Without `threads`, `default_threads` decides.
+        `auto` is CUDA if `auto_gpu` allows it and CUDA loads, else the CPU. Where CUDA is built in but does not load,
+        a warning says why. Without `threads`, it is one on a GPU, else `default_threads`.
 
         Raises DeviceError for a device that is unknown or unavailable.
         """
@@ -64,10 +75,11 @@ class Device:
             raise DeviceError(f"device must be a name such as 'cpu', not {type(name).__name__}")
         if not isinstance(options, Mapping | None):
             raise DeviceError(f"provider_options must be a dictionary of strings, not {type(options).__name__}")
-        threads = default_threads() if threads is None else _checked_threads(threads)
+        if threads is not None:
+            threads = _checked_threads(threads)
         available = ort.get_available_providers()
         if name == "auto":
-            name = "cuda" if auto_gpu and CUDA in available and _gpu_answers() else "cpu"
+            name = "cuda" if auto_gpu and CUDA in available and _cuda_works() else "cpu"
         base, index = _parse(name)
         provider = _PROVIDERS.get(base, base)
         if provider not in available:
@@ -76,12 +88,15 @@ class Device:
                 f"device {name!r} needs {provider}, which this ONNX Runtime ({ort.__version__}) does not have; "
                 f"{advice}use device 'cpu'"
             )
-        if provider in (CUDA, TENSORRT) and not _gpu_answers(index):
+        if provider in (CUDA, TENSORRT) and (why := why_no_gpu(index)):
             raise DeviceError(
-                f"device {name!r}: {provider} is installed but does not load here; "
-                "check the GPU's driver and the CUDA and cuDNN libraries, or use device 'cpu'"
+                f"device {name!r}: {provider} is installed but does not load here ({why}); {_NEEDS}, "
+                "or use device 'cpu'"
             )
-        return cls(base, threads, index, dict(options or {}), samples=provider in (CUDA, TENSORRT))
+        on_gpu = provider in (CUDA, TENSORRT)
+        if threads is None:
+            threads = 1 if on_gpu else default_threads()  # the host of a GPU computes nothing that threads could share
+        return cls(base, threads, index, dict(options or {}), samples=on_gpu)
 
     @property
     def provider(self) -> str:
@@ -136,6 +151,13 @@ def _parse(name: str) -> tuple[str, int]:
     raise DeviceError(f"unknown device {name!r:.40}: this ONNX Runtime has {', '.join(['auto', *own, *others])}{gpu}")
 
 
+def _cuda_works() -> bool:
+    """Whether CUDA loads; if not, a warning says why."""
+    if why := why_no_gpu():
+        warn(f"device 'auto' is the CPU, because CUDA does not load here ({why}); {_NEEDS}")
+    return why is None
+
+
 def _checked_threads(threads: object) -> int:
     """A caller's number of threads. More than the process has CPUs for are slow, which a warning says."""
     number = whole("threads", threads)
@@ -145,17 +167,3 @@ def _checked_threads(threads: object) -> int:
         on = f"{cpus} CPU{'s' * (cpus > 1)}"
         warn(f"{number} threads on {on} are slower than {cpus}: leave the number out, or give at most {cpus}")
     return number
-
-
-def _gpu_answers(index: int = 0) -> bool:
-    """Whether memory can be allocated on the GPU. A provider that is listed was built in, but may not load."""
-    try:
-        allocate((1,), np.float32, index)
-    except Exception:  # ONNX Runtime's exceptions share no base class
-        return False
-    return True
-
-
-def allocate(shape: tuple[int, ...], dtype: type[np.generic], index: int) -> Any:
-    """An OrtValue in a GPU's memory."""
-    return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, "cuda", index)

@@ -40,6 +40,11 @@ from .tensorrt_decoder import TensorRTDecoder
 
 T = TypeVar("T")
 
+NO_FP32 = (
+    "ONNX Runtime's attention has no fp32 kernel for GPUs: export the bundle with --layout portable, or with "
+    "--precision fp16"
+)
+
 log = logging.getLogger(__name__)
 
 _all: "WeakSet[Networks]" = WeakSet()  # for the child of a fork
@@ -52,9 +57,13 @@ class Networks:
 
     Args:
         low_memory: keep at most one network in memory. To ask for one unloads the others.
+
+    Raises DeviceError for a bundle whose attention has no kernel on the device.
     """
 
     def __init__(self, bundle: Bundle, device: Device, *, low_memory: bool = False) -> None:
+        if device.memory == "cuda" and bundle.manifest.precision == "fp32" and not bundle.manifest.for_gpu:
+            raise DeviceError(NO_FP32)
         self.bundle = bundle
         samples = device.samples and bundle.manifest.for_gpu  # other bundles have no graphs that sample
         self.device = replace(device, samples=samples, one_arena=not low_memory)

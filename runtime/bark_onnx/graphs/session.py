@@ -14,7 +14,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..errors import LESS_MEMORY, BarkError, BundleError, DeviceError, OutOfMemory, is_out_of_memory, reason
-from .device import CPU, Device, allocate
+from .cuda import allocate, failure
+from .device import CPU, Device
 from .tensorrt import EngineProfile
 
 BFLOAT16 = np.uint16
@@ -22,6 +23,9 @@ BFLOAT16 = np.uint16
 
 Shapes: TypeAlias = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """The type and the axes of each input or output of a graph; None is an axis of any length."""
+
+# ONNX Runtime's exceptions for a file that is missing, or is not a graph.
+_FILE_ERRORS = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 
 _ONNX_BFLOAT16 = 16  # TensorProto.BFLOAT16
 
@@ -40,7 +44,7 @@ class Binding:
     keeps: list[Any]
 
     def run(self) -> None:
-        """Run the graph once. Raises BundleError or OutOfMemory."""
+        """Run the graph once. Raises BundleError, DeviceError or OutOfMemory."""
         self.graph.run_bound(self)
 
 
@@ -114,7 +118,8 @@ class Feed:
 
 
 class Graph:
-    """One loaded graph. A run that fails raises a BundleError, or OutOfMemory, that names the graph's file.
+    """One loaded graph. A run that fails raises a BundleError, on other devices than the CPU a DeviceError, or
+    OutOfMemory; each names the graph's file.
 
     Args:
         inputs, outputs: exactly the inputs and outputs that the graph must have.
@@ -127,6 +132,7 @@ class Graph:
         *, repeated: bool = False,
     ) -> None:  # fmt: skip
         self.name = path.name
+        self._device = device
         self._captures = device.captures and repeated
         self._recordings = 0
         providers = device.providers(profile, captures=self._captures)
@@ -141,18 +147,11 @@ class Graph:
         _process.add(self, arena=arena)
         if arena:
             options.add_session_config_entry("session.use_env_allocators", "1")
-        on_cpu = providers[0][0] == CPU
         try:
-            # After a failure ONNX Runtime tries the CPU, and prints that to standard output.
-            self._session = ort.InferenceSession(path, options, providers=providers, enable_fallback=int(not on_cpu))
+            # With ONNX Runtime's fallback, a failure would be printed to standard output, and another one be raised.
+            self._session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            if is_out_of_memory(error):
-                raise OutOfMemory(f"not enough memory to load {path.name}: {LESS_MEMORY}") from None
-            if device.options:
-                raise DeviceError(f"{device.provider} does not start with these options: {reason(error)}") from None
-            raise BundleError(
-                f"ONNX Runtime {ort.__version__} cannot load {path.name} ({reason(error)}): export the bundle again"
-            ) from None
+            raise _cannot_load(path, device, error) from None
         if self._session.get_providers()[0] != providers[0][0]:
             raise DeviceError(f"device {device.name!r}: {providers[0][0]} did not start; are its libraries installed?")
         problems = _differences(self._session.get_inputs(), inputs) + _differences(self._session.get_outputs(), outputs)
@@ -202,6 +201,8 @@ class Graph:
     def _failure(self, error: Exception) -> BarkError:
         if is_out_of_memory(error):
             return OutOfMemory(f"not enough memory to run {self.name}: {LESS_MEMORY}")
+        if self._device.provider != CPU:
+            return DeviceError(f"device {self._device.name!r}: {self.name} failed while it ran: {failure(error)}")
         return BundleError(f"{self.name} failed while it ran: {reason(error)}")
 
 
@@ -241,6 +242,22 @@ class _ProcessMemory:
 
 
 _process = _ProcessMemory()
+
+
+def _cannot_load(path: Path, device: Device, error: Exception) -> BarkError:
+    """Return the error for a graph that does not load: the memory's, the options', the device's or the file's fault."""
+    if is_out_of_memory(error):
+        return OutOfMemory(f"not enough memory to load {path.name}: {LESS_MEMORY}")
+    if device.options:
+        return DeviceError(f"{device.provider} does not start with these options: {failure(error)}")
+    if device.provider != CPU and type(error).__name__ not in _FILE_ERRORS:
+        return DeviceError(
+            f"device {device.name!r}: {device.provider} cannot load {path.name} ({failure(error)}); check that its "
+            "libraries are installed, for CUDA those of the extra gpu, or use device 'cpu'"
+        )
+    return BundleError(
+        f"ONNX Runtime {ort.__version__} cannot load {path.name} ({reason(error)}): export the bundle again"
+    )
 
 
 def _differences(nodes: list[ort.NodeArg], expected: Shapes) -> list[str]:

@@ -35,6 +35,7 @@ TOKENIZER = "tokenizer.json"
 VOICES = "voices"
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4", "mixed", "w8a16", "w4a16")
 GPU_PRECISIONS = ("fp16", "bf16", "w8a16", "w4a16")  # the precisions of the static attention's CUDA kernel
+EXPERIMENTAL_ON_GPU = ("fp32", *GPU_PRECISIONS)  # have never run on a GPU; a precision that has is removed here
 MATRIX_FORMS = ("int4-32", "int8-32", "int4-128", "int8")  # bits and block; without a block, a scale for each output
 BLOCK_WEIGHTS = ("int4", "w8a16", "w4a16")  # the precisions whose graphs have matrices in blocks only
 KV_LAYOUTS = ("static", "portable")

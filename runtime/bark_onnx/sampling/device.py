@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arrays import IntArray
 from ..errors import BarkError
@@ -127,9 +128,7 @@ class DeviceLoop:
         moves = np.isin(np.array(span), rows)
         reached = lengths + np.arange(BLOCK)[:, None] * moves
         blocks.positions.array[:, part, 0] = blocks.lengths.array[:, part] = np.minimum(reached, size.context - 1)
-        # A step that is replayed cannot read another total, so it is given the largest possible one.
-        longest = size.context if decoder.device.captures else blocks.lengths.array[:, part].max(axis=1) + 1
-        blocks.totals[:, 0] = longest
+        blocks.totals[:, 0] = self._totals(blocks.lengths.array[:, part])
         blocks.ids.array[0] = 0
         blocks.ids.array[0, rows, 0] = [sequence.last for sequence in sequences.values()]
         blocks.history.array[:] = size.no_history_id
@@ -148,6 +147,16 @@ class DeviceLoop:
             cache.ids[row, 1, start : start + count] = size.no_history_id
             cache.lengths[row] += count
         return errors
+
+    def _totals(self, lengths: NDArray[np.int32]) -> IntArray:
+        """The decoder's `total` at each step, from the index [BLOCK, R] of each row's last position.
+
+        A step that is replayed cannot read another total, so it is given the largest possible one.
+        """
+        if self._decoder.device.captures:
+            return np.full(len(lengths), self._decoder.size.context)
+        longest: NDArray[np.int32] = lengths.max(axis=1)
+        return longest + 1
 
     def _blocks_of(self, cache: KVCache) -> Blocks:
         blocks = self._blocks.get(cache)

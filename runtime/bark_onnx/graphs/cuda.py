@@ -1,0 +1,116 @@
+"""Start CUDA: load its libraries before ONNX Runtime first asks for them, and say why a GPU does not answer."""
+
+import contextlib
+import ctypes
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from ..errors import reason
+
+_FATAL = 4  # ONNX Runtime's log severity
+_SAID = re.compile(r"(?:CUDA|CUDNN) (?:failure|error) \d+: [^;]+|cuDNN is unavailable.*|CUDA Provider not available")
+_DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
+_lock = Lock()  # standard output is replaced while libraries are loaded
+
+
+def why_no_gpu(index: int = 0) -> str | None:
+    """Try to allocate memory on a GPU; None if that works, else why not, in one line.
+
+    A provider that ONNX Runtime lists was built in, but its libraries may be missing, and so may a GPU.
+    """
+    with _lock:
+        missing = _load_libraries() or _missing_driver()
+    try:
+        allocate((1,), np.float32, index)
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        return missing or failure(error)
+    return None
+
+
+def allocate(shape: tuple[int, ...], dtype: type[np.generic], index: int) -> Any:
+    """An OrtValue in a GPU's memory."""
+    return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, "cuda", index)
+
+
+def failure(error: Exception) -> str:
+    """Return what CUDA or cuDNN say in an error of ONNX Runtime, or else the error's first line."""
+    said = reason(error)
+    found = _SAID.search(said)
+    return found[0].strip() if found else said
+
+
+def _missing_driver() -> str | None:
+    """Why the driver's library, which no package installs, does not load; None if it does."""
+    try:
+        ctypes.CDLL(_DRIVER)
+    except OSError as error:
+        return reason(error)
+    return None
+
+
+@cache
+def _load_libraries() -> str | None:
+    """Load the CUDA libraries of the nvidia packages, or else those of the system; which one is missing, if any.
+
+    ONNX Runtime's log would write yellow and red lines to standard error, also about what is not an error. From here
+    on it writes only what is fatal: other failures are raised.
+    """
+    ort.set_default_logger_severity(_FATAL)
+    said = io.StringIO()
+    with contextlib.suppress(Exception), _standard_output_to(said):  # the attempt to allocate memory then fails
+        for directory in _package_directories():
+            cudnn = "cudnn" in directory.parts
+            ort.preload_dlls(cuda=not cudnn, cudnn=cudnn, msvc=False, directory=str(directory))
+        said.seek(0)
+        said.truncate()  # what one directory lacks, another may have
+        ort.preload_dlls()
+    failed = [line for line in said.getvalue().splitlines() if line.startswith("Failed to load ")]
+    return failed[0].split(": ", 1)[-1] if failed else None
+
+
+def _package_directories() -> Iterator[Path]:
+    """The libraries' directories in the nvidia packages, which may be in several places; CUDA's before cuDNN's.
+
+    ONNX Runtime looks only beside its own package. `nvidia` is a namespace, with a folder in any place of `sys.path`.
+    """
+    bases = [Path(place, "nvidia").absolute() for place in sys.path if place]
+    major = str(getattr(ort, "cuda_version", "")).split(".")[0]
+    for part in (f"cu{major}", "cudnn"):
+        for base in bases:
+            for folder in ("lib", "bin/x86_64", "bin"):  # Linux; Windows, where cuDNN is one folder higher
+                if any((base / part / folder).glob("*.dll" if os.name == "nt" else "lib*.so*")):
+                    yield base / part / folder
+
+
+@contextlib.contextmanager
+def _standard_output_to(said: io.StringIO) -> Iterator[None]:
+    """Keep standard output clean, since audio may be written there.
+
+    What Python prints is kept; what libraries write to the file descriptor goes to standard error.
+    """
+    with contextlib.suppress(OSError, ValueError):  # standard output may be closed
+        sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:
+        kept = None
+    try:
+        if kept is not None:
+            with contextlib.suppress(OSError):  # standard error may be closed
+                os.dup2(2, 1)
+        with contextlib.redirect_stdout(said):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
