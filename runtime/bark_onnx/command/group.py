@@ -87,7 +87,7 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
     pairs = dict(value.partition("=")[::2] for value in values)
     wrong = next((value for value in values if not value.partition("=")[0] or "=" not in value), None)
     if wrong is not None:
-        raise click.BadParameter(f"{wrong!r} is not {parameter.make_metavar(context)}")
+        raise click.BadParameter(f"{wrong!r} is not {parameter.metavar}")
     return pairs
 
 
