@@ -44,12 +44,13 @@ from .roofline.limits import Limits, measure_limits
 LONG_RUN = ("repeats", "streams", "batch", "starts", "fast", "threads_sweep", "batch_sweep")  # what to measure
 
 
-@click.command()
+@click.command(short_help="Measure the speed of a bundle or a server.")
 @bundle_argument
 @click.option("--quick", is_flag=True, help="Only say in one sentence whether this machine is fast enough.")
 @click.option("--serve", metavar="URL",
-              help="Measure a server that speaks OpenAI's speech API, instead of a bundle.")  # fmt: skip
-@click.option("--voice", help="Measure with this voice too (a voice name of the bundle, or an .npz file). "
+              help="Measure the server at this address instead of a bundle; any with OpenAI's API.")  # fmt: skip
+@click.option("--voice", metavar="NAME",
+              help="Measure with this voice too (a voice name of the bundle, or an .npz file). "
               "With --serve: the voice to ask for.  [default there: alloy]")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1, 100), default=5, show_default=True, help="Runs of the workload.")
 @click.option(
@@ -62,7 +63,8 @@ LONG_RUN = ("repeats", "streams", "batch", "starts", "fast", "threads_sweep", "b
 @click.option("--threads-sweep", is_flag=True, help="Measure the stages with 1, 2, ... threads up to all cores.")
 @click.option("--batch-sweep", is_flag=True, help="Measure decode steps of 1, 2, 4, 8 and 16 sequences.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
-@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Draw measured times and floors (.png).")
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path),
+              help="Draw measured times and floors, or with --serve the loads (.png).")  # fmt: skip
 @load_options
 @device_options
 def bench(
@@ -70,13 +72,15 @@ def bench(
     starts: int, fast: bool, threads_sweep: bool, batch_sweep: bool, json_file: Path | None, plot_file: Path | None,
     device: str, threads: int | None, provider_options: dict[str, str], **load: Any,
 ) -> None:  # fmt: skip
-    """Measure the speed of BUNDLE on this machine, or with --serve what a server bears.
+    """Measure the speed of a bundle on this machine, or of a server.
 
-    The workload is 256 semantic tokens (5.12 s of audio). Each stage is also compared with its floor, the least time
-    that its work can take: the bytes it must read at the machine's bandwidth, or its multiply-adds at the speed that
-    ONNX Runtime reaches in a plain matrix product.
+    Without BUNDLE, this measures nano, the small demonstration model that comes with bark-onnx. The workload is 256
+    semantic tokens (5.12 s of audio). Each stage is also compared with its floor, the least time that its work can
+    take: the bytes it must read at the machine's bandwidth, or its multiply-adds at the speed that ONNX Runtime
+    reaches in a plain matrix product.
 
-    Without BUNDLE, this measures nano, the small demonstration model that comes with bark-onnx.
+    With --serve URL, this measures how many requests or listeners a server can serve without gaps in the audio. Only
+    --voice, --json, --plot and the options that say "With --serve" or "With --clients" go with it.
     """
     if json_file is not None:
         check_writable(json_file, "--json", [".json"])
@@ -163,7 +167,7 @@ def _measure_server(
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("bark_onnx"):
             raise
-        raise BarkError(f"--serve needs {error.name}: {how_to_install('bench')}") from None
+        raise BarkError(f"--serve needs {error.name}: {how_to_install('load')}") from None
     measure_server(Target(url, chosen.model, voice, chosen.api_key), chosen, json_file, plot_file)
 
 

@@ -1,5 +1,6 @@
 """The command `bark-onnx serve`. What it needs is imported when it runs, since it may not be installed."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +12,39 @@ from bark_onnx.errors import how_to_install
 
 from .settings import Settings
 
+NANO = "this is nano, a demonstration voice; for Bark: bark-onnx export suno/bark-small DIR, then serve --bundle DIR"
 
-@click.command()
+log = logging.getLogger(__name__)
+
+
+@click.command(short_help="Serve speech over HTTP, with OpenAI's API.")
 @click.option(
-    "--bundle", type=click.Path(path_type=Path),
+    "--bundle", type=click.Path(path_type=Path), metavar="DIR",
     help="Model to speak with: a directory that `bark-onnx export` made.  [default: nano, a small demonstration model]",
 )  # fmt: skip
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all of them.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+              help="Address to listen on; 0.0.0.0 is all of them, which other machines reach too.")  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True,
               help="Port to listen on; 0 takes a free one.")  # fmt: skip
-@click.option("--slots", type=click.IntRange(1, 1024), default=8, show_default=True, help="Utterances at a time.")
+@click.option("--slots", type=click.IntRange(1, 1024), default=8, show_default=True,
+              help="Utterances that are generated at a time.")  # fmt: skip
 @click.option("--max-queue", type=click.IntRange(1), default=64, show_default=True,
               help="Utterances that may wait for a slot; more are refused (429).")  # fmt: skip
 @click.option("--max-seconds-queued", type=click.FloatRange(0, min_open=True),
-              help="Seconds of speech, by estimate, that may wait to be made; more are refused (429).")  # fmt: skip
+              help="Seconds of speech, by estimate, that may wait to be made; more are refused (429).  "
+              "[default: no limit]")  # fmt: skip
 @click.option("--max-characters", type=click.IntRange(1, 100_000), default=4096, show_default=True,
-              help="The longest text.")  # fmt: skip
+              help="The longest text of a request.")  # fmt: skip
 @click.option("--request-seconds", type=click.FloatRange(0, min_open=True), default=600.0, show_default=True,
-              help="The time that a request has, until its last byte is sent.")  # fmt: skip
+              help="Seconds that a request has, until its last byte is sent.")  # fmt: skip
 @click.option("--drain-seconds", type=click.IntRange(0), default=30, show_default=True,
-              help="The time that requests have to end after SIGTERM.")  # fmt: skip
+              help="Seconds that requests have to end after SIGTERM or Ctrl-C.")  # fmt: skip
 @click.option("--api-key", "api_keys", multiple=True, metavar="KEY",
               help="Who has one of these keys may use the server; repeatable. Better in the environment, where "
               "other users of the machine do not see it.  [default: everybody may]")  # fmt: skip
 @click.option("--cors", multiple=True, metavar="ORIGIN",
               help="Web pages of this origin may use the server, such as https://example.org; * is all; "
-              "repeatable.")  # fmt: skip
+              "repeatable.  [default: only the server's own page]")  # fmt: skip
 @click.option("--voice-alias", "voice_aliases", multiple=True, metavar="NAME=VOICE", callback=pairs,
               help="A further name for a voice, also in place of one of OpenAI's names; repeatable.")  # fmt: skip
 @click.option("--voices", type=click.Path(path_type=Path), metavar="DIR",
@@ -55,7 +63,7 @@ def serve(
     bundle: Path | None, device: str, threads: int | None, provider_options: dict[str, str], log_format: str,
     **chosen: Any,
 ) -> None:  # fmt: skip
-    """Serve speech over HTTP, as OpenAI's API does: POST /v1/audio/speech.
+    """Serve speech over HTTP, with OpenAI's API: POST /v1/audio/speech. The address itself shows a page to speak with.
 
     Every option can also be given in the environment: --max-queue as BARK_ONNX_MAX_QUEUE, for example. Options that are
     repeatable take several values there, with spaces between them.
@@ -69,6 +77,8 @@ def serve(
         raise BarkError(f"serving needs {error.name}: {how_to_install('serve')}") from None
     settings = Settings(**chosen)
     configure_logs("json" if log_format == "json" else "text")
+    if bundle is None:
+        log.info(NANO)
     run(
         lambda: Bark.load(bundle, device=device, threads=threads, provider_options=provider_options),
         settings,

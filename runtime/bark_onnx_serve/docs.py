@@ -14,6 +14,10 @@ _STYLE = """
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% }
 th, td { border: 1px solid #8888; padding: 0.3rem 0.6rem; text-align: left; vertical-align: top }
+th, td, h2 { overflow-wrap: anywhere }
+th:nth-child(3) { min-width: 4.5rem }
+td:first-child { min-width: 7rem }
+h2 { font-size: 1.25rem }
 """
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; frame-ancestors 'none'"
@@ -80,11 +84,22 @@ def _values(field: Mapping[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(field["enum"])
     limits = {"minimum": "from", "exclusiveMinimum": "over", "maximum": "to", "exclusiveMaximum": "under"}
-    words = [f"{word} {field[limit]}" for limit, word in limits.items() if limit in field]
+    words = [f"{word} {_number(field[limit])}" for limit, word in limits.items() if limit in field]
     kind = str(field.get("type", '{"id": name}'))
     return f"{kind}, {' '.join(words)}" if words else kind
 
 
+def _number(limit: float) -> str:
+    """A limit without the `.0` that the schema gives to whole numbers; a power of two is shown as one."""
+    whole = int(limit)
+    if whole != limit:
+        return str(limit)
+    exponent = whole.bit_length() - 1
+    return f"2^{exponent}" if whole > 1 << 20 and whole == 1 << exponent else str(whole)
+
+
 def _default(field: Mapping[str, Any]) -> str:
     default = field.get("default")
-    return "" if default is None else str(default).lower()
+    if default is None:
+        return ""
+    return _number(default) if isinstance(default, float) else str(default).lower()

@@ -32,7 +32,7 @@ def listening_sockets(host: str, port: int, option: str = "--port") -> Iterator[
                 stack.enter_context(listening)
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
         except (OSError, UnicodeError) as error:  # UnicodeError: a host that can be no name
-            raise BarkError(f"cannot listen on {host}, port {port}: {reason(error)}; take another {option}") from None
+            raise BarkError(f"cannot listen on {host}, port {port}: {_advised(error, option)}") from None
         yield sockets
 
 
@@ -47,6 +47,19 @@ def addresses(sockets: Sequence[socket.socket], scheme: str, path: str = "") -> 
     hosts = [listening.getsockname()[0] for listening in sockets]
     shown = (f"[{host}]" if ":" in host else host for host in hosts)
     return " and ".join(f"{scheme}://{host}:{port_of(sockets)}{path}" for host in shown)
+
+
+def _advised(error: OSError | UnicodeError, option: str) -> str:
+    """What is wrong, and which option to change. Python's own text of such an error repeats the address."""
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return f"another program uses this port; take another {option}"
+    if isinstance(error, PermissionError):
+        return f"only the administrator may use this port; take another {option}"
+    if isinstance(error, OSError) and error.errno in _NOT_HERE:
+        return "this machine has no such address; take another --host"
+    if isinstance(error, UnicodeError | socket.gaierror):
+        return f"{reason(error)}; take another --host"
+    return reason(error)
 
 
 def _listen(host: str, port: int) -> list[socket.socket]:

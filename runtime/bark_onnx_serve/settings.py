@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
-from bark_onnx.errors import BarkError, require
+from bark_onnx.errors import BarkError, shown
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Settings:
         root_path: the path below which a reverse proxy shows the server, such as /speech.
         wyoming: the port for the Wyoming protocol, on the same host; 0 takes a free one; None: do not speak it.
 
-    Raises BarkError that names every value that is impossible.
+    Raises BarkError that names the option whose value is impossible.
     """
 
     host: str = "127.0.0.1"
@@ -50,15 +50,14 @@ class Settings:
     wyoming: int | None = None
 
     def __post_init__(self) -> None:
-        checks = {
-            "cors must be * or origins such as https://example.org": all(map(_is_origin, self.cors)),
-            "root_path must begin with / and not end with it": re.fullmatch(r"(/[\w.~-]+)*", self.root_path, re.ASCII)
-            is not None,
-        }
-        require(self, checks)
-        # The message of `require` would show the keys.
+        for origin in self.cors:
+            if not _is_origin(origin):
+                raise BarkError(f"--cors must be * or an origin such as https://example.org, not {shown(origin)}")
+        if not re.fullmatch(r"(/[\w.~-]+)*", self.root_path, re.ASCII):
+            raise BarkError(f"--root-path must begin with / and not end with it, not {shown(self.root_path)}")
+        # The error must not show the keys.
         if not all(key.isascii() and key.isprintable() and key and " " not in key for key in self.api_keys):
-            raise BarkError("an API key must be printable ASCII without spaces")
+            raise BarkError("--api-key must be printable ASCII without spaces, and not empty")
         if self.allow_voice_upload and self.voices is None:
             raise BarkError("--allow-voice-upload needs --voices DIR: a directory that keeps the voices")
 

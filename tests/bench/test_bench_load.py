@@ -181,7 +181,7 @@ def test_it_measures_the_real_server(nano: Running, tmp_path: Path, monkeypatch:
     assert lines[0] == f"a processor, 2 cores, 1.0 GB/s; {nano.url}, tts-1, nova"
     assert lines[1].split()[:3] == ["per", "s", "sent"]
     assert lines[2].split()[:6] == ["20", "3", "3", "0", "0", "0"]
-    assert lines[3].startswith("No underrun:")
+    assert lines[3].startswith("Highest load without underrun: ")
     figures = json.loads(file.read_text())
     said = f"--serve {nano.url} --voice nova --rates 20 --requests 3 --seconds 5 --model tts-1"
     assert figures["command"] == f"bark-onnx bench {said}"
@@ -279,4 +279,4 @@ def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     result = bench("http://127.0.0.1:1")
     assert result.exit_code == 1
-    assert result.stderr == "Error: --serve needs aiohttp: in a checkout of bark-onnx, run pip install '.[bench]'\n"
+    assert result.stderr == "Error: --serve needs aiohttp: in a checkout of bark-onnx, run pip install '.[load]'\n"

@@ -112,8 +112,10 @@ def test_the_highest_level_without_underrun_has_only_such_levels_below() -> None
     best = highest_smooth(levels)
     assert best is not None
     assert best.rate == 2.0
-    assert conclusion(levels).startswith("No underrun: up to 2 requests per second.")
-    assert highest_smooth([level([gap], 1.0), level([GOOD], 2.0)]) is None
+    assert conclusion(levels).startswith("Highest load without underrun: 2 requests per second.")
+    above = [level([gap], 1.0), level([GOOD], 2.0)]
+    assert highest_smooth(above) is None
+    assert conclusion(above).startswith("Highest load without underrun: none.")
     assert highest_smooth([replace(level([GOOD], 1.0), interrupted=True)]) is None
 
 

@@ -72,6 +72,9 @@ def test_the_page_of_the_api_has_every_route_and_field_and_no_script(server: Run
         assert path in text
     for field in SpeechRequest.model_fields:
         assert f"<code>{field}</code>" in text
+    assert "<td>number, from 0.25 to 4</td><td>1</td>" in text
+    assert "<td>integer, from 0 under 2^64</td>" in text
+    assert "<td></td></tr>" not in text.partition("/v1/models")[0]  # every field of a request says what it means
 
 
 def test_the_description_for_programs_has_our_errors(server: Running) -> None:
@@ -196,13 +199,14 @@ def test_a_proxy_may_show_it_below_a_path_that_it_removes_or_not(bundle: Path) -
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"cors": ("example.org",)}, {"root_path": "speech"}, {"root_path": "/speech/"}, {"api_keys": ("",)},
-     {"api_keys": ("a b",)}],
+    ("wrong", "option"),
+    [({"cors": ("*", "example.org")}, "--cors"), ({"root_path": "speech"}, "--root-path"),
+     ({"root_path": "/speech/"}, "--root-path"), ({"api_keys": ("",)}, "--api-key"),
+     ({"api_keys": ("a b",)}, "--api-key")],
     ids=str,
 )  # fmt: skip
-def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(BarkError):
+def test_an_impossible_setting_is_refused_by_the_name_of_its_option(wrong: dict[str, object], option: str) -> None:
+    with pytest.raises(BarkError, match=f"^{option} must"):
         Settings(**wrong)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from bark_onnx import BarkError
 from bark_onnx_serve.cli import serve
@@ -175,8 +176,15 @@ def test_a_port_in_use_is_one_line(bundle: Path) -> None:
         port = taken.getsockname()[1]
         result = run("--bundle", bundle, "--port", str(port))
     assert result.returncode == 1
-    assert result.stderr.startswith(f"Error: cannot listen on 127.0.0.1, port {port}: ")
-    assert result.stderr.endswith("; take another --port\n")
+    problem = "another program uses this port; take another --port"
+    said = f"Error: cannot listen on 127.0.0.1, port {port}: {problem}\n"
+    assert result.stderr == said
+
+
+def test_without_a_bundle_the_log_says_that_the_voice_is_a_demonstration() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # so that it ends
+        result = run("--port", str(taken.getsockname()[1]))
+    assert "INFO this is nano, a demonstration voice" in result.stderr
 
 
 def test_a_name_is_listened_to_on_all_its_addresses_with_one_port(bundle: Path) -> None:
@@ -236,7 +244,7 @@ def test_an_address_that_this_machine_lacks_is_left_out_unless_it_has_none(monke
     with listening_sockets("somewhere", 0) as sockets:
         assert [own.getsockname()[0] for own in sockets] == ["127.0.0.1"]
     named(monkeypatch, [elsewhere])
-    with pytest.raises(BarkError, match="cannot listen on somewhere, port 0: "), listening_sockets("somewhere", 0):
+    with pytest.raises(BarkError, match="no such address; take another --host"), listening_sockets("somewhere", 0):
         pass
 
 
@@ -252,7 +260,7 @@ def test_a_port_in_use_on_one_address_is_an_error(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("host", ["a" * 100, "nowhere.invalid", "::zz", "a b"])
 def test_a_host_that_means_nothing_is_one_line(host: str) -> None:
-    with pytest.raises(BarkError, match="cannot listen on"), listening_sockets(host, 0):
+    with pytest.raises(BarkError, match=r"cannot listen on .*; take another --host"), listening_sockets(host, 0):
         pass
 
 
@@ -260,6 +268,12 @@ def test_a_bundle_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     result = run("--bundle", tmp_path / "nothing", "--port", "0")
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
+
+
+def test_an_alias_without_a_voice_is_refused_by_how_it_should_look() -> None:
+    result = CliRunner().invoke(serve, ["--voice-alias", "alloy"])
+    assert result.exit_code == 2
+    assert "'alloy' is not NAME=VOICE" in result.output
 
 
 def test_every_option_has_its_name_in_the_environment() -> None:

@@ -65,7 +65,8 @@ _OPTIONS = [
                  help="With --serve: how long requests are sent at each load, at most."),
     click.option("--seed", type=click.IntRange(0, SEEDS - 1), default=0, show_default=True,
                  help="With --serve: the seed of the arrivals and of the choice of texts."),
-    click.option("--model", default="tts-1", show_default=True, help="With --serve: the model to ask for."),
+    click.option("--model", metavar="NAME", default="tts-1", show_default=True,
+                 help="With --serve: the model to ask for."),
     click.option("--api-key", metavar="KEY", envvar="BARK_ONNX_API_KEY",
                  help="With --serve: the server's key. Better in the environment, as BARK_ONNX_API_KEY."),
 ]  # fmt: skip

@@ -43,9 +43,9 @@ def conclusion(levels: Sequence[Level]) -> str:
     """The highest level without underrun, and what that means."""
     best = highest_smooth(levels)
     if best is None:
-        return "No underrun: at none of these loads."
+        return "Highest load without underrun: none. The lowest had gaps or incomplete requests; try a lower one."
     load = f"{best.load:g} requests per second" if best.clients is None else f"{best.clients} clients"
     return (
-        f"No underrun: up to {load}. Every request was completed, and no player that starts with the first bytes had a "
-        f"gap of more than {1e3 * LEAST_GAP:.0f} ms, here and at all lower loads."
+        f"Highest load without underrun: {load}. Every request was completed, and no player that starts with the "
+        f"first bytes had a gap of more than {1e3 * LEAST_GAP:.0f} ms, here and at all lower loads."
     )

@@ -61,17 +61,6 @@ def bundle_argument(command: F) -> F:
 def device_options(command: F) -> F:
     """Add --device, --threads and --provider-option, for commands that run graphs."""
     command = click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        help="Where to compute: auto, cpu, cuda, cuda:1, tensorrt, or another execution provider of ONNX Runtime.",
-    )(command)
-    command = click.option(
-        "--threads",
-        type=click.IntRange(1, 1024),
-        help="CPU threads to compute with.  [default: OMP_NUM_THREADS, else one for each core that may be used]",
-    )(command)
-    return click.option(
         "--provider-option",
         "provider_options",
         multiple=True,
@@ -79,14 +68,26 @@ def device_options(command: F) -> F:
         callback=pairs,
         help="An option for the execution provider, by ONNX Runtime's name; repeatable.",
     )(command)
+    command = click.option(
+        "--threads",
+        type=click.IntRange(1, 1024),
+        help="CPU threads to compute with.  [default: OMP_NUM_THREADS, else one for each core that may be used]",
+    )(command)
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="Where to compute: auto, cpu, cuda, cuda:1, tensorrt, or another execution provider of ONNX Runtime.",
+    )(command)
 
 
 def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Parse KEY=VALUE arguments."""
+    """Parse arguments such as KEY=VALUE; the metavar of the option says how they look."""
     pairs = dict(value.partition("=")[::2] for value in values)
     wrong = next((value for value in values if not value.partition("=")[0] or "=" not in value), None)
     if wrong is not None:
-        raise click.BadParameter(f"{wrong!r} is not KEY=VALUE")
+        raise click.BadParameter(f"{wrong!r} is not {parameter.metavar}")
     return pairs
 
 

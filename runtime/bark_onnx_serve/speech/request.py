@@ -46,19 +46,26 @@ class SpeechRequest(BaseModel):
     speed: float = Field(
         1.0, ge=SLOWEST, le=FASTEST, description="2 is twice as fast. Needs the extra av on the server."
     )
-    stream_format: Literal["audio", "sse"] = "audio"
+    stream_format: Literal["audio", "sse"] = Field(
+        "audio", description="audio: the bytes of the audio. sse: events, with the audio in base64."
+    )
     stream: bool = Field(True, description="false: send a complete file, with its length, at the end.")
     subtitles: SubtitleFormat | None = Field(
         None,
         description="With stream_format sse: events that say when each phrase is said, and a document in this format.",
     )
     seed: int | None = Field(None, ge=0, lt=SEEDS, description="The same seed gives the same speech.")
-    text_temperature: Temperature = 0.7
-    coarse_temperature: Temperature = 0.7
-    fine_temperature: Temperature = 0.5
-    top_k: int | None = Field(None, ge=1)
-    top_p: float | None = Field(None, gt=0, le=1)
-    min_eos_p: float = Field(0.2, ge=0, le=1, description="0: end only when the end token is sampled.")
+    text_temperature: Temperature = Field(0.7, description="Of the words' tokens: higher is more varied.")
+    coarse_temperature: Temperature = Field(0.7, description="Of the voice's tokens: higher is more varied.")
+    fine_temperature: Temperature = Field(0.5, description="Of the sound's finer tokens: higher is more varied.")
+    top_k: int | None = Field(None, ge=1, description="Sample among this many most probable tokens.")
+    top_p: float | None = Field(None, gt=0, le=1, description="Sample among the tokens that make up this probability.")
+    min_eos_p: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="End an utterance when the end token has this probability. 0: only when it is sampled.",
+    )
 
     @model_validator(mode="before")
     @classmethod
