@@ -175,7 +175,7 @@ def test_it_measures_the_real_server(nano: Running, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(command, "WARM_UP_TEXT", "Yes.")
     monkeypatch.setattr(arrivals, "TEXTS", ("Yes.", "No, no."))
     options = ["--rates", "20", "--requests", "3", "--seconds", "5", "--voice", "nova"]
-    result = bench(nano.url, *options, "--api-key", "secret", "--json", str(file), "--plot", str(figure))
+    result = bench(nano.url, *options, "--api-key", "secret another", "--json", str(file), "--plot", str(figure))
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0] == f"a processor, 2 cores, 1.0 GB/s; {nano.url}, tts-1, nova"

@@ -67,7 +67,7 @@ _OPTIONS = [
                  help="With --serve: the seed of the arrivals and of the choice of texts."),
     click.option("--model", metavar="NAME", default="tts-1", show_default=True,
                  help="With --serve: the model to ask for."),
-    click.option("--api-key", metavar="KEY", envvar="BARK_ONNX_API_KEY",
+    click.option("--api-key", metavar="KEY", envvar="BARK_ONNX_API_KEY", callback=lambda *given: _first_key(given[2]),
                  help="With --serve: the server's key. Better in the environment, as BARK_ONNX_API_KEY."),
 ]  # fmt: skip
 
@@ -77,3 +77,8 @@ def load_options(command: F) -> F:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def _first_key(keys: str | None) -> str | None:
+    """One key; the environment may have several for the server, with spaces between them."""
+    return keys if keys is None or not keys.strip() else keys.split()[0]
