@@ -1,5 +1,6 @@
 """What an operator chooses: the options of `bark-onnx serve` that the server itself reads."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,6 +51,12 @@ class Settings:
     wyoming: int | None = None
 
     def __post_init__(self) -> None:
+        for option, seconds in (
+            ("--request-seconds", self.request_seconds),
+            ("--max-seconds-queued", self.max_seconds_queued),
+        ):
+            if seconds is not None and not math.isfinite(seconds):
+                raise BarkError(f"{option} must be a number, not {seconds}")
         for origin in self.cors:
             if not _is_origin(origin):
                 raise BarkError(f"--cors must be * or an origin such as https://example.org, not {shown(origin)}")

@@ -41,6 +41,9 @@ def upload_routes(service: Service) -> APIRouter:
 
         return router
 
+    # Changes wait here for each other, and not in threads: these are few, and streams need them to encode audio.
+    change = asyncio.Lock()
+
     @router.post(VOICES, summary="Add a voice: the body is an .npz file", responses=_ERRORS, openapi_extra=_BODY)
     async def add(
         request: Request,
@@ -60,7 +63,8 @@ def upload_routes(service: Service) -> APIRouter:
         except ClientDisconnect:
             raise ApiError(400, "the voice did not arrive completely", "incomplete_body") from None
         try:
-            replaced = await asyncio.to_thread(service.voices.add, name, content, replace=replace)
+            async with change:
+                replaced = await asyncio.to_thread(service.voices.add, name, content, replace=replace)
         except VoiceError as error:
             raise _told(error) from None
         log.info("a voice was uploaded", extra={"fields": {"voice": name, "replaced": replaced}})
@@ -70,7 +74,8 @@ def upload_routes(service: Service) -> APIRouter:
     @router.delete(VOICES + "/{name:path}", summary="Delete a voice that was uploaded", responses=_ERRORS)
     async def delete(name: str) -> Response:
         try:
-            await asyncio.to_thread(service.voices.remove, name)
+            async with change:
+                await asyncio.to_thread(service.voices.remove, name)
         except KeyError:
             raise ApiError(404, "no uploaded voice has this name", "voice_not_found", "name") from None
         except VoiceError as error:

@@ -223,6 +223,34 @@ def test_a_constant_supply_keeps_nobody_waiting(bark: Bark, alone: list[Alone], 
     pytest.fail(f"{ended} ended, and {ages.keys() & {4, 5}} did not")
 
 
+def test_a_stream_goes_before_whole_utterances_that_wait(bark: Bark) -> None:
+    """It waits for a row in each stage, not for all twelve."""
+    engine = bark.engine(slots=2)
+    whole = [engine.submit(Request(TEXT, seed=seed, options=lasting(60))) for seed in range(12)]
+    engine.step()
+    stream = engine.submit(Request(TEXT, options=lasting(60), streaming=StreamOptions()))
+    while not stream.chunks:
+        assert engine.step()
+    assert sum(job.ended for job in whole) <= 4
+    run(engine)
+    assert all(job.speech for job in (stream, *whole))
+
+
+def test_a_whole_utterance_does_not_wait_for_all_streams_that_come(bark: Bark, alone: list[Alone]) -> None:
+    """In neither queue: every second job that begins is the one that has waited longest."""
+    engine = bark.engine(slots=2)
+    whole = None
+    for _ in range(6000):
+        while len(engine._waiting) < 4:
+            engine.submit(alone[8].request)
+        whole = whole or engine.submit(alone[1].request)
+        assert engine.step()
+        if whole.ended:
+            assert whole.speech
+            return
+    pytest.fail("it did not end")
+
+
 def test_a_new_stream_is_soon_heard(bark: Bark) -> None:
     """Another in its coarse stage, with 900 codes to go, leaves three of four steps to the semantic stage."""
     engine, voice = bark.engine(slots=2), make_voice(bark.vocabulary, FULL)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import re
 import signal
@@ -289,3 +290,11 @@ def test_every_option_has_its_name_in_the_environment() -> None:
 def test_who_listens_for_others_without_a_key_is_warned(host: str) -> None:
 
     assert Settings(host=host).is_local == (host in ("127.0.0.1", "localhost", "::1"))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["request_seconds", "max_seconds_queued"])
+def test_a_limit_is_a_number(name: str, value: float) -> None:
+    """A limit that is not a number is never reached."""
+    with pytest.raises(BarkError, match=f"--{name.replace('_', '-')} must be a number, not {value}"):
+        Settings(**{name: value})

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -385,6 +386,29 @@ def test_of_uploads_at_once_under_one_name_one_wins(open_server: Running) -> Non
     assert sorted(answers) == [201] + [409] * 7
     assert [name for name in files(open_server) if "race" in name] == ["race.npz"]
     assert delete(open_server, "race").status == 200
+
+
+def test_uploads_that_wait_for_each_other_do_not_keep_speech_waiting(
+    open_server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They do not take the threads that encode audio, of which a machine of few cores has few."""
+    go_on, began = Event(), Event()
+
+    def slow(*_: object, **__: object) -> bool:
+        began.set()
+        go_on.wait(20)
+        raise VoiceError("not now")
+
+    monkeypatch.setattr(open_server.service.voices, "add", slow)
+    with ThreadPoolExecutor(41) as clients:
+        uploads = [clients.submit(upload, open_server, "name=slow", npz()) for _ in range(40)]
+        try:
+            assert began.wait(20)
+            spoken = clients.submit(open_server.speak_with, "alloy")
+            assert spoken.result(5)
+        finally:
+            go_on.set()
+    assert {answer.result().status for answer in uploads} == {400}
 
 
 def test_a_full_disk_and_a_full_directory_are_errors_and_leave_nothing(

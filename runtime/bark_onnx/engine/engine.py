@@ -31,7 +31,7 @@ from ..stages.options import GenerationOptions
 from ..stages.semantic import SemanticSequence
 from .counts import Counts
 from .job import Job, JobState, Request
-from .lead import ahead, lead
+from .lead import StreamsFirst, ahead, lead
 from .rows import Rows
 from .speech import Speech
 from .stream import ChunkedAudio, StreamOptions
@@ -79,6 +79,7 @@ class Engine:
         self._codec = networks.codec
         self._waiting: deque[Job] = deque()  # for a row of the semantic stage
         self._between: deque[Job] = deque()  # for a row of the coarse stage
+        self._order, self._order_between = StreamsFirst(self._waiting), StreamsFirst(self._between)
         self._after_coarse: list[Job] = []  # the coarse stage has ended, the fine stage has not
         self._semantic_steps = 0  # since the last step of the coarse stage
         self._at_work: Sequence[Job] = ()  # the jobs of the run that is in progress
@@ -256,12 +257,13 @@ class Engine:
 
     def _step(self) -> bool:
         while self._between and not self._coarse.full:
-            self._coarse.enter(self._between[0])
-            self._between.popleft()
+            job = self._order_between.next()
+            self._coarse.enter(job)
+            self._order_between.remove(job)
         # Nobody waits while a job needs a row of the coarse stage: the streams that are ahead end, and free theirs.
         jobs = [*self._semantic.jobs.values(), *self._coarse.jobs.values(), *self._after_coarse]
         can_wait = set() if self._between else ahead(jobs)
-        if self._fine_step() or self._chunk_step(can_wait):
+        if self._chunk_step(can_wait) or self._fine_step():
             return True
         if self._coarse_goes_first():
             return self._coarse_step(can_wait) or self._semantic_step()
@@ -290,9 +292,9 @@ class Engine:
         # A job begins only if the coarse stage keeps up. Otherwise more and more jobs would wait between the stages,
         # where no limit of the queue counts them.
         if self._waiting and not rows.full and len(self._between) < self.slots:
-            job = self._waiting[0]
+            job = self._order.next()
             with self._working("semantic", [job]):
-                self._waiting.popleft()
+                self._order.remove(job)
                 job.advance(JobState.SEMANTIC)
                 self.counts.begun += 1
                 self.counts.waited_seconds += monotonic() - job.created

@@ -1,4 +1,4 @@
-"""Which streams can wait: how much audio a stream is ahead of its listener.
+"""Which jobs go first, and which streams can wait: how much audio a stream is ahead of its listener.
 
 A listener plays a stream from its first chunk on. A stream that has made more audio than has been played by now can
 wait for a while, and its listener does not notice. So when another stream has little or no audio left to play, the ones
@@ -6,6 +6,7 @@ that are ahead wait for it. The work is the same, in another order; tokens do no
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from time import monotonic
 
@@ -36,3 +37,29 @@ def ahead(jobs: Iterable[Job]) -> set[Job]:
     if min(streams.values(), default=math.inf) >= AHEAD_SECONDS:
         return set()
     return {job for job, seconds in streams.items() if seconds >= AHEAD_SECONDS}
+
+
+class StreamsFirst:
+    """The order in which the jobs of a queue begin: the next stream before whole utterances that have waited longer.
+
+    After a stream has overtaken a whole utterance, the job at the front of the queue is next. So a whole utterance does
+    not wait for ever while streams keep coming.
+
+    Args:
+        queue: to which any thread may append.
+    """
+
+    def __init__(self, queue: deque[Job]) -> None:
+        self._queue = queue
+        self._overtaken = False
+
+    def next(self) -> Job:
+        """The job that is next. It stays in the queue."""
+        waiting = tuple(self._queue)
+        streams = () if self._overtaken else (job for job in waiting if job.chunked is not None)
+        return next(iter(streams), waiting[0])
+
+    def remove(self, job: Job) -> None:
+        """Take the job that `next` has returned out of the queue."""
+        self._overtaken = job is not self._queue[0]
+        self._queue.remove(job)
