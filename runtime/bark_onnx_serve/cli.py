@@ -1,6 +1,7 @@
 """The command `bark-onnx serve`. What it needs is imported when it runs, since it may not be installed."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from bark_onnx.command.group import device_options, pairs
 from bark_onnx.errors import how_to_install
 
 from .settings import Settings
+
+API_KEY = "BARK_ONNX_API_KEY"
 
 NANO = "this is nano, a demonstration voice; for Bark: bark-onnx export suno/bark-small DIR, then serve --bundle DIR"
 
@@ -75,6 +78,8 @@ def serve(
         if error.name is None or error.name.startswith("bark_onnx"):
             raise
         raise BarkError(f"serving needs {error.name}: {how_to_install('serve')}") from None
+    if not chosen["api_keys"] and API_KEY in os.environ:
+        raise BarkError(f"{API_KEY} has no key in it: give it one, or unset it and everybody may use the server")
     settings = Settings(**chosen)
     configure_logs("json" if log_format == "json" else "text")
     if bundle is None:

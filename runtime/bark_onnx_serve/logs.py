@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Literal
@@ -21,8 +22,13 @@ def configure_logs(log_format: LogFormat) -> None:
 
 def with_fields(record: logging.LogRecord) -> str:
     """The message of a record with its fields, in one line."""
-    fields = [f"{name}={one_line(str(value))}" for name, value in _fields(record).items()]
+    fields = [f"{name}={_quoted(one_line(str(value)))}" for name, value in _fields(record).items()]
     return " ".join([record.getMessage(), *fields])
+
+
+def _quoted(value: str) -> str:
+    """A value, in quotes where it could be taken for more than one field."""
+    return json.dumps(value, ensure_ascii=False) if re.search(r'[\s="]', value) else value
 
 
 class _TextLines(logging.Formatter):

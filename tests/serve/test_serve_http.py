@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from bark_onnx import Bark, BarkError, VoiceError
-from bark_onnx_serve.logs import LogFormat, configure_logs
+from bark_onnx_serve.logs import LogFormat, configure_logs, with_fields
 from bark_onnx_serve.settings import Settings
 from bark_onnx_serve.speech.request import SpeechRequest
 from bark_onnx_serve.voices import OPENAI_VOICES, VoiceBook, assigned
@@ -281,6 +281,11 @@ def test_a_line_of_the_log_is_one_line(log_format: LogFormat, capsys: pytest.Cap
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert "request" in line
+
+
+def test_a_field_of_the_log_cannot_look_like_two() -> None:
+    record = logging.makeLogRecord({"msg": "request", "fields": {"path": '/a outcome="completed"', "status": 404}})
+    assert with_fields(record) == r'request path="/a outcome=\"completed\"" status=404'
 
 
 def test_a_connection_serves_several_requests(server: Running) -> None:

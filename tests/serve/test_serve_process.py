@@ -277,6 +277,13 @@ def test_an_alias_without_a_voice_is_refused_by_how_it_should_look() -> None:
     assert "'alloy' is not NAME=VOICE" in result.output
 
 
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_key_in_the_environment_does_not_open_the_server(value: str) -> None:
+    result = CliRunner().invoke(serve, [], env={"BARK_ONNX_API_KEY": value})
+    assert isinstance(result.exception, BarkError)
+    assert "BARK_ONNX_API_KEY has no key in it" in str(result.exception)
+
+
 def test_every_option_has_its_name_in_the_environment() -> None:
     """A key under another name would leave the server open."""
     options = [option for option in serve.params if isinstance(option, click.Option) and option.name != "help"]

@@ -7,6 +7,7 @@ makes meanwhile is bounded: the rest of an utterance, and two passages of a long
 import asyncio
 import logging
 from collections.abc import Iterable
+from functools import partial
 from time import perf_counter
 
 from starlette.responses import Response
@@ -89,7 +90,7 @@ class SpeechAnswer(Response):
             if speaking.seconds:
                 self._metrics.real_time_factor.observe(self._waited * speed / speaking.seconds)
             # Last, since the client may go when it has everything.
-            await body.finish(corrections, lambda: self._usage(speaking))
+            await body.finish(corrections, partial(self._usage, speaking))
 
     def _opened(self, send: Send, speaking: Speaking) -> Body:
         request = self._request
@@ -101,11 +102,11 @@ class SpeechAnswer(Response):
             return EventStream(send, headers)
         return AudioStream(send, headers, media_type) if request.stream else CompleteFile(send, headers, media_type)
 
-    def _usage(self, speaking: Speaking) -> tuple[int, int]:
-        """Text tokens, and frames of audio codes."""
+    async def _usage(self, speaking: Speaking) -> tuple[int, int]:
+        """Text tokens, and frames of audio codes. Counted in a thread: a long text takes a tenth of a second."""
         vocabulary = self._service.bark.vocabulary
         frames = round(speaking.samples * vocabulary.coarse_rate / vocabulary.sample_rate)
-        return self._service.count_tokens(self._request.input), frames
+        return await asyncio.to_thread(self._service.count_tokens, self._request.input), frames
 
 
 async def _send_events(body: Body, events: Iterable[Event]) -> None:

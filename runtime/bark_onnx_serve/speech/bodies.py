@@ -16,7 +16,7 @@ STREAM_HEADERS = {"x-accel-buffering": "no", "cache-control": "no-store"}
 class Usage(Protocol):
     """Counts the tokens of a request, when they are known."""
 
-    def __call__(self) -> tuple[int, int]: ...
+    async def __call__(self) -> tuple[int, int]: ...
 
 
 class Body(Protocol):
@@ -34,6 +34,10 @@ class Body(Protocol):
 
     async def fail(self, error: ApiError) -> None:
         """Tell an answer that has begun that the rest is missing. Without a body's end the connection is cut."""
+
+
+async def _no_usage() -> tuple[int, int]:
+    return 0, 0
 
 
 class AudioStream:
@@ -72,7 +76,7 @@ class EventStream:
         await self.event({"type": "speech.audio.delta", "audio": audio})
 
     async def finish(self, corrections: Sequence[tuple[int, bytes]], usage: Usage) -> None:
-        given, made = usage()
+        given, made = await usage()
         tokens = {"input_tokens": given, "output_tokens": made, "total_tokens": given + made}
         await self.event({"type": "speech.audio.done", "usage": tokens})
         await self._stream.finish(corrections, usage)
@@ -80,7 +84,7 @@ class EventStream:
     async def fail(self, error: ApiError) -> None:
         """Send an event with the error; OpenAI's clients raise it."""
         await self.event({"type": "error", **error.body.model_dump()})
-        await self._stream.finish([], lambda: (0, 0))
+        await self._stream.finish([], _no_usage)
 
     async def event(self, document: Mapping[str, object]) -> None:
         """Send one event."""
