@@ -22,6 +22,8 @@ from bark_onnx import (
     speak_rows,
 )
 from bark_onnx.engine.worker import Worker
+from bark_onnx.jobs.job import FORMAT_REVISION
+from bark_onnx.jobs.ledger import INSIDE
 from bark_onnx.jobs.row import derived_seed
 from bark_onnx.jobs.speaking import AHEAD
 from bark_onnx.long.guards import Guards
@@ -77,6 +79,8 @@ def test_another_job_is_refused_and_says_what_differs(batch: Batch, bundle: Path
     other = tmp_path / "rows.jsonl"
     other.write_text(batch.source.read_text() + "\n")
     options = batch.options
+    kept = json.loads((batch.directory / INSIDE / "job.json").read_text())
+    assert (kept["revision"], kept["format"]) == (FORMAT_REVISION, "wav")
     changes: dict[str, tuple[Path, BatchOptions]] = {
         "input": (other, options),
         "seed": (batch.source, replace(options, seed=1)),
@@ -178,6 +182,12 @@ def test_rows_are_taken_while_there_is_room(short: Bark) -> None:
         ended += 1
         assert (spoken.speech is None) == isinstance(spoken.row, BadRow)
     assert (taken, ended) == (30, 30)
+
+
+def test_many_bad_rows_in_a_row_do_not_end_the_job(short: Bark) -> None:
+    bad = [BadRow(number, str(number), "bad") for number in range(3 * AHEAD)]
+    good = Row(99, "good", "hello", options=ALONE)
+    assert sum(1 for _ in speak_rows(short, [*bad, good, *bad], slots=1, share=lambda: 1)) == 6 * AHEAD + 1
 
 
 def test_a_caller_that_stops_early_stops_the_work(short: Bark, monkeypatch: pytest.MonkeyPatch) -> None:

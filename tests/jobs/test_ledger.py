@@ -14,6 +14,7 @@ import pytest
 
 from bark_onnx import BarkError
 from bark_onnx.jobs.ledger import INSIDE, Ledger
+from bark_onnx.jobs.report import read_report
 from bark_onnx.jobs.result import Result
 from bark_onnx.long.guards import Problem
 
@@ -58,6 +59,9 @@ def test_a_result_is_the_same_after_it_was_written_and_read() -> None:
         '{"line": true, "id": "a"}',
         "[" * 100_000,
         '{"line": 1, "id": "a", "x": 2}',
+        one.to_json().replace('"line": 3', '"line": -3'),
+        one.to_json().replace('"seconds": 1.5', '"seconds": "x"'),
+        one.to_json().replace('"seconds": 1.5', '"seconds": NaN'),
     ):
         with pytest.raises(ValueError, match=r"result|Expecting"):
             Result.from_json(wrong)
@@ -135,6 +139,35 @@ def test_a_complete_line_of_something_else_is_an_error(tmp_path: Path) -> None:
         ledger.results.write_text("mine\n")
     with Ledger(tmp_path) as ledger, pytest.raises(BarkError, match=r"results.jsonl has a line .* \('mine\\n'\)"):
         ledger.refresh()
+
+
+def test_a_result_of_a_line_that_the_input_lacks_is_an_error(tmp_path: Path) -> None:
+    """It would count as an ended row, or fill the memory."""
+    with Ledger(tmp_path) as ledger:
+        finish(ledger, 10)
+        finish(ledger, 10**7)
+    with Ledger(tmp_path, 10) as ledger, pytest.raises(BarkError, match="not a result of this job"):
+        ledger.refresh()
+
+
+def test_results_that_are_no_plain_file_are_refused(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        os.mkfifo(ledger.results)
+        with pytest.raises(BarkError, match="not a plain file"):
+            ledger.refresh()
+        ledger.results.unlink()
+        ledger.results.symlink_to(tmp_path / "precious")
+        with pytest.raises(BarkError, match="cannot write"):
+            ledger.end(result(1, path=None, error="x"), None, b"")
+    assert not (tmp_path / "precious").exists()
+
+
+def test_the_report_leaves_out_a_line_that_a_killed_process_cut(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        finish(ledger, 1)
+    with ledger.results.open("ab") as file:
+        file.write(b'{"line": 1')
+    assert read_report(ledger.results, 1, 0, 1.0).done == 1
 
 
 # Stopped at any point

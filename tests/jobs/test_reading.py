@@ -1,6 +1,7 @@
 """Rows are read from every format alike; a bad row is an error of its own, a wrong file one line."""
 
 import json
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bark_onnx import BadRow, BarkError, Columns, GenerationOptions, Row
+from bark_onnx import BadRow, BarkError, BatchOptions, Columns, GenerationOptions, Row
+from bark_onnx.jobs.job import check_job
 from bark_onnx.jobs.reading import MOST_LINE, read_rows
 from bark_onnx.jobs.row import MOST_TEXT, AnyRow, Defaults, Record, derived_seed, parse_row
 
@@ -172,6 +174,15 @@ def test_a_file_that_is_something_else_is_one_line(name: str, content: bytes, sa
     assert said in str(caught.value)
     with pytest.raises(BarkError, match="cannot be read: No such file"):
         read(tmp_path / f"missing-{name}".replace(".txt", ".csv"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with a name")
+def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    """Rows are read more than once."""
+    source = tmp_path / "rows.jsonl"
+    os.mkfifo(source)
+    with pytest.raises(BarkError, match="is not a plain file"):
+        check_job(source, BatchOptions(), 1)
 
 
 def test_parquet_without_pyarrow_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Batch jobs on Ray Data: two nodes, one of which dies."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -19,7 +20,7 @@ from bark_onnx.command.cli import main
 from bark_onnx.jobs.batch import run_batch
 from bark_onnx.jobs.job import BatchOptions
 from bark_onnx.jobs.result import Result
-from bark_onnx_serve.ray.data import on_ray, speak_dataset
+from bark_onnx_serve.ray.data import _check_address, on_ray, speak_dataset
 from ray_serving import FULL, SlowSpeaker, rays_environment
 
 ROWS = 200 if FULL else 24
@@ -167,3 +168,11 @@ def test_an_actor_that_cannot_start_is_one_line(
 class Homeless(SlowSpeaker):
     def __init__(self, options: BatchOptions) -> None:
         raise BarkError("no bundle here")
+
+
+def test_an_address_where_nothing_answers_is_one_line_at_once() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(BarkError, match=f"cannot reach Ray at {address}: "):
+            _check_address(address)

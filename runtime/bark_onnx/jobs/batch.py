@@ -56,7 +56,7 @@ def run_batch(
     start = perf_counter()
     # Whoever runs it elsewhere has cores of its own there: by default one thread for each process.
     checked = check_job(Path(source), options, workers if run is None else MOST_WORKERS)
-    with Ledger(Path(directory)) as ledger:
+    with Ledger(Path(directory), checked.last_line) as ledger:
         job = checked.begin(ledger)
         if retry_failed:
             ledger.forget_failed()
@@ -71,5 +71,7 @@ def run_batch(
                         run_rows(bark, job, ledger, count=count)
                 else:
                     run_processes(job, ledger, min(workers, job.rows - before), count)
+        if ledger.ended < job.rows:
+            raise BarkError(f"{job.rows - ledger.ended} rows have no result: run the same command again to go on")
         made = ledger.ended - before
     return read_report(ledger.results, job.rows, made, perf_counter() - start)

@@ -22,8 +22,8 @@ from ..numbers import check_seed, whole
 from ..pipeline import Bark
 from ..stages.options import GenerationOptions
 from .ids import Collisions
-from .ledger import Ledger
-from .reading import read_rows
+from .ledger import MOST_LINES, Ledger
+from .reading import check_source, read_rows
 from .row import BadRow, Columns, Defaults, Row, parse_row, row_id
 
 FORMAT_REVISION = 1
@@ -113,12 +113,14 @@ class BatchJob:
         source: the file with the rows.
         options: with the number of threads.
         rows: how many rows the file has.
+        last_line: where the last of them begins.
         document: what decides the results, as JSON can hold it.
     """
 
     source: Path
     options: BatchOptions
     rows: int
+    last_line: int
     document: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
@@ -129,7 +131,7 @@ class BatchJob:
     def from_json(cls, about: Mapping[str, Any]) -> "BatchJob":
         """Read what `to_json` returned."""
         options = BatchOptions.from_json(about["options"])
-        return cls(Path(about["source"]), options, about["rows"], about["document"])
+        return cls(Path(about["source"]), options, about["rows"], about["last_line"], about["document"])
 
     def begin(self, ledger: Ledger) -> "BatchJob":
         """Begin the job in its directory, or go on with it there. Returns it with the threads that it began with.
@@ -143,8 +145,10 @@ class BatchJob:
             if kept is None:
                 kept = document
                 try:
-                    with replacing(path) as temporary:
-                        temporary.write_text(f"{json.dumps(document, indent=1)}\n", encoding="utf-8")
+                    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+                        file.write(f"{json.dumps(document, indent=1)}\n")
+                        file.flush()
+                        os.fsync(file.fileno())  # without this file, the job cannot go on
                 except OSError as error:
                     raise BarkError(f"cannot write {path}: {reason(error)}") from None
         threads = kept.get("threads") if self.options.threads is None else document["threads"]
@@ -163,6 +167,7 @@ def check_job(source: Path, options: BatchOptions, workers: int) -> BatchJob:
     Raises BarkError if the bundle, the voice or the format is wrong, if the file cannot be read or no row of it can be
     spoken, or if an id cannot be a file's name or two would be the same file.
     """
+    check_source(source)
     bundle = Bundle.open(options.bundle)
     voice = None if options.voice is None else open_voice(options.voice, bundle.voices)
     if voice is not None:
@@ -172,26 +177,30 @@ def check_job(source: Path, options: BatchOptions, workers: int) -> BatchJob:
     for name in ("bundle", "voice", "threads", "slots"):  # the first two by what is in them
         del about[name]
     document = {
-        "format": FORMAT_REVISION,
+        "revision": FORMAT_REVISION,
         "input": _file_hash(source),
         "bundle": _hash(bundle.manifest.to_json().encode()),
         "voice": None if voice is None else _hash(*(array.tobytes() for array in voice.to_prompt().values())),
         "threads": options.threads or max(1, (default_threads() or usable_cores()) // workers),
         **about,
     }
-    return BatchJob(source, options, check_rows(source, options), json.loads(json.dumps(document)))
+    return BatchJob(source, options, *check_rows(source, options), json.loads(json.dumps(document)))
 
 
-def check_rows(source: Path, options: BatchOptions) -> int:
-    """Return the number of rows in a file. Raises BarkError as `check_job` does."""
+def check_rows(source: Path, options: BatchOptions) -> tuple[int, int]:
+    """Return the number of rows in a file, and the line of the last one. Raises BarkError as `check_job` does."""
     columns, collisions, rows = options.columns, Collisions(), 0
+    last_line = 0
     bad: BadRow | None = None
     good = False
     seen: set[str] = set()
     for record in read_rows(source, columns):
-        rows += 1
+        rows, last_line = rows + 1, record.line
+        if last_line > MOST_LINES:
+            raise BarkError(f"{source} has more than {MOST_LINES} lines: divide it into several jobs")
         collisions.add(row_id(record, columns))
-        seen |= record.fields.keys()
+        if len(seen) < _MOST_NAMES:
+            seen |= record.fields.keys()
         if not good:
             row = parse_row(record, columns, options.defaults)
             good = isinstance(row, Row)
@@ -203,7 +212,7 @@ def check_rows(source: Path, options: BatchOptions) -> int:
     for name in sorted(seen - {*columns.all})[:_MOST_NAMES]:
         if near := difflib.get_close_matches(name, columns.all, 1, cutoff=0.85):
             warn(f"{source}: the column {name!r} is not read: did you mean {near[0]!r}?")
-    return rows
+    return rows, last_line
 
 
 def _differences(kept: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:

@@ -19,13 +19,14 @@ removed before the next one is appended. Audio without a result is made again, w
 
 import errno
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self, cast
 
 from ..audio.files import write_all
 from ..errors import BarkError, reason
@@ -35,10 +36,11 @@ from .result import Result
 RESULTS = "results.jsonl"
 INSIDE = ".bark-onnx"  # no id begins with a dot
 _LOCKS = "locks"
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NO_LINK, _NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BLOCK = 1 << 12  # bytes that are read at a time, from the end, to find the end of a line
 _OPEN, _DONE, _FAILED = 0, 1, 2
+MOST_LINES = 100_000_000  # of an input: there is a byte for each in memory
 
 
 class Ledger:
@@ -46,19 +48,23 @@ class Ledger:
 
     Args:
         directory: of the job; it is created.
+        last_line: of the input. A result of a later line is an error.
 
     Raises BarkError, here and in its methods, if the directory cannot be written, or if its file system has no locks.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, last_line: int = MOST_LINES) -> None:
         self.directory = directory
         self.inside = directory / INSIDE
         self.results = directory / RESULTS
         self.elsewhere: set[int] = set()  # lines that other processes had claimed, and that have no result yet
+        self._last_line = last_line
         self._states = bytearray()  # by line
+        self._counts = [0, 0, 0]  # of lines by state: counting a million lines for each row takes too long
         self._inode, self._position = 0, 0  # of the results file that was read, and how far
         with self._changing(self.inside):
-            if directory.exists() and not self.inside.is_dir() and any(directory.iterdir()):
+            names = [path.name for path in directory.iterdir()] if directory.exists() else []
+            if names and INSIDE not in names:  # one look, since the same job may begin in another process now
                 raise BarkError(f"{directory} has files of something else: give a directory that is empty or new")
             self.inside.mkdir(parents=True, exist_ok=True)
             self._locks = os.open(self.inside / _LOCKS, os.O_CREAT | os.O_RDWR | _NO_LINK, 0o666)
@@ -76,21 +82,21 @@ class Ledger:
     @property
     def ended(self) -> int:
         """How many rows have a result, as far as it was read."""
-        return len(self._states) - self._states.count(_OPEN)
+        return self._counts[_DONE] + self._counts[_FAILED]
 
     @property
     def failed(self) -> int:
         """How many of them failed."""
-        return self._states.count(_FAILED)
+        return self._counts[_FAILED]
 
     def refresh(self) -> None:
         """Read the results that were added by any process. Raises BarkError for a line that is not a result."""
         try:
-            with self.results.open("rb") as file:
+            with open_results(self.results) as file:
                 status = os.fstat(file.fileno())
                 if status.st_ino != self._inode or status.st_size < self._position:  # failed rows were taken out
                     self._inode, self._position = status.st_ino, 0
-                    self._states = bytearray(len(self._states))
+                    self._states, self._counts = bytearray(len(self._states)), [0, 0, 0]
                 file.seek(self._position)
                 for line in file:
                     if not line.endswith(b"\n"):
@@ -105,13 +111,20 @@ class Ledger:
     def _note(self, line: bytes) -> None:
         try:
             result = Result.from_json(line)
+            if result.line > self._last_line:
+                raise ValueError("of another input")
         except ValueError:
             said = line[:40].decode(errors="replace")
-            raise BarkError(f"{self.results} has a line that is not a result ({said!r}): delete that line") from None
+            raise BarkError(
+                f"{self.results} has a line that is not a result of this job ({said!r}): delete that line"
+            ) from None
         missing = result.line + 1 - len(self._states)
         if missing > 0:
             self._states.extend(bytes(max(missing, len(self._states))))
-        self._states[result.line] = _FAILED if result.failed else _DONE
+        state = _FAILED if result.failed else _DONE
+        self._counts[self._states[result.line]] -= 1
+        self._counts[state] += 1
+        self._states[result.line] = state
         self.elsewhere.discard(result.line)
 
     def has_ended(self, line: int) -> bool:
@@ -180,7 +193,7 @@ class Ledger:
 
     def _append(self, result: Result) -> None:
         content = f"{result.to_json()}\n".encode()
-        with self.exclusively(), self._changing(self.results), self.results.open("ab+", buffering=0) as file:
+        with self.exclusively(), self._changing(self.results), _open_to_append(self.results) as file:
             size = _without_cut_line(file)
             try:
                 write_all(file, content)
@@ -250,6 +263,23 @@ class Ledger:
             import fcntl
 
             fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, byte)
+
+
+def open_results(path: Path) -> BinaryIO:
+    """Open a file of results. Raises OSError, also for what is not a plain file, such as a link or a pipe."""
+    return cast(BinaryIO, open(path, "rb", opener=_plain_file))
+
+
+def _open_to_append(path: Path) -> FileIO:
+    return open(path, "ab+", buffering=0, opener=_plain_file)
+
+
+def _plain_file(path: str, flags: int) -> int:
+    handle = os.open(path, flags | _NO_LINK | _NO_WAIT, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a plain file", path)
+    return handle
 
 
 def _without_cut_line(file: FileIO) -> int:

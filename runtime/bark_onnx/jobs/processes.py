@@ -102,7 +102,7 @@ def main() -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     job = BatchJob.from_json(about["job"])
     try:
-        with Ledger(Path(about["directory"])) as ledger, job.options.load() as bark:
+        with Ledger(Path(about["directory"]), job.last_line) as ledger, job.options.load() as bark:
             run_rows(bark, job, ledger, about["processes"])
     except Exception as error:
         if not isinstance(error, (BarkError, OSError)) and not is_out_of_memory(error):

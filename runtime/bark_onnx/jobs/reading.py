@@ -6,6 +6,7 @@ BarkError.
 
 import csv
 import json
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -39,6 +40,16 @@ def read_rows(source: Path, columns: Columns, skip: Skip = lambda line: False) -
         yield from _READERS[suffix](source, columns, skip)
     except OSError as error:
         raise BarkError(f"{source} cannot be read: {reason(error)}") from None
+
+
+def check_source(source: Path) -> None:
+    """Raise a BarkError if a path is not a plain file, such as a pipe: the rows are read more than once."""
+    try:
+        mode = source.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise BarkError(f"{source} cannot be read: {reason(error)}") from None
+    if not stat.S_ISREG(mode):
+        raise BarkError(f"{source} is not a plain file: write the rows into one, since they are read more than once")
 
 
 def _read_json_lines(source: Path, columns: Columns, skip: Skip) -> Iterator[Record]:

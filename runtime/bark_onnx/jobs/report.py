@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .ledger import open_results
 from .result import Result
 
 
@@ -65,8 +66,10 @@ def read_report(results: Path, rows: int, made: int, seconds: float) -> BatchRep
     counts: Counter[str] = Counter()
     problems: Counter[str] = Counter()
     audio = compute = 0.0
-    with results.open("rb") as file:
+    with open_results(results) as file:
         for line in file:
+            if not line.endswith(b"\n"):
+                break  # a killed process left it, for a row that has another line
             result = Result.from_json(line)
             counts["failed" if result.failed else "done"] += 1
             counts["passages"] += result.passages

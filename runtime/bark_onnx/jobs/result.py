@@ -3,9 +3,17 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 from ..long.guards import Problem
+
+_NOTHING, _NUMBER = type(None), (int, float)
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "line": (int,), "id": (str,), "path": (str, _NOTHING), "seconds": _NUMBER, "seed": (int, _NOTHING),
+    "attempts": (int,), "passages": (int,), "problems": (list,), "unknown_words": (list,),
+    "compute_seconds": _NUMBER, "error": (str, _NOTHING),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,9 +61,13 @@ class Result:
         """Read such a line. Raises ValueError for any other."""
         try:
             about: Any = json.loads(line)
-            if not isinstance(about, Mapping) or type(about["line"]) is not int or type(about["id"]) is not str:
+            if not isinstance(about, Mapping) or any(type(about[name]) not in kinds for name, kinds in _KINDS.items()):
+                raise ValueError("not a result")
+            if about["line"] < 1 or not all(map(isfinite, (about["seconds"], about["compute_seconds"]))):
                 raise ValueError("not a result")
             problems = tuple(Problem(**problem) for problem in about["problems"])
+            if not all(isinstance(problem.name, str) for problem in problems):
+                raise ValueError("not a result")
             return cls(**{**about, "problems": problems, "unknown_words": tuple(about["unknown_words"])})
-        except (KeyError, TypeError, RecursionError) as error:
+        except (KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError("not a result") from error

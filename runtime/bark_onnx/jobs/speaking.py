@@ -93,14 +93,17 @@ def speak_rows(
         changed: SimpleQueue[_RowInWork] = SimpleQueue()
         in_work = 0
         while True:
-            allowed = most if share is None else min(most, share())
+            allowed, taken = most if share is None else min(most, share()), False
             for row in islice(source, max(0, allowed - in_work)):
+                taken = True
                 if isinstance(row, BadRow):
                     yield SpokenRow(row, None, row.error)
                 else:
                     in_work += 1
                     changed.put(_RowInWork(bark, speaker, row, narration, changed.put))
             if not in_work:
+                if taken:  # all of them were bad rows: more may follow
+                    continue
                 return
             spoken = changed.get().advance()
             if spoken is not None:

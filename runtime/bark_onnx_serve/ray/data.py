@@ -9,6 +9,7 @@ its audio and its results: nobody else needs the job's directory, and each row h
 
 import logging
 import pickle
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from bark_onnx.jobs.speaking import AHEAD, speak_rows
 
 ROWS_IN_TASK = 4
 MOST_TASKS = 20_000  # of a job, since Ray keeps something for each; a larger job has more rows in a task
+ADDRESS_SECONDS = 10  # to connect to a cluster
 
 
 def speak_dataset(
@@ -192,6 +194,8 @@ def _connected(address: str | None, cpus: int) -> Iterator[None]:
         _check_room(cpus)
         yield
         return
+    if address is not None:
+        _check_address(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     try:
         if address is None:
@@ -206,6 +210,17 @@ def _connected(address: str | None, cpus: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raise a BarkError if nothing answers at an address of the form HOST:PORT. Ray itself tries for minutes."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        return  # such as `auto`
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ADDRESS_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise BarkError(f"cannot reach Ray at {address}: {reason(error)}") from None
 
 
 def _check_room(cpus: int) -> None:
