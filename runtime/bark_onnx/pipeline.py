@@ -42,7 +42,7 @@ from .long.speech_stream import SpeechStream
 from .model.bundle import Bundle
 from .model.tokenizer import Tokenizer, require_something_to_say
 from .model.vocabulary import CausalStage
-from .model.voice import Voice, VoicePreset, open_voice
+from .model.voice import Voice, VoicePreset, checked_voice
 from .numbers import whole
 from .progress import ProgressOption, counted, shown
 from .sampling.distribution import random_stream
@@ -78,8 +78,8 @@ class Bark:
         self.sample_rate = self.vocabulary.sample_rate
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
         self._caches: dict[CausalStage, KVCache] = {}  # of one row, kept on GPUs only: see `_cache`
-        self._planner = Planner(bundle.manifest, self._tokenizer, self.preset)
-        self._idle_workers = IdleWorkers(partial(self.worker, slots=1), keep=not low_memory)
+        self._planner = Planner(bundle, self._tokenizer)
+        self._idle_workers = IdleWorkers(keep=not low_memory)
         if not low_memory:
             self._networks.load()
 
@@ -226,21 +226,22 @@ class Bark:
         checked, narration = narration is not None, or_default("narration", narration, NarrationOptions)
         if isinstance(text, bytes) or not isinstance(text, str | Iterable | AsyncIterable):
             require_something_to_say(text)  # raises the error
-        complete = text if isinstance(text, str) else None
-        if complete is None and (single or cast is not None or journal is not None):
+        growing = not isinstance(text, str)
+        if growing and (single or cast is not None or journal is not None):
             raise BarkError("a text that comes piece by piece can have neither single, nor a cast, nor a journal")
-        if complete is not None and cast is None:
+        complete = text if isinstance(text, str) else ""
+        if not growing and cast is None:
             single = single or self.fits(complete, narration.passage_seconds)
         if single and not checked:
             narration = replace(narration, guards=replace(narration.guards, retries=0))
         plan, kept = self._planner.plan(
-            complete, voice=voice, options=options, seed=seed, history=history, cast=cast, narration=narration,
-            journal=journal, streaming=streaming, single=single,
+            complete, growing=growing, voice=voice, options=options, seed=seed, history=history, cast=cast,
+            narration=narration, journal=journal, streaming=streaming, single=single,
         )  # fmt: skip
-        own = _check_worker(worker) or self._idle_workers.take()
+        own = _check_worker(worker) or self._idle_workers.take(partial(self.worker, slots=1))
         release = _nothing if own is worker else partial(self._idle_workers.give_back, own)
         try:
-            narrator = Narrator(self._planner.context(plan), own, kept, streaming, complete=complete is not None)
+            narrator = Narrator(self._planner.context(plan), own, kept, streaming, complete=not growing)
         except BaseException:
             release()
             raise
@@ -504,11 +505,7 @@ class Bark:
 
     def preset(self, voice: Voice | None) -> VoicePreset | None:
         """The VoicePreset of a name or a path, checked against this model. Raises VoiceError."""
-        if voice is None:
-            return None
-        preset = open_voice(voice, self.bundle.voices)
-        preset.check(self.vocabulary)
-        return preset
+        return None if voice is None else checked_voice(voice, self.bundle.voices, self.vocabulary)
 
     def close(self) -> None:
         """Free the networks and their memory. Engines and workers of this Bark must not be used afterwards."""

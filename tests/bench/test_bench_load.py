@@ -244,7 +244,11 @@ def test_ctrl_c_prints_what_was_measured(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
         threading.Thread(target=interrupt, daemon=True).start()
-        result = bench(served.url, "--rates", "50,60", "--requests", "6", "--json", str(tmp_path / "load.json"))
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+        try:
+            result = bench(served.url, "--rates", "50,60", "--requests", "6", "--json", str(tmp_path / "load.json"))
+        finally:
+            signal.signal(signal.SIGINT, before)
     assert result.exit_code == 1
     assert result.stdout.splitlines()[2].split()[:3] == ["50", "4", "4"]
     assert "interrupted: only the requests that had ended are counted" in result.stderr

@@ -27,7 +27,7 @@ from bark_onnx.jobs.ledger import INSIDE
 from bark_onnx.jobs.row import derived_seed
 from bark_onnx.jobs.speaking import AHEAD
 from bark_onnx.long.guards import Guards
-from conftest import EARLY, ROWS, Batch, results
+from batches import EARLY, ROWS, Batch, results
 from run_command import assert_fails, run
 
 ALONE = GenerationOptions(**EARLY)

@@ -16,7 +16,7 @@ import pytest
 from bark_onnx import BarkError, BatchReport, run_batch
 from bark_onnx.jobs import processes
 from bark_onnx.jobs.ledger import INSIDE
-from conftest import Batch, contents, results
+from batches import Batch, contents, results
 from run_command import COMMAND, Argument
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and locks of POSIX")
@@ -54,7 +54,11 @@ def arguments(batch: Batch, out: Path, *more: Argument) -> list[Argument]:
 @contextmanager
 def begun(batch: Batch, out: Path, *more: Argument, command: list[str] = SLOWLY) -> Iterator["subprocess.Popen[bytes]"]:
     """A job in a process of its own, once it has a result."""
-    process = subprocess.Popen([*command, *arguments(batch, out, *more)], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*command, *arguments(batch, out, *more)],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
     try:
         wait_for(lambda: (out / "results.jsonl").exists() or process.poll() is not None)
         yield process

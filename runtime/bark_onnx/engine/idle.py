@@ -9,22 +9,20 @@ class IdleWorkers:
     """A stream takes a worker of one slot and gives it back at its end: the next one then finds its thread and caches.
 
     Args:
-        make: makes a worker.
         keep: whether to keep any.
     """
 
-    def __init__(self, make: Callable[[], Worker], *, keep: bool = True) -> None:
-        self._make = make
+    def __init__(self, *, keep: bool = True) -> None:
         self._keep = keep
         self.kept: list[Worker] = []
 
-    def take(self) -> Worker:
-        """The worker of the stream before, or a new one."""
+    def take(self, make: Callable[[], Worker]) -> Worker:
+        """The worker of the stream before, or a new one that `make` makes."""
         while True:
             try:
                 worker = self.kept.pop()
             except IndexError:  # no check before: another thread may take the last one
-                return self._make()
+                return make()
             if worker.alive:
                 return worker
 

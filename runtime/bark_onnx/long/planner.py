@@ -1,15 +1,15 @@
 """Plans for a model: a text of any length becomes passages, and what decides their speech is put together."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from ..engine.stream import StreamOptions
 from ..errors import BarkError, or_default
-from ..model.bundle import Manifest
+from ..model.bundle import Bundle
 from ..model.tokenizer import Tokenizer
-from ..model.voice import Voice, VoicePreset
+from ..model.voice import Voice, VoicePreset, checked_voice
 from ..numbers import check_seed
 from ..sampling.distribution import draw_seed
 from ..splitting.passages import Passage, estimate_seconds
@@ -26,18 +26,15 @@ class Planner:
     """Makes plans for one model.
 
     Args:
-        manifest: of the model.
+        bundle: the model.
         tokenizer: of the model.
-        preset: gives the VoicePreset of a voice, checked against the model.
     """
 
-    def __init__(
-        self, manifest: Manifest, tokenizer: Tokenizer, preset: Callable[[Voice | None], VoicePreset | None]
-    ) -> None:
-        self._vocabulary = manifest.vocabulary
-        self._model = hashlib.sha256(manifest.to_json().encode()).hexdigest()
+    def __init__(self, bundle: Bundle, tokenizer: Tokenizer) -> None:
+        self._bundle = bundle
+        self._vocabulary = bundle.manifest.vocabulary
+        self._model = hashlib.sha256(bundle.manifest.to_json().encode()).hexdigest()
         self._tokenizer = tokenizer
-        self._preset = preset
 
     def fits(self, text: str, seconds: float = NarrationOptions.passage_seconds) -> bool:
         """Whether one utterance of at most so many seconds, by estimate, can say a text."""
@@ -45,8 +42,9 @@ class Planner:
 
     def plan(
         self,
-        text: str | None,
+        text: str,
         *,
+        growing: bool = False,
         voice: Voice | None = None,
         options: GenerationOptions | None = None,
         seed: int | None = None,
@@ -61,7 +59,7 @@ class Planner:
         """The plan of a text, and the journal in which its passages are kept.
 
         Args:
-            text: None: it comes piece by piece, and the plan has no passages yet.
+            growing: the text comes piece by piece instead, and the plan has no passages yet.
             single: the text is one utterance.
             warns: whether to warn about words that the vocabulary lacks, if it is longer.
             others: see `Bark.stream`.
@@ -71,7 +69,7 @@ class Planner:
         options = or_default("options", options, GenerationOptions)
         narration = or_default("narration", narration, NarrationOptions)
         check_cast(cast)
-        if text is None:
+        if growing:
             passages = []
         elif single:
             passages = [Passage(text, ends_paragraph=True)]
@@ -84,9 +82,12 @@ class Planner:
         voices = {speaker: self._preset(own) for speaker, own in ({None: voice} if cast is None else cast).items()}
         plan = Plan(
             passages, voices, history, checked_seed(seed), options, narration, self._model, streaming, single,
-            growing=text is None,
+            growing=growing,
         )  # fmt: skip
         return plan, None if path is None else Journal(path, plan.fingerprint(), plan.seed)
+
+    def _preset(self, voice: Voice | None) -> VoicePreset | None:
+        return None if voice is None else checked_voice(voice, self._bundle.voices, self._vocabulary)
 
     def context(self, plan: Plan) -> Context:
         """What passages of a plan depend on, before the first one is spoken."""

@@ -223,6 +223,13 @@ def open_voice(voice: Voice, voices: Mapping[str, Path]) -> VoicePreset:
     )
 
 
+def checked_voice(voice: Voice, voices: Mapping[str, Path], vocabulary: Vocabulary) -> VoicePreset:
+    """As `open_voice`, checked against a model. Raises VoiceError."""
+    preset = open_voice(voice, voices)
+    preset.check(vocabulary)
+    return preset
+
+
 def succession(voice: VoicePreset, before: VoicePreset, vocabulary: Vocabulary) -> VoicePreset:
     """Join the end of a voice and the end of the utterance before, as a history for the next utterance.
 
