@@ -12,14 +12,13 @@ import click
 import pytest
 
 from bark_onnx import BarkError, Vocabulary, VoicePreset
+from bark_onnx.command.cli import main
 from bark_onnx.graphs.device import Device
 from bark_onnx_bench import choices, gpu_report
-from bark_onnx_bench.cli import bench
 from bark_onnx_bench.gpu_plan import BUNDLES, CLI, REFERENCE, TESTS, Plan, Step
 from bark_onnx_bench.machine import steps
 from bark_onnx_bench.machine.steps import Steps
 from bark_onnx_bench.peers.__main__ import parse as parse_peers
-from bark_onnx_export.cli import export, verify
 
 MACHINE = {"processor": "a processor", "versions": {"onnxruntime-gpu": "1.31.1", "nvidia-cudnn-cu13": "9.28"}}
 CARD = "a card, 580.1, 80 GiB"
@@ -114,8 +113,11 @@ def parsed(step: Step) -> object:
     """Parse a step's command as the program that it names would."""
     _, module, *words = map(str, step.command)
     if module == "bark_onnx":
-        command: click.Command = {"export": export, "bench": bench, "verify": verify}[words[0]]
-        return command.make_context(words[0], words[1:]).params
+        # click keeps the names of a command's help option from the first context that the command is in.
+        group = click.Context(main, **main.context_settings)
+        name, command, rest = main.resolve_command(group, words)
+        assert command is not None
+        return command.make_context(name, rest, parent=group).params
     return {"bark_onnx_bench.choices": choices.parse, "bark_onnx_bench.peers": parse_peers}[module](words)
 
 
