@@ -4,7 +4,6 @@ Tokens, codes and chunk boundaries exactly, waveforms within 1e-5. The requests 
 together round their logits differently, by 1e-6: about one draw in a million could fall on either side.
 """
 
-import math
 from collections import deque
 from itertools import cycle
 from typing import Any
@@ -14,12 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bark_onnx import Bark, BarkError, StreamOptions
+from bark_onnx import Bark, BarkError
 from bark_onnx.engine.job import Job, JobState, Request
-from bark_onnx.engine.lead import AHEAD_SECONDS, ahead, lead
 from bark_onnx.graphs.decoder import CausalDecoder
 from utterances import (
-    FULL,
     TEXT,
     Alone,
     assert_as_alone,
@@ -28,7 +25,6 @@ from utterances import (
     lasting,
     run,
 )
-from voices import make_voice
 
 # As alone
 
@@ -221,86 +217,6 @@ def test_a_constant_supply_keeps_nobody_waiting(bark: Bark, alone: list[Alone], 
         if ended > 8 and not ages.keys() & {4, 5}:
             return
     pytest.fail(f"{ended} ended, and {ages.keys() & {4, 5}} did not")
-
-
-def test_a_stream_goes_before_whole_utterances_that_wait(bark: Bark) -> None:
-    """It waits for a row in each stage, not for all twelve."""
-    engine = bark.engine(slots=2)
-    whole = [engine.submit(Request(TEXT, seed=seed, options=lasting(60))) for seed in range(12)]
-    engine.step()
-    stream = engine.submit(Request(TEXT, options=lasting(60), streaming=StreamOptions()))
-    while not stream.chunks:
-        assert engine.step()
-    assert sum(job.ended for job in whole) <= 4
-    run(engine)
-    assert all(job.speech for job in (stream, *whole))
-
-
-def test_a_whole_utterance_does_not_wait_for_all_streams_that_come(bark: Bark, alone: list[Alone]) -> None:
-    """In neither queue: every second job that begins is the one that has waited longest."""
-    engine = bark.engine(slots=2)
-    whole = None
-    for _ in range(6000):
-        while len(engine._waiting) < 4:
-            engine.submit(alone[8].request)
-        whole = whole or engine.submit(alone[1].request)
-        assert engine.step()
-        if whole.ended:
-            assert whole.speech
-            return
-    pytest.fail("it did not end")
-
-
-def test_a_new_stream_is_soon_heard(bark: Bark) -> None:
-    """Another in its coarse stage, with 900 codes to go, leaves three of four steps to the semantic stage."""
-    engine, voice = bark.engine(slots=2), make_voice(bark.vocabulary, FULL)
-    first = engine.submit(Request(TEXT, voice=voice, seed=1, options=lasting(300), streaming=StreamOptions()))
-    while not first.semantic.ended:
-        engine.step()
-    second = engine.submit(
-        Request(TEXT, voice=voice, seed=2, options=lasting(100), streaming=StreamOptions(first_seconds=0.1))
-    )
-    steps = 0
-    while not second.chunks:
-        engine.step()
-        steps += 1
-    assert 47 < steps < 47 * 4 / 3 + 60
-    assert not first.coarse.ended
-
-
-def test_a_stream_that_is_ahead_of_its_listener_waits_for_one_that_is_not(
-    bark: Bark, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Time stands still, so that a stream is ahead by all audio that it has made."""
-    monkeypatch.setattr("bark_onnx.engine.engine.monotonic", lambda: 1.0)
-    monkeypatch.setattr("bark_onnx.engine.lead.monotonic", lambda: 1.0)
-    engine, voice = bark.engine(slots=2), make_voice(bark.vocabulary, FULL)
-    streaming = StreamOptions(first_seconds=0.1)
-    first, second = (
-        Request(TEXT, voice=voice, seed=seed, options=lasting(200), streaming=streaming) for seed in (1, 2)
-    )
-    early = engine.submit(first)
-    while lead(early, 1.0) < AHEAD_SECONDS:
-        assert engine.step()
-    late, codes = engine.submit(second), early.coarse.length
-    while lead(late, 1.0) < AHEAD_SECONDS:
-        assert engine.step()
-        if late.semantic.tokens:
-            assert ahead([early, late]) == ({early} if lead(late, 1.0) < AHEAD_SECONDS else set())
-    assert early.coarse.length - codes <= 1  # before the second had begun
-    while engine.step():
-        pass
-    for job in (early, late):
-        alone = bark.generate(TEXT, voice=voice, seed=job.seed, options=lasting(200))
-        np.testing.assert_array_equal(job.result().tokens.coarse, alone.tokens.coarse)
-
-
-def test_nobody_waits_for_streams_that_are_all_ahead_and_whole_utterances_have_no_lead(bark: Bark) -> None:
-    engine = bark.engine(slots=2)
-    whole = engine.submit(Request(TEXT, options=lasting(5)))
-    stream = engine.submit(Request(TEXT, options=lasting(5), streaming=StreamOptions()))
-    assert (lead(whole, 0.0), lead(stream, 0.0)) == (math.inf, -math.inf)
-    assert ahead([whole, stream]) == ahead([whole]) == ahead([]) == set()
 
 
 def tokens_of(expected: Alone) -> tuple[Any, Any]:

@@ -28,6 +28,8 @@ from bark_onnx import (
     WorkerError,
 )
 from bark_onnx.arrays import Waveform
+from bark_onnx.engine.engine import Engine
+from bark_onnx.engine.job import Job, Request
 from bark_onnx.long.narrator import Narrator
 from bark_onnx.long.plan import HISTORIES, History
 from bark_onnx.splitting.passages import passages
@@ -462,3 +464,24 @@ def test_a_stream_is_refused_at_once(short: Bark) -> None:
 
 def test_passages_are_the_texts_of_the_plan() -> None:
     assert [passage.text for passage in passages(TEXT, lambda text: len(text) <= 30)] == SAID
+
+
+def test_a_later_passage_is_due_when_the_ones_before_have_been_played(
+    bark: Bark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time stands still, so that a passage is due after the seconds of all audio before it."""
+    monkeypatch.setattr("bark_onnx.long.narrator.monotonic", lambda: 1000.0)
+    prepare, due = Engine.prepare, list[float | None]()
+
+    def prepared(engine: Engine, request: Request, **options: Any) -> Job:
+        due.append(request.due)
+        return prepare(engine, request, **options)
+
+    monkeypatch.setattr(Engine, "prepare", prepared)
+    with bark.stream(TEXT, **LONG) as stream:
+        list(stream)
+    first, *later = due
+    assert first is None
+    assert len(later) == len(stream.passages) - 1 > 1
+    for passage, seconds in zip(stream.passages, np.diff([1000.0, *later]), strict=False):
+        assert passage.end - passage.start <= seconds + 1e-6 < 5  # what is played of it, without silence at its edges

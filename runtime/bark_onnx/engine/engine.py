@@ -31,7 +31,7 @@ from ..stages.options import GenerationOptions
 from ..stages.semantic import SemanticSequence
 from .counts import Counts
 from .job import Job, JobState, Request
-from .lead import StreamsFirst, ahead, lead
+from .lead import ListenersFirst, ahead, lead
 from .rows import Rows
 from .speech import Speech
 from .stream import ChunkedAudio, StreamOptions
@@ -40,7 +40,7 @@ from .stream import ChunkedAudio, StreamOptions
 # than one after another, because they do not fit in the processor's caches.
 FINE_ROWS = {"cpu": 1, "cuda": 8}
 
-# Semantic steps for each coarse step, while a stream waits for its first audio, and while none does.
+# Semantic steps for each coarse step, while a listener waits for a stream's first audio, and while none does.
 FIRST_AUDIO_STEPS, LATER_STEPS = 3, 1
 
 MOST_SLOTS = 1024
@@ -79,7 +79,7 @@ class Engine:
         self._codec = networks.codec
         self._waiting: deque[Job] = deque()  # for a row of the semantic stage
         self._between: deque[Job] = deque()  # for a row of the coarse stage
-        self._order, self._order_between = StreamsFirst(self._waiting), StreamsFirst(self._between)
+        self._order, self._order_between = ListenersFirst(self._waiting), ListenersFirst(self._between)
         self._after_coarse: list[Job] = []  # the coarse stage has ended, the fine stage has not
         self._semantic_steps = 0  # since the last step of the coarse stage
         self._at_work: Sequence[Job] = ()  # the jobs of the run that is in progress
@@ -274,14 +274,15 @@ class Engine:
 
         Whole utterances gather before the coarse stage, so that it runs with all rows. Utterances that stream wait for
         nobody; but while a job's coarse stage waits for semantic tokens, the semantic stage gets every second step, and
-        more of them if a stream waits for its first audio.
+        more of them if a listener waits for a stream's first audio.
         """
         active = self._coarse.active.values()
         if not any(job.request.streaming for job in active):
             return self._coarse.full
         moving = {id(job) for job in active if job.coarse.in_window or job.coarse.can_begin}
         urgent = [job for job in [*self._semantic.active.values(), *self._waiting] if id(job) not in moving]
-        first = any(job.request.streaming and job.first_audio is None for job in urgent)
+        now = monotonic()
+        first = any(job.first_audio is None and lead(job, now) <= 0 for job in urgent)
         return self._semantic_steps >= (FIRST_AUDIO_STEPS if first else LATER_STEPS if urgent else 0)
 
     # the semantic stage

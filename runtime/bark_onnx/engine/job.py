@@ -38,6 +38,8 @@ class Request:
         text: what to say.
         voice, options, seed: as for `Bark.generate`.
         streaming: deliver audio in chunks while it is generated; None delivers all of it at the end.
+        due: when the listener has heard all that came before, in seconds of `time.monotonic`, for a passage of a text
+            that is playing; None: he waits for the first audio.
     """
 
     text: str
@@ -45,6 +47,7 @@ class Request:
     options: GenerationOptions | None = field(default=None, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
     streaming: StreamOptions | None = field(default=None, kw_only=True)
+    due: float | None = field(default=None, kw_only=True)
 
 
 class JobState(IntEnum):

@@ -3,6 +3,8 @@
 A listener plays a stream from its first chunk on. A stream that has made more audio than has been played by now can
 wait for a while, and its listener does not notice. So when another stream has little or no audio left to play, the ones
 that are ahead wait for it. The work is the same, in another order; tokens do not depend on the order.
+
+A passage of a longer text is played after the passages before it: until it is due, its listener has audio to play.
 """
 
 import math
@@ -16,18 +18,21 @@ AHEAD_SECONDS = 1.5  # a stream with so much to play can wait; the longest chunk
 
 
 def lead(job: Job, now: float) -> float:
-    """Seconds of audio that a listener has left to play; minus infinity before the first chunk.
+    """Seconds of audio that a listener has left to play; negative since the time at which he had heard everything.
 
-    It is infinity for a whole utterance, since nobody listens before its end.
+    It is minus infinity before the first chunk of a text, and infinity for a whole utterance, since nobody listens
+    before its end.
 
     Args:
         now: in seconds of `time.monotonic`.
     """
     if job.chunked is None:
         return math.inf
+    due = job.request.due
     if job.first_audio is None:
-        return -math.inf
-    return job.chunked.seconds - (now - job.first_audio)
+        return -math.inf if due is None else due - now
+    begins = job.first_audio if due is None else max(due, job.first_audio)
+    return job.chunked.seconds - (now - begins)
 
 
 def ahead(jobs: Iterable[Job]) -> set[Job]:
@@ -39,11 +44,12 @@ def ahead(jobs: Iterable[Job]) -> set[Job]:
     return {job for job, seconds in streams.items() if seconds >= AHEAD_SECONDS}
 
 
-class StreamsFirst:
-    """The order in which the jobs of a queue begin: the next stream before whole utterances that have waited longer.
+class ListenersFirst:
+    """The order in which the jobs of a queue begin: the one whose listener has the least audio left to play.
 
-    After a stream has overtaken a whole utterance, the job at the front of the queue is next. So a whole utterance does
-    not wait for ever while streams keep coming.
+    So streams that wait for their first audio are before later passages of texts, and whole utterances are last. After
+    a job has overtaken others, the job at the front of the queue is next. So nobody waits for ever while others keep
+    coming.
 
     Args:
         queue: to which any thread may append.
@@ -55,9 +61,8 @@ class StreamsFirst:
 
     def next(self) -> Job:
         """The job that is next. It stays in the queue."""
-        waiting = tuple(self._queue)
-        streams = () if self._overtaken else (job for job in waiting if job.chunked is not None)
-        return next(iter(streams), waiting[0])
+        waiting, now = tuple(self._queue), monotonic()
+        return waiting[0] if self._overtaken else min(waiting, key=lambda job: lead(job, now))
 
     def remove(self, job: Job) -> None:
         """Take the job that `next` has returned out of the queue."""

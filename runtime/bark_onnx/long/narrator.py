@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import RLock
+from time import monotonic
 
 import numpy as np
 
@@ -41,6 +42,7 @@ class Prepared:
     Args:
         index: of the passage in the plan.
         audio: samples as the codec decoded them, which nobody has taken.
+        begun: when its first audio was made, in seconds of `time.monotonic`.
         given: whether somebody has taken a part of it; then it is not spoken again.
         attempts: what to speak next; None for a passage from the journal, and for a single utterance.
         record: the attempt that is kept, once it is known.
@@ -49,6 +51,7 @@ class Prepared:
 
     index: int
     audio: deque[Waveform] = field(default_factory=deque)
+    begun: float | None = None
     given: bool = False
     attempts: Attempts | None = None
     record: Record | None = None
@@ -87,6 +90,7 @@ class Narrator:
         self._prepared: deque[Prepared] = deque()  # in their order
         self._tasks: list[Task] = []  # the requests in progress, for the last of these
         self.speech: Speech | None = None  # of a plan that is a single utterance, once it is complete
+        self._due: float | None = None  # when the listener will have heard all audio so far; None before the first
         self._error: BaseException | None = None
         self._closed = False
         self._news: Future[None] = Future()  # done when there is something new to take, and then replaced
@@ -228,8 +232,9 @@ class Narrator:
         requests = attempts.requests
         if not attempts.measures:
             passage.audio.clear()
+            passage.begun = None
             if not self._waits_for_all:
-                requests = [replace(request, streaming=self._streaming) for request in requests]
+                requests = [replace(request, streaming=self._streaming, due=self._due) for request in requests]
         self._tasks = tasks = []
         for request in requests:
             tasks.append(submit(request))
@@ -247,6 +252,7 @@ class Narrator:
                             news = None  # judged with the job
                         if isinstance(news, AudioChunk):
                             passage.audio.append(news.waveform)
+                            passage.begun = passage.begun or monotonic()
                             self._wake()
                         elif news is None:
                             break
@@ -317,6 +323,8 @@ class Narrator:
             self._journal.save(passage.index, record)
         self._context.add(passage.index, record)
         passage.record = record
+        begun = passage.begun or monotonic()
+        self._due = max(begun, self._due or begun) + len(record.waveform) / self._vocabulary.sample_rate
 
     def _cut(self, waveform: Waveform) -> list[Waveform]:
         """Cut a passage that is complete into chunks, so that whoever takes it can stop within one."""
