@@ -148,3 +148,37 @@ def test_a_passage_that_is_not_due_leaves_the_steps_to_a_stream_that_plays(bark:
         return 60 / (first.coarse.length - codes)
 
     assert shares(None) > 2 * shares(monotonic() + 100)
+
+
+@pytest.mark.parametrize(
+    ("streaming", "alone"),
+    [(StreamOptions(), True), (StreamOptions(first_seconds=0.3), False), (StreamOptions(exact=True), False)],
+)
+def test_the_codes_of_a_short_first_chunk_are_made_without_the_other_rows(
+    bark: Bark, monkeypatch: pytest.MonkeyPatch, streaming: StreamOptions, alone: bool
+) -> None:
+    """A stream that plays waits for so few steps; for the codes of a longer chunk it would wait too long."""
+    monkeypatch.setattr("bark_onnx.engine.lead.AHEAD_SECONDS", math.inf)
+    engine, voice = bark.engine(slots=2), make_voice(bark.vocabulary, FULL)
+    request = Request(TEXT, voice=voice, seed=1, options=lasting(300), streaming=StreamOptions())
+    playing = engine.submit(request)
+    while not playing.semantic.ended:
+        engine.step()
+    opening = engine.submit(replace(request, seed=2, streaming=streaming))
+    while not opening.coarse.in_window:
+        engine.step()
+    codes = playing.coarse.length, opening.coarse.length
+    while not opening.chunks:
+        engine.step()
+    assert opening.coarse.length - codes[1] >= 8
+    assert (playing.coarse.length == codes[0]) == alone
+
+
+def test_streams_that_begin_together_have_their_first_audio_one_after_another(bark: Bark) -> None:
+    engine, voice = bark.engine(slots=3), make_voice(bark.vocabulary, FULL)
+    request = Request(TEXT, voice=voice, options=lasting(100), streaming=StreamOptions())
+    jobs = [engine.submit(replace(request, seed=seed)) for seed in range(3)]
+    for place, job in enumerate(jobs):
+        while not job.chunks:
+            assert engine.step()
+        assert not any(later.coarse.in_window for later in jobs[place + 1 :])

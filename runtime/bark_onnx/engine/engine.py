@@ -31,7 +31,7 @@ from ..stages.options import GenerationOptions
 from ..stages.semantic import SemanticSequence
 from .counts import Counts
 from .job import Job, JobState, Request
-from .lead import ListenersFirst, ahead, lead
+from .lead import ListenersFirst, ahead, lead, opening
 from .rows import Rows
 from .speech import Speech
 from .stream import ChunkedAudio, StreamOptions
@@ -42,6 +42,10 @@ FINE_ROWS = {"cpu": 1, "cuda": 8}
 
 # Semantic steps for each coarse step, while a listener waits for a stream's first audio, and while none does.
 FIRST_AUDIO_STEPS, LATER_STEPS = 3, 1
+
+# Whether streams make the codes of their first audio without the other rows of the coarse stage. On a CPU a step of
+# fewer rows is shorter; on a GPU it takes as long.
+OPEN_ALONE = {"cpu": True, "cuda": False}
 
 MOST_SLOTS = 1024
 
@@ -77,6 +81,7 @@ class Engine:
         self._coarse = Rows(self._loops.coarse, slots)
         self._fine = self._loops.fine  # `prepare` must not wait for the networks' lock, which others hold for seconds
         self._codec = networks.codec
+        self._open_alone = OPEN_ALONE[networks.device.memory]
         self._waiting: deque[Job] = deque()  # for a row of the semantic stage
         self._between: deque[Job] = deque()  # for a row of the coarse stage
         self._order, self._order_between = ListenersFirst(self._waiting), ListenersFirst(self._between)
@@ -342,14 +347,17 @@ class Engine:
         """
         rows = self._coarse
         active = {row: job for row, job in rows.active.items() if job not in can_wait}
-        # Windows begin before the other rows' next step, so that these rows decode together from here on.
+        decoding = {row: job for row, job in active.items() if job.coarse.in_window}
+        first = opening(decoding) if self._open_alone else {}
         now, beginning = monotonic(), [(row, job) for row, job in active.items() if job.coarse.can_begin]
-        if beginning:
+        # Windows begin before the other rows' next step, so that these rows decode together from here on. But streams
+        # that begin together have their first audio one after another: so all but the last have it earlier.
+        if beginning and not first:
             row, job = min(beginning, key=lambda entry: lead(entry[1], now))
             with self._working("coarse", [job]):
                 errors = rows.loop.begin(rows.cache, job.coarse, job.coarse.begin_window(), row=row)
                 self._after_coarse_run({row: job}, errors)
-        elif decoding := {row: job for row, job in active.items() if job.coarse.in_window}:
+        elif decoding := first or decoding:
             with self._working("coarse", [*decoding.values()]):
                 errors = rows.loop.step(rows.cache, {row: job.coarse for row, job in decoding.items()})
                 self._after_coarse_run(decoding, errors)

@@ -9,11 +9,12 @@ A passage of a longer text is played after the passages before it: until it is d
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from time import monotonic
 
 from .job import Job
 
+SHORT_FIRST_SECONDS = 0.25  # of audio in a first chunk; its codes are made while the other streams wait
 AHEAD_SECONDS = 1.5  # a stream with so much to play can wait; the longest chunk has 1 second, by default
 
 
@@ -42,6 +43,17 @@ def ahead(jobs: Iterable[Job]) -> set[Job]:
     if min(streams.values(), default=math.inf) >= AHEAD_SECONDS:
         return set()
     return {job for job, seconds in streams.items() if seconds >= AHEAD_SECONDS}
+
+
+def opening(decoding: Mapping[int, Job]) -> dict[int, Job]:
+    """The streams, among jobs by row that decode codes, whose first audio is missing and takes few steps."""
+    now = monotonic()
+    return {row: job for row, job in decoding.items() if lead(job, now) == -math.inf and _begins_short(job)}
+
+
+def _begins_short(job: Job) -> bool:
+    streaming = job.request.streaming
+    return streaming is not None and not streaming.exact and streaming.first_seconds <= SHORT_FIRST_SECONDS
 
 
 class ListenersFirst:
