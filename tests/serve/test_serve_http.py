@@ -102,6 +102,7 @@ def test_the_description_for_programs_has_our_errors(server: Running) -> None:
         (speech(**{"a\n" * 999: 1}), 400, "a " * 49 + "a ", "unknown_parameter"),
         (speech(seed=-1), 400, "seed", "invalid_value"),
         (speech(seed=2**64), 400, "seed", "invalid_value"),
+        (speech(seed=True), 400, "seed", "invalid_value"),
         (speech(top_p=0), 400, "top_p", "invalid_value"),
         (speech(input=7), 400, "input", "invalid_value"),
         (speech(voice=["alloy"]), 400, "voice", "invalid_value"),

@@ -54,11 +54,11 @@ class SpeechRequest(BaseModel):
         None,
         description="With stream_format sse: events that say when each phrase is said, and a document in this format.",
     )
-    seed: int | None = Field(None, ge=0, lt=SEEDS, description="The same seed gives the same speech.")
+    seed: int | None = Field(None, ge=0, lt=SEEDS, strict=True, description="The same seed gives the same speech.")
     text_temperature: Temperature = Field(0.7, description="Of the words' tokens: higher is more varied.")
     coarse_temperature: Temperature = Field(0.7, description="Of the voice's tokens: higher is more varied.")
     fine_temperature: Temperature = Field(0.5, description="Of the sound's finer tokens: higher is more varied.")
-    top_k: int | None = Field(None, ge=1, description="Sample among this many most probable tokens.")
+    top_k: int | None = Field(None, ge=1, strict=True, description="Sample among this many most probable tokens.")
     top_p: float | None = Field(None, gt=0, le=1, description="Sample among the tokens that make up this probability.")
     min_eos_p: float = Field(
         0.2,
