@@ -24,7 +24,18 @@ def test_imports_run_one_way() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["batch_jobs", "checkpoints", "choices", "full_size", "gpu_report", "long_texts", "peers", "planning", "soak"],
+    [
+        "batch_jobs",
+        "checkpoints",
+        "choices",
+        "full_size",
+        "gpu_report",
+        "long_texts",
+        "peers",
+        "planning",
+        "soak",
+        "soak.sizing",
+    ],
 )
 def test_the_documented_commands_have_help(command: str) -> None:
     module = f"bark_onnx_bench.{command}"

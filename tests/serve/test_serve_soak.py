@@ -10,6 +10,7 @@ import pytest
 from bark_onnx_bench.soak.asks import Ask, Variety
 from bark_onnx_bench.soak.client import Reply, digest_of, speak
 from bark_onnx_bench.soak.server import Footprint, SoakedServer, serving
+from bark_onnx_bench.soak.sizing import measure
 from bark_onnx_bench.soak.soak import Reading, Report, disagreements, soak
 from serving import LONG, Running
 
@@ -66,5 +67,11 @@ def test_counts_that_differ_are_problems() -> None:
 
 def test_the_growth_is_that_after_the_first_requests() -> None:
     sizes = {0: 50.0, 100: 100.0, 200: 103.0}
-    readings = [Reading(count, Footprint(memory, 1, 1, 0)) for count, memory in sizes.items()]
+    readings = [Reading(count, Footprint(memory, memory, 1, 1, 0)) for count, memory in sizes.items()]
     assert Report(readings=readings).growth(100) == pytest.approx(0.03)
+
+
+def test_the_memory_of_a_server_is_read_at_rest_and_at_its_peak(bundle: Path) -> None:
+    size = measure(2, ["--bundle", str(bundle), "--threads", "1"])
+    assert size.slots == 2
+    assert 20 < size.rest < size.peak < 2000

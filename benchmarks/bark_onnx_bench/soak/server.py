@@ -24,12 +24,14 @@ class Footprint:
 
     Args:
         memory_mib: resident.
+        peak_mib: the most that has been resident.
         threads: of the process.
         files: open descriptors.
         temporary: files in its directory for temporary ones.
     """
 
     memory_mib: float
+    peak_mib: float
     threads: int
     files: int
     temporary: int
@@ -52,8 +54,9 @@ class SoakedServer:
         directory = Path("/proc", str(self.process.pid))
         status = (directory / "status").read_text(encoding="ascii")
         return Footprint(
-            memory_mib=int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024,
-            threads=int(re.findall(r"Threads:\s+(\d+)", status)[0]),
+            memory_mib=_of("VmRSS", status) / 1024,
+            peak_mib=_of("VmHWM", status) / 1024,
+            threads=_of("Threads", status),
             files=len(list((directory / "fd").iterdir())),
             temporary=sum(1 for _ in self._temporary.rglob("*")),
         )
@@ -77,6 +80,10 @@ class SoakedServer:
                 return False
             sleep(0.02)
         return True
+
+
+def _of(name: str, status: str) -> int:
+    return int(re.findall(rf"{name}:\s+(\d+)", status)[0])
 
 
 def _is_idle(metrics: dict[str, float]) -> bool:
