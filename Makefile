@@ -12,9 +12,10 @@ run: $(VENV)/runtime
 	$(BIN)/bark-onnx say "Hello! I am a very small voice, and I speak without a network." --voice en_male --seed 7 -o $(OUT)/hello.wav
 	@echo "wrote $(OUT)/hello.wav"
 
-# Two processes share the cores, so torch has one thread in each: its threads wait busily for each other.
+# Two processes share the cores, so torch has one thread in each: its threads wait busily for each other. Files run in
+# the order of their paths, because in xdist's own order slow ones come last, and one core waits for the other.
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The tests with Ray, with more rows and requests than in `make test`.
 test-ray: $(VENV)/installed

@@ -3,23 +3,19 @@
 conftest.py in the folders export and bench imports these fixtures.
 """
 
-import shutil
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
 from transformers import BarkModel
 
 from bark_onnx import Bark
 from bark_onnx_bench.checkpoints import make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
-from bark_onnx_export.graphs import export as graphs
-from bark_onnx_export.graphs.tracing import Tracing, export_graph
+from traces import remembering
 
 
 def export(
@@ -55,44 +51,19 @@ def _bundle(directory: Path) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def traced_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Do not trace a module again that is equal to one before, with the same weights: that takes most of an export.
+def traced_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Do not trace a module again that has the structure of one before: that takes most of an export.
 
-    To trace all the same, set `bark_onnx_export.graphs.export.export_graph` to the real function.
+    The traces are in the directory that this returns. All processes of a run of the tests share it. To trace all the
+    same, set `bark_onnx_export.graphs.export.export_graph` to the real function.
     """
+    base = tmp_path_factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "traces"
+    directory.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graphs, "export_graph", _remembering(tmp_path_factory.mktemp("traced")))
-        yield
-
-
-def _remembering(directory: Path) -> Callable[[Tracing, Path], None]:
-    """`export_graph`, with its files kept in a directory."""
-
-    def export_once(tracing: Tracing, path: Path) -> None:
-        kept = directory / _hash(tracing, path.name)
-        if not kept.exists():
-            kept.mkdir()
-            export_graph(tracing, kept / path.name)
-        for file in kept.iterdir():
-            shutil.copy(file, path.parent)
-
-    return export_once
-
-
-def _hash(tracing: Tracing, name: str) -> str:
-    """Of everything that decides what a trace gives."""
-    parts = [(part, type(one), _settings(one)) for part, one in tracing.module.named_modules()]
-    arguments = [(one.shape, one.dtype, one.tolist()) for one in tracing.arguments]
-    names = tracing.input_names, tracing.output_names, name
-    found = sha256(repr((parts, arguments, tracing.free_axes, names)).encode())
-    for key, tensor in [*tracing.module.named_parameters(), *tracing.module.named_buffers()]:
-        found.update(repr((key, tensor.shape, tensor.dtype)).encode())
-        found.update(tensor.detach().contiguous().view(torch.uint8).numpy().data)
-    return found.hexdigest()
-
-
-def _settings(module: nn.Module) -> list[tuple[str, object]]:
-    return sorted((key, value) for key, value in vars(module).items() if not key.startswith("_"))
+        for module, name, replacement in remembering(directory):
+            patch.setattr(module, name, replacement)
+        yield directory
 
 
 @pytest.fixture(scope="session")

@@ -383,56 +383,72 @@ for number in range(400):
     assert (tmp_path / "file").read_text() in ("a" * 1000, "b" * 1000)
 
 
-def test_a_signal_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
-    """A process that does nothing but write files and directories, ended after random times."""
-    code = """
+# Forks a process that writes on and on, says that it begins, and waits for it; again for each line of its input. The
+# process that forks has imported everything already.
+FORKING = """
+import atexit, os, signal, sys
 from pathlib import Path
+from bark_onnx import files
 from bark_onnx.command.signals import clean_up_on_signals
 from bark_onnx.files import replacing, replacing_directory
-clean_up_on_signals()
-print("ready", flush=True)
-while True:
-    with replacing(Path("file")) as temporary:
-        temporary.write_text("whole")
-    with replacing_directory(Path("directory")) as temporary:
-        (temporary / "file").write_text("whole")
+
+def write_until_sigterm():
+    clean_up_on_signals()
+    print(os.getpid(), flush=True)
+    while True:
+        with replacing(Path("file")) as temporary:
+            temporary.write_text("whole")
+        with replacing_directory(Path("directory")) as temporary:
+            (temporary / "file").write_text("whole")
+
+def write_until_ctrl_c():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        print(os.getpid(), flush=True)
+        while True:
+            with replacing(Path("file")) as temporary:
+                temporary.write_text("whole")
+    except KeyboardInterrupt:
+        atexit._run_exitfuncs()  # as at the end of a program, without the rest of it, which takes longer
+        os._exit(130)
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        files._owner = os.getpid()  # as if it had imported the module itself: a fork does not delete its parent's files
+        globals()[sys.argv[1]]()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-    for attempt in range(25):
-        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+
+
+def assert_it_leaves_nothing(directory: Path, writing: str, number: int, status: int, moments: list[float]) -> None:
+    """End processes that do nothing but write files and directories, each after another time."""
+    command = [sys.executable, "-c", FORKING, writing]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=directory, text=True, **pipes) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.02 + 0.0013 * attempt)
-        end(process, signal.SIGTERM)
-        assert set(names(tmp_path)) <= {"file", "directory"}
+        for moment in moments:
+            process.stdin.write("next\n")
+            process.stdin.flush()
+            child = int(process.stdout.readline())
+            time.sleep(moment)
+            os.kill(child, number)
+            assert int(process.stdout.readline()) == status
+            assert set(names(directory)) <= {"file", "directory"}
+
+
+def test_a_signal_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
+    moments = [0.02 + 0.0013 * attempt for attempt in range(25)]
+    assert_it_leaves_nothing(tmp_path, "write_until_sigterm", signal.SIGTERM, -signal.SIGTERM, moments)
     assert (tmp_path / "file").read_text() == "whole"
     assert names(tmp_path / "directory") == ["file"]
     assert (tmp_path / "directory" / "file").read_text() == "whole"
 
 
 def test_ctrl_c_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
-    code = """
-import signal
-from pathlib import Path
-from bark_onnx.files import replacing
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-try:
-    print("ready", flush=True)
-    while True:
-        with replacing(Path("file")) as temporary:
-            temporary.write_text("whole")
-except KeyboardInterrupt:
-    raise SystemExit(130)
-"""
-    for attempt in range(15):
-        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.02 + 0.0017 * attempt)
-        process.send_signal(signal.SIGINT)
-        with process:
-            pass
-        assert process.returncode == 130
-        assert set(names(tmp_path)) <= {"file"}
+    moments = [0.02 + 0.0017 * attempt for attempt in range(15)]
+    assert_it_leaves_nothing(tmp_path, "write_until_ctrl_c", signal.SIGINT, 130, moments)
 
 
 def test_ctrl_c_just_after_the_temporary_is_created_leaves_nothing(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from bark_onnx_export.convert import ExportOptions, export_bundle
 from bark_onnx_nano.judging.recognise import recognise, word_errors
 from bark_onnx_nano.text.sentences import held_out
 from bark_onnx_nano.units import voice_of
+from generated import traced_once as traced_once
 
 CHECKPOINT = Path(__file__).parents[2] / "export" / "bark_onnx_nano" / "bark-nano"
 GREEDY = GenerationOptions(text_temperature=0, coarse_temperature=0, fine_temperature=0)

@@ -16,6 +16,7 @@ from hub_client import open_in_process
 from hub_server import Files, HubServer, read_tree
 from run_command import COMMAND, assert_fails, assert_silent
 from tiny import SPACE
+from traces import with_traces
 from voices import make_voice, write_triple
 
 VOICES = ["en_speaker_1", "v2/en_speaker_6"]
@@ -89,7 +90,7 @@ def changed(files: Files, *without: str, **changes: bytes) -> Files:
 # From the command line
 
 
-def test_a_repository_becomes_a_bundle(client: Client, bark_small: Files, tmp_path: Path) -> None:
+def test_a_repository_becomes_a_bundle(client: Client, bark_small: Files, traced_once: Path, tmp_path: Path) -> None:
     """One process downloads it. Another exports it, makes no request and prints nothing."""
     repository = client.hub.add("suno/bark-small", bark_small)
     online = open_in_process(client.environment(), "suno/bark-small")
@@ -99,7 +100,14 @@ def test_a_repository_becomes_a_bundle(client: Client, bark_small: Files, tmp_pa
     assert all(link.is_symlink() and link.readlink().parts[-2] == "blobs" for link in links)
 
     client.hub.requests.clear()
-    command = [*COMMAND, "export", "suno/bark-small", str(tmp_path / "bundle"), "--no-verify", "--quiet"]
+    command = [
+        *with_traces(traced_once),
+        "export",
+        "suno/bark-small",
+        str(tmp_path / "bundle"),
+        "--no-verify",
+        "--quiet",
+    ]
     result = subprocess.run(command, env=client.environment(HF_HUB_OFFLINE="1"), capture_output=True, timeout=300)
     assert_silent(result)
     assert client.hub.requests == []
