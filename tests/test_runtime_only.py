@@ -36,9 +36,6 @@ ROOMS = [
     "__main__",
 ]  # fmt: skip
 
-# What pip says where it reaches no package index.
-UNREACHABLE = ("connection", "name resolution", "timed out", "proxyerror")
-
 
 def tree(source: Path) -> ast.Module:
     return ast.parse(source.read_text(encoding="utf-8"))
@@ -360,92 +357,3 @@ def test_telemetry_can_be_turned_on_by_the_user() -> None:
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
         )
         assert result.stdout.strip() == expected
-
-
-# In a fresh virtual environment
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of a virtual environment in which this project and what its runtime needs are installed."""
-    directory = tmp_path_factory.mktemp("runtime") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", directory], check=True, timeout=120)
-    constraints = ROOT / ".ci" / "constraints.txt"
-    pip = [
-        directory / "bin" / "python",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--retries=1",
-    ]
-    constrained = ["-c", constraints] if constraints.is_file() else []
-    result = subprocess.run(
-        [*pip, *constrained, f"{ROOT}[cpu]"], capture_output=True, text=True, timeout=600, check=False
-    )
-    if result.returncode and any(word in result.stderr.lower() for word in UNREACHABLE):
-        pytest.skip("pip reaches no package index")
-    assert result.returncode == 0, result.stderr
-    return directory / "bin"
-
-
-def installed(environment: Path, program: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program of the environment, with nothing of this one in reach."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    command = [environment / program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd, env=clean, check=False)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="looks for programs where POSIX has them")
-class TestFreshEnvironment:
-    def test_it_has_neither_torch_nor_what_exports(self, environment: Path, tmp_path: Path) -> None:
-        code = f"import importlib.util; print([name for name in {FOREIGN} if importlib.util.find_spec(name)])"
-        assert installed(environment, "python", "-c", code, cwd=tmp_path).stdout == "[]\n"
-        where = "import bark_onnx, bark_onnx_export, bark_onnx_bench, bark_onnx_serve; print(bark_onnx.__file__)"
-        path = Path(installed(environment, "python", "-c", where, cwd=tmp_path).stdout.strip())
-        assert path.is_relative_to(environment.parent)  # not the checkout
-        assert (path.parent / "py.typed").is_file()
-
-    def test_it_speaks(self, environment: Path, bundle: Path, tmp_path: Path) -> None:
-        command = ("say", "hello", "-q", "--bundle", bundle, "--seed", "1", "--max-seconds", "0.3")
-        result = installed(environment, "bark-onnx", *command, cwd=tmp_path)
-        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
-        assert (tmp_path / "out.wav").read_bytes()[:4] == b"RIFF"
-
-    @pytest.mark.parametrize("arguments", [["info"], ["verify"], ["voices"], ["bench", "--repeats", "1"]], ids=" ".join)
-    def test_what_needs_no_checkpoint_works(
-        self, environment: Path, bundle: Path, tmp_path: Path, arguments: list[str]
-    ) -> None:
-        result = installed(environment, "bark-onnx", *arguments, bundle, cwd=tmp_path)
-        assert (result.returncode, result.stderr) == (0, "")
-
-    @pytest.mark.parametrize("command", ["export", "verify"])
-    def test_what_needs_torch_names_the_extra(
-        self, environment: Path, bundle: Path, tmp_path: Path, command: str
-    ) -> None:
-        checkpoint = ROOT / "export" / "bark_onnx_nano" / "bark-nano"
-        arguments = [checkpoint, tmp_path / "out"] if command == "export" else [bundle, "--checkpoint", checkpoint]
-        result = installed(environment, "bark-onnx", command, *arguments, cwd=tmp_path)
-        assert (result.returncode, result.stdout) == (1, "")
-        assert (
-            result.stderr
-            == "Error: reading a checkpoint needs torch: in a checkout of bark-onnx, run pip install '.[export]'\n"
-        )
-        assert list(tmp_path.iterdir()) == []
-
-    def test_serving_names_the_extra(self, environment: Path, tmp_path: Path) -> None:
-        result = installed(environment, "bark-onnx", "serve", cwd=tmp_path)
-        assert (result.returncode, result.stdout) == (1, "")
-        assert result.stderr.startswith("Error: serving needs ")
-        assert result.stderr.endswith(": in a checkout of bark-onnx, run pip install '.[serve]'\n")
-
-    def test_every_command_has_help(self, environment: Path, tmp_path: Path) -> None:
-        for command in ("bench", "export", "info", "say", "serve", "verify", "voices"):
-            assert installed(environment, "bark-onnx", command, "--help", cwd=tmp_path).returncode == 0
-
-    def test_how_long_the_import_takes(self, environment: Path, tmp_path: Path) -> None:
-        """Only printed: see it with pytest -s."""
-        code = "from time import perf_counter as now; a = now(); import bark_onnx; print(f'{now() - a:.3f}')"
-        result = installed(environment, "python", "-c", code, cwd=tmp_path)
-        print(f"import bark_onnx: {float(result.stdout)} s")
