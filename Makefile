@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT := out
 
-.PHONY: run test test-ray test-runtime test-cuda-stub lint full-size nano soak gpu-report clean
+.PHONY: run test test-ray test-runtime test-cuda-stub lint dist docs full-size nano soak gpu-report clean
 
 run: $(VENV)/runtime
 	@mkdir -p $(OUT)
@@ -44,6 +44,17 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# The wheel and the sdist, in dist/, built without a network.
+dist: $(VENV)/installed
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
+# The API reference, made from the docstrings of the public modules: out/reference/index.html.
+REFERENCE := bark_onnx bark_onnx.compat bark_onnx.audio.encoder bark_onnx.audio.files bark_onnx.subtitles.formats bark_onnx.subtitles.timing bark_onnx.texts.formats
+docs: $(VENV)/installed
+	$(BIN)/python -W error -m pdoc -d google -o $(OUT)/reference $(REFERENCE)
+
 # The published sizes with random weights: export, speak, measure. SIZE=large needs 16 GiB of memory and 12 GB of disk.
 SIZE ?= small
 GPU_TORCH ?= torch
@@ -75,7 +86,8 @@ gpu-report:
 clean:
 	rm -rf $(VENV) $(VENV)-runtime $(VENV)-gpu $(VENV)-stub $(OUT)
 
-# What speaks; and what exports, measures and tests besides.
+# What speaks; and what exports, measures and tests besides. encodec comes without its dependency torchaudio, which does
+# not load with this torch and would keep transformers from loading too.
 $(VENV)/runtime: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[cpu]'
@@ -84,4 +96,5 @@ $(VENV)/runtime: pyproject.toml .ci/constraints.txt
 $(VENV)/installed: $(VENV)/runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt --no-deps einops encodec
 	touch $@

@@ -1,10 +1,10 @@
 """Bark, Suno's text-to-audio model, on ONNX Runtime and without PyTorch.
 
-from bark_onnx import Bark
+    from bark_onnx import Bark
 
-bark = Bark.load("bundles/bark-small-int8")
-speech = bark.generate("Hello [laughs]", voice="v2/en_speaker_6", seed=7)
-speech.save("hello.wav")
+    bark = Bark.load("bundles/bark-small-int8")
+    speech = bark.generate("Hello [laughs]", voice="v2/en_speaker_6", seed=7)
+    speech.save("hello.wav")
 """
 
 import logging

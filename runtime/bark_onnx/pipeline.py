@@ -369,7 +369,7 @@ class Bark:
     # many callers
 
     def engine(self, *, slots: int = 8) -> Engine:
-        """An engine without a thread: it works while you call its `step`. Submit and cancel requests at any time."""
+        """An engine without a thread: it works while you call `Engine.step`. Submit and cancel requests at any time."""
         self._networks.check_open()
         # With low memory the engine has networks of its own, which are dropped together with it.
         networks = Networks(self.bundle, self.device) if self._networks.low_memory else self._networks

@@ -13,6 +13,8 @@ from .samples import MOST_WAV_BYTES, WAV_HEADER_BYTES, pcm, wav_header
 from .sndfile import SndfileCodec
 from .tempo import Tempo, check_speed
 
+__all__ = ["StreamEncoder"]
+
 RESAMPLED_RATES = range(1_000, 1_000_001)  # in Hz, of what may be resampled: soxr takes minutes to begin with others
 
 
@@ -27,18 +29,17 @@ class StreamEncoder:
       this makes the speech 1681 samples later than it came; at 32 to 48 kHz 2257.
     - `opus`: 120 ms, in pages of 100 ms.
     - `flac`: 180 ms, in blocks of 4096 samples. A stream does not have its length: ffmpeg plays it, libsndfile refuses
-      it. `encode` and `AudioWriter` write files with their length.
+      it. `bark_onnx.Speech.encode` and `bark_onnx.audio.files.AudioWriter` write files with their length.
     - `ogg` (Vorbis): 0.7 s, in pages of 4 kB.
-
     - `aac`: 130 ms. Speech is 1024 samples later than it came, the encoder's delay, in files too.
 
-    To resample takes 40 to 80 ms more (`Resampler`), another speed 50 to 200 ms (`Tempo`). The formats other than `mp3`
-    and `aac` do not delay speech.
+    To resample takes 40 to 80 ms more, another speed 50 to 200 ms. The formats other than `mp3` and `aac` do not delay
+    speech.
 
     Use it in a `with` statement, or call `close` if you stop before `finish`.
 
     Args:
-        format: a name in `FORMATS`: wav, flac, ogg, opus, mp3, aac or pcm.
+        format: wav, flac, ogg, opus, mp3, aac or pcm.
         sample_rate: of the samples, in Hz.
         output_rate: of the encoded audio, in Hz; None for the same.
         speed: 0.25 to 4: how fast the encoded speech is, with the same pitch.

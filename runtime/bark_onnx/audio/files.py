@@ -17,6 +17,8 @@ from .samples import MOST_WAV_BYTES
 from .samples import pcm as pcm
 from .samples import wav_header as wav_header
 
+__all__ = ["AudioWriter"]
+
 Write: TypeAlias = Callable[[Waveform], None]
 """Takes the next samples [n], float32, mono, full scale at 1."""
 
@@ -28,10 +30,9 @@ class AudioWriter:
         target: a path or an open binary file. A file at a path is written whole or not at all: it appears at the end of
             the block, and after an exception the file that was there before stays. An open file is written from its
             position on, and is left open. A pipe, a device or an open file that cannot seek gets a stream, as
-            `StreamEncoder` makes it.
+            `bark_onnx.audio.encoder.StreamEncoder` makes it.
         sample_rate: of the samples, in Hz.
-        format: a name in `FORMATS`: wav, flac, ogg, opus, mp3, aac or pcm. None is the format of the path's suffix; wav
-            for an open file.
+        format: wav, flac, ogg, opus, mp3, aac or pcm. None is the format of the path's suffix; wav for an open file.
         output_rate: of the file, in Hz; None for the same.
         speed: of the speech in the file, 0.25 to 4.
 

@@ -9,7 +9,8 @@ either it is nano, a small demonstration voice, and a warning says so.
 Differences from the reference:
 
 - A bundle has one model size, so the `use_small` arguments have no effect.
-- A bundle is loaded and freed as a whole, so all names in `models` hold the same `Bark`.
+- A bundle is loaded and freed as a whole, so all names in the global dictionary of models hold the same
+  `bark_onnx.Bark`.
 - One `use_gpu=False` keeps all networks on the CPU.
 - A temperature of 0 takes the most probable token.
 - Every function that samples has the argument `seed`.

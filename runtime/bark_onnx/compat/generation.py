@@ -112,7 +112,9 @@ def load_model(
 
 
 def load_codec_model(use_gpu: bool = True, force_reload: bool = False) -> Bark:
-    """Load the bundle, unless it is loaded already, and return its Bark, whose `decode` is the codec's decoder.
+    """Load the bundle, unless it is loaded already, and return its Bark.
+
+    Its `bark_onnx.Bark.decode` is the codec's decoder.
 
     The reference returns EnCodec, which also has an encoder. A bundle has none.
     """

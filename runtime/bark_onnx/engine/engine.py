@@ -146,7 +146,7 @@ class Engine:
         """Do one piece of work: a prefill, a decode step of all rows of a stage, a fine window, a chunk of audio.
 
         False if there was nothing to do. A KeyboardInterrupt during a run ends the jobs of that run and is raised;
-        every other error ends them and is kept as their `error`.
+        every other error ends them and is kept as their `Job.error`.
         """
         with self._networks.lock:
             self._networks.check_open()

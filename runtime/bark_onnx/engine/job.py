@@ -70,7 +70,7 @@ class Job:
         request: as it was submitted.
         seed: the seed in use; drawn if the request has none.
         state: see JobState.
-        chunks: audio that nobody has taken yet, if the request streams; take it with `popleft`.
+        chunks: audio that nobody has taken yet, the oldest first, if the request streams.
         speech: the result, once the state is DONE.
         error: the reason, once the state is FAILED.
         timings: compute seconds by stage.

@@ -32,8 +32,8 @@ class StreamOptions:
         chunk_seconds: seconds of audio in a chunk, at most.
         fine_context: frames before a chunk that the fine stage reads with it (75 a second), at most four times as many
             as the chunk has, so that the first chunks come soon.
-        exact: compute the same fine codes as `generate`, in windows of the whole utterance. Audio then comes when no
-            later window can change it, which is up to 7 seconds of codes later.
+        exact: compute the same fine codes as `Bark.generate`, in windows of the whole utterance. Audio then comes when
+            no later window can change it, which is up to 7 seconds of codes later.
 
     Raises BarkError that names every value that is impossible.
     """

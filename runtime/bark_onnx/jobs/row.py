@@ -62,11 +62,11 @@ class Row:
     """An utterance of a batch job.
 
     Args:
-        line: see `Record`.
+        line: where it begins: the line of a text file, or the number of the row in a Parquet file; from 1.
         id: the name of the audio file, without its suffix.
         text: of any length.
         voice: a name in the bundle or a path.
-        seed: the row's own, or the one that is derived from the job's seed and the id (`derived_seed`).
+        seed: the row's own, or the one that is derived from the job's seed and the id.
         options: how to sample.
     """
 

@@ -75,8 +75,8 @@ def speak_rows(
     """Speak rows together, as they come, and yield each when it has ended; a bad row at once.
 
     Each row has the speech that `Bark.generate` makes of it alone with the same narration. A row that is one utterance
-    and has `max_seconds` is not checked, since it is meant to end early. Rows are taken while there is room: at most
-    `AHEAD` rows for each slot are in work, and their speech is in memory until it is taken.
+    and has `max_seconds` is not checked, since it is meant to end early. Rows are taken while there is room: a
+    few rows for each slot are in work, and their speech is in memory until it is taken.
 
     Args:
         slots: utterances at a time; each takes memory for its KV caches.

@@ -53,8 +53,8 @@ class SpeechStream(Iterator[AudioChunk]):
     """Iterate over it for chunks of audio, with `for` or with `async for`. Make one with `Bark.stream`.
 
     The work goes on in the background while you use a chunk, so that the next one is ready in time: to the end of an
-    utterance, and `lookahead` passages ahead in a longer text. Close the stream to stop the work, use it in a `with`
-    block, or drop it.
+    utterance, and `NarrationOptions.lookahead` passages ahead in a longer text. Close the stream to stop the work, use
+    it in a `with` block, or drop it.
 
     Args:
         release: is called once, when the stream ends or is dropped; then nothing of it is in the engine.

@@ -9,6 +9,8 @@ from itertools import accumulate
 
 from .phrases import lines, phrases, width
 
+__all__ = ["Cue", "at_speed", "to_json", "to_srt", "to_vtt"]
+
 
 @dataclass(frozen=True)
 class Cue:
@@ -42,7 +44,7 @@ def to_json(cues: Iterable[Cue]) -> str:
 def to_srt(cues: Iterable[Cue]) -> str:
     """Return cues in the SubRip format.
 
-    At most two lines of 42 characters are shown at once. A longer cue is divided where a phrase ends (`phrases`), and
+    At most two lines of 42 characters are shown at once. A longer cue is divided where a phrase ends, and
     its time in proportion to its text. A cue names its speaker if the cue before has another one. A cue ends at the
     latest when the next one begins, and takes at least a millisecond. Cues without text are left out.
     """

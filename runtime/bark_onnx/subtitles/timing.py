@@ -18,6 +18,8 @@ from ..splitting.passages import clause_ends, estimate_seconds, paragraphs, sent
 from .formats import Cue
 from .phrases import phrases
 
+__all__ = ["phrase_cues", "stretches"]
+
 PAUSE_SECONDS = 0.05  # fast speakers, nano among them, pause for 0.08 s between sentences; plosives have such gaps too
 LONG_PAUSE_SECONDS = 0.6  # a longer pause is no better evidence for the end of a sentence
 
@@ -57,8 +59,8 @@ def phrase_cues(
         sounds: the stretches of sound, from `stretches`, in seconds from the beginning of the passage.
         start: where the passage begins in the whole, in seconds.
         speaker: of all cues.
-        level: `phrase` for subtitles: cues of at most two lines of 42 characters (`phrases`). `sentence` for a cue for
-            each sentence.
+        level: `phrase` for subtitles: cues of at most two lines of 42 characters. `sentence` for a cue for each
+            sentence.
 
     Returns no cues if nothing is said: there is no text, or no sound.
     """

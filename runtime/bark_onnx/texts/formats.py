@@ -21,6 +21,8 @@ from .markdown import read_markdown
 from .prose import Prose
 from .ssml import read_ssml
 
+__all__ = ["Prose", "read_text"]
+
 Format = Literal["auto", "text", "book", "markdown", "html", "srt", "vtt", "ssml"]
 READERS: dict[Format, Callable[[str], Prose]] = {
     "text": Prose,
