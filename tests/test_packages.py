@@ -96,7 +96,7 @@ def test_the_sdist_builds_the_same_wheel(built: dict[str, Path], tmp_path: Path)
 
 
 def install(package: Path, directory: Path) -> Path:
-    """Install a package and what its runtime needs in a fresh virtual environment, and return the environment's `bin`."""
+    """Install a package and what its runtime needs in a fresh virtual environment. Return its `bin`."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory], check=True, timeout=120)
     constraints = ROOT / ".ci" / "constraints.txt"
     constrained = ["-c", constraints] if constraints.is_file() else []

@@ -1,5 +1,7 @@
 """Bark, Suno's text-to-audio model, on ONNX Runtime and without PyTorch.
 
+Load a bundle once, and speak:
+
     from bark_onnx import Bark
 
     bark = Bark.load("bundles/bark-small-int8")

@@ -81,6 +81,14 @@ def test_reading_is_strict(place: Place, value: object, fragments: list[str]) ->
         Manifest.from_json(json.dumps(changed))
 
 
+def test_a_bundle_of_an_older_revision_is_refused_as_the_docs_say() -> None:
+    """Whatever else is in it: a revision may have had other fields."""
+    with pytest.raises(BundleError) as refusal:
+        Manifest.from_json(json.dumps({"format": 0, "exporter": "0.0.9", "colour": "red"}))
+    page = (Path(__file__).parents[2] / "docs" / "versioning.md").read_text(encoding="utf-8")
+    assert f"```text\n{refusal.value}\n```" in page
+
+
 def test_all_problems_are_named_at_once() -> None:
     changed = document()
     for place, value in ((["model"], DELETED), (["kind"], 1), (["vocabulary", "text_pad"], []), (["precision"], 8)):

@@ -157,9 +157,10 @@ class Manifest:
         if not isinstance(document, dict):
             raise BundleError(f"{MANIFEST} is not a JSON object")
         if document.get("format") != FORMAT_REVISION:
+            exporter = document.get("exporter", "which is unknown")
             raise BundleError(
                 f"{MANIFEST} has format {document.get('format')!r:.20}, this bark-onnx reads {FORMAT_REVISION}: "
-                "export the checkpoint again, or install the version that wrote it"
+                f"export the checkpoint again, or install the version that wrote it, {exporter!s:.40}"
             )
         problems: list[str] = []
         manifest: Manifest = _parse(cls, document, "", problems)

@@ -31,6 +31,8 @@ from bark_onnx.jobs.row import AnyRow, BadRow, Record, parse_row
 from bark_onnx.jobs.running import finished, open_rows, wait_for_others
 from bark_onnx.jobs.speaking import AHEAD, speak_rows
 
+__all__ = ["on_ray", "speak_dataset"]
+
 ROWS_IN_TASK = 4
 MOST_TASKS = 20_000  # of a job, since Ray keeps something for each; a larger job has more rows in a task
 ADDRESS_SECONDS = 10  # to connect to a cluster
