@@ -119,4 +119,4 @@ def test_an_error_of_ffmpegs_is_a_line() -> None:
 
     advice = r"^cannot write aac: .*Invalid argument.* \(PyAV .*, libavcodec .*\)$"
     with pytest.raises(BarkError, match=advice), pyav.one_line("cannot write aac"):
-        raise av.ArgumentError(22, "Invalid argument")
+        raise av.FFmpegError(22, "Invalid argument")
