@@ -84,7 +84,7 @@ gpu-report:
 	$(VENV)-gpu/bin/python -m bark_onnx_bench.gpu_report $(OUT)/gpu-report $(REPORT)
 
 clean:
-	rm -rf $(VENV) $(VENV)-runtime $(VENV)-gpu $(VENV)-stub $(OUT)
+	rm -rf $(VENV) $(VENV)-runtime $(VENV)-gpu $(VENV)-stub $(OUT) dist
 
 # What speaks; and what exports, measures and tests besides. encodec comes without its dependency torchaudio, which does
 # not load with this torch and would keep transformers from loading too.
