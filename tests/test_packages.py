@@ -101,14 +101,14 @@ def test_the_sdist_builds_the_same_wheel(built: dict[str, Path], tmp_path: Path)
 # Installed
 
 
-def install(package: Path, directory: Path) -> Path:
+def install(package: Path, directory: Path, constraints: Path) -> Path:
     """Install a package and what its runtime needs in a fresh virtual environment. Return its `bin`."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory], check=True, timeout=120)
-    constraints = ROOT / ".ci" / "constraints.txt"
-    constrained = ["-c", constraints] if constraints.is_file() else []
     pip = [sys.executable, "-m", "pip", "--python", directory / "bin" / "python", "install", "--quiet", "--no-compile"]
-    options = ["--disable-pip-version-check", "--retries=1", *constrained]
-    result = run(*pip, *options, f"{package}[cpu]", cwd=directory, timeout=600)
+    # In an environment variable, constraints take the place of those that the user's configuration has.
+    constrained = ["env", f"PIP_CONSTRAINT={constraints.as_uri()}"]
+    options = ["--disable-pip-version-check", "--retries=1"]
+    result = run(*constrained, *pip, *options, f"{package}[cpu]", cwd=directory, timeout=600)
     if result.returncode and any(word in result.stderr.lower() for word in UNREACHABLE):
         pytest.skip("pip reaches no package index")
     assert result.returncode == 0, result.stderr
@@ -117,13 +117,21 @@ def install(package: Path, directory: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of an environment with the wheel."""
-    return install(built["wheel"], tmp_path_factory.mktemp("wheel") / "venv")
+    """The `bin` of an environment with the wheel, and with the dependencies that CI has."""
+    return install(built["wheel"], tmp_path_factory.mktemp("wheel") / "venv", ROOT / ".ci" / "constraints.txt")
 
 
 @pytest.fixture(scope="module")
 def environment_of_the_sdist(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(built["sdist"], tmp_path_factory.mktemp("sdist") / "venv")
+    """The `bin` of an environment with the sdist, and with the lowest versions of its dependencies."""
+    directory = tmp_path_factory.mktemp("sdist")
+    project = PROJECT["project"]
+    required = [*project["dependencies"], *project["optional-dependencies"]["cpu"]]
+    if sys.version_info >= (3, 13):  # which the lowest numpy does not have
+        required = [requirement for requirement in required if not requirement.startswith("numpy")]
+    lowest = directory / "lowest.txt"
+    lowest.write_text("\n".join(requirement.replace(">=", "==") for requirement in required))
+    return install(built["sdist"], directory / "venv", lowest)
 
 
 def installed(environment: Path, program: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -149,6 +157,7 @@ def test_nano_speaks_where_only_the_package_is_installed(
     environment: Path = request.getfixturevalue(kind)
     hello = ("Hello.", "--voice", "en_male", "--seed", "7", "-q")
     commands = (
+        ("--help",),
         ("say", *hello, "-o", "whole.wav"),
         ("say", *hello, "--stream", "--exact", "-o", "stream.wav"),
         ("info",),

@@ -42,7 +42,7 @@ class LoadOptions:
         return words + (["--seed", str(self.seed)] if self.seed else [])
 
 
-def _numbers(number: click.ParamType[Any]) -> Callable[..., tuple[Any, ...]]:
+def _numbers(number: "click.ParamType[Any]") -> Callable[..., tuple[Any, ...]]:  # in quotes for click 8.1
     """What parses numbers with commas between them."""
 
     def parse(context: click.Context, parameter: click.Parameter, given: str | None) -> tuple[Any, ...]:
