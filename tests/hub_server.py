@@ -1,7 +1,8 @@
 """A Hugging Face hub on this machine: a real HTTP server, to test the real `huggingface_hub` without a network.
 
 It answers the requests of that package when it looks up and downloads a model: the model's description, its file tree,
-and `resolve` with ETags and commits. Large files are redirected to a store of another origin, as on the hub.
+and `resolve` with ETags and commits. Large files are redirected to a store of another origin, as on the hub. What it
+answers to uploads is in `hub_uploads.py`.
 
     with HubServer() as hub:
         hub.add("suno/bark-small", read_tree(directory))
@@ -22,44 +23,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-LARGE = 1 << 16  # bytes from which a file is stored in LFS
-
-Files = dict[str, bytes]
-
-
-@dataclass
-class Repository:
-    """One model of the hub.
-
-    Attributes:
-        revisions: the files of each branch, tag or pull request (`main`, `refs/pr/5`).
-        gated: its files are sent only with the token of a user who has accepted the licence.
-        private: nothing is sent without a member's token.
-        large: the size in bytes from which a file is in LFS, and is sent by the store.
-    """
-
-    name: str
-    revisions: dict[str, Files]
-    gated: bool = False
-    private: bool = False
-    large: int = LARGE
-
-    def commit(self, revision: str) -> str | None:
-        """The commit (40 hex digits) of a branch, or of the beginning of a commit's name; None if it does not exist."""
-        for name, files in self.revisions.items():
-            commit = self._hash(files)
-            if revision in (name, commit) or (len(revision) >= 7 and commit.startswith(revision)):
-                return commit
-        return None
-
-    def files(self, commit: str) -> Files:
-        return next(files for files in self.revisions.values() if self._hash(files) == commit)
-
-    def _hash(self, files: Files) -> str:
-        digest = hashlib.sha1(self.name.encode())
-        for path, content in sorted(files.items()):
-            digest.update(f"{path}:{hashlib.sha1(content).hexdigest()}".encode())
-        return digest.hexdigest()
+from hub_repository import Files, Repository, git_hash
+from hub_uploads import Uploads
 
 
 @dataclass
@@ -69,9 +34,11 @@ class HubServer:
     Attributes:
         members: the tokens of users who may read gated and private repositories.
         strangers: the tokens of users who may not.
-        status: HTTP statuses to answer in place of files, by path in the repository; "" for every request.
+        status: HTTP statuses to answer in place of files, by path in the repository; "" for every request that reads,
+            "uploads" for files that are sent to the store.
         cut: for each request of a file in turn, the bytes to send before the connection is closed, by path.
         requests: all requests, in order, such as "GET /api/models/...".
+        stored: the content of files that were uploaded to LFS, by their sha256.
     """
 
     members: set[str] = field(default_factory=lambda: {"hf_member"})
@@ -80,11 +47,17 @@ class HubServer:
     cut: dict[str, list[int]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     repositories: dict[str, Repository] = field(default_factory=dict)
+    stored: dict[str, bytes] = field(default_factory=dict)
 
     def add(self, name: str, files: Files, **attributes: Any) -> Repository:
         """Publish files as the `main` branch of a model."""
         self.repositories[name] = Repository(name, {"main": files}, **attributes)
         return self.repositories[name]
+
+    @property
+    def uploads(self) -> Uploads:
+        """What answers to uploads: members may write to every model."""
+        return Uploads(self.repositories, self.members, self.strangers, self.stored, self.url, self.store_url)
 
     def __enter__(self) -> "HubServer":
         handler = type("Handler", (_Handler,), {"hub": self})
@@ -130,6 +103,24 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None: ...
+
+    def do_POST(self) -> None:
+        self._upload()
+
+    def do_PUT(self) -> None:
+        self._upload()
+
+    def _upload(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.hub.requests.append(f"{self.command} {path}")
+        status, answer = self.hub.status.get("uploads", 0), {}
+        if not (status and self.command == "PUT"):
+            status, answer = self.hub.uploads.answer(self.command, path, body, self._token)
+        if status >= 400:
+            self._error(status, answer.get("code", ""), answer.get("error", ""))
+        else:
+            self._send(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def do_HEAD(self) -> None:
         self._answer()
@@ -178,14 +169,24 @@ class _Handler(BaseHTTPRequestHandler):
         if what == "tree":
             self._json([self._entry(repository, path, content) for path, content in files])
             return
-        siblings = [{"rfilename": path} | ({"size": len(content)} if sizes else {}) for path, content in files]
+        siblings = [
+            self._sibling(repository, path, content) if sizes else {"rfilename": path} for path, content in files
+        ]
         self._json(
             {"id": name, "modelId": name, "sha": commit, "siblings": siblings, "tags": [], "downloads": 0, "likes": 0}
             | {"private": repository.private, "gated": "auto" if repository.gated else False}
+            | ({"cardData": repository.card} if repository.card else {})
         )
 
+    def _sibling(self, repository: Repository, path: str, content: bytes) -> dict[str, Any]:
+        described: dict[str, Any] = {"rfilename": path, "size": len(content), "blobId": git_hash(content)}
+        if len(content) >= repository.large:
+            digest = hashlib.sha256(content).hexdigest()
+            described["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 130}
+        return described
+
     def _entry(self, repository: Repository, path: str, content: bytes) -> dict[str, Any]:
-        entry: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": _git_hash(content)}
+        entry: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": git_hash(content)}
         if len(content) >= repository.large:
             entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
         return entry
@@ -214,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
             }
             self._send(302, b"", headers)
         else:
-            self._file(path, content, {"X-Repo-Commit": commit, "ETag": f'"{_git_hash(content)}"'})
+            self._file(path, content, {"X-Repo-Commit": commit, "ETag": f'"{git_hash(content)}"'})
 
     def _store(self, digest: str, path: str) -> None:
         """Send a file of LFS to anyone who has its address. A client must not send its token here."""
@@ -264,8 +265,3 @@ def read_tree(directory: Path) -> Files:
     """The files below a directory by their relative paths, to be published."""
     files = (path for path in sorted(directory.rglob("*")) if path.is_file())
     return {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
-
-
-def _git_hash(content: bytes) -> str:
-    """The name that Git gives to a file's content."""
-    return hashlib.sha1(b"blob %d\x00" % len(content) + content).hexdigest()

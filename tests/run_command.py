@@ -10,7 +10,7 @@ Result = subprocess.CompletedProcess[bytes]
 
 COMMAND = [sys.executable, "-m", "bark_onnx"]
 SAY = ["say", "hello", "--quiet", "--device", "cpu", "--seed", "7", "--max-seconds", "0.3"]
-COMMANDS = ["batch", "bench", "export", "info", "say", "serve", "verify", "voices"]
+COMMANDS = ["batch", "bench", "export", "info", "push", "say", "serve", "verify", "voices"]
 
 
 def run(*arguments: Argument, stdin: bytes = b"", cwd: Path | None = None, command: Sequence[str] = COMMAND) -> Result:

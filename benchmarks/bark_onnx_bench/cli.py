@@ -11,7 +11,7 @@ from bark_onnx import Bark, BarkError
 from bark_onnx.command.group import bundle_argument, check_writable, device_options
 from bark_onnx.errors import how_to_install
 from bark_onnx.files import replacing
-from bark_onnx.model.bundle import STAGES
+from bark_onnx.model.bundle import STAGES, Bundle
 from bark_onnx.stages.options import PROFILES
 
 from .load.options import LoadOptions, load_options
@@ -98,7 +98,8 @@ def bench(
     _refuse(context, tuple(load), "a server is measured with --serve URL")
     here = machine()
     start = perf_counter()
-    bark = Bark.load(bundle, device=device, threads=threads, provider_options=provider_options)
+    opened = Bundle.open(bundle, progress=True)
+    bark = Bark.load(opened, device=device, threads=threads, provider_options=provider_options)
     manifest, used = bark.bundle.manifest, bark.device
     about = {
         "command": " ".join(["bark-onnx bench", bundle.name, *_options(context.params)]),
@@ -137,7 +138,7 @@ def bench(
     if batch_sweep:
         report.batch_sweep = sweep_batches(bark.bundle, used, report.limits)
         _print(*batch_table(report.batch_sweep))
-    report.start = measure_start(bundle, used.name, used.threads, starts)
+    report.start = measure_start(bark.bundle.directory, used.name, used.threads, starts)
     _print(*start_lines(report.start))
 
     if json_file is not None:

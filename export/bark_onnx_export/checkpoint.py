@@ -14,7 +14,7 @@ from bark_onnx.model.vocabulary import Vocabulary
 from .errors import CheckpointError, listing
 from .layouts import huggingface, suno
 from .layouts.choice import choose_layout
-from .layouts.parts import asset_files, find_codec, find_source, own_tokenizer, own_voices
+from .layouts.parts import asset_files, downloaded, find_codec, find_source, own_tokenizer, own_voices
 from .layouts.suno import ModelSize
 from .weights.encodec import open_codec
 from .weights.weights import Weights
@@ -75,8 +75,9 @@ def open_checkpoint(
         quiet: show no progress bars for downloads.
 
     Raises:
-        CheckpointError: the checkpoint cannot be found, downloaded or read, or files are missing or incomplete. Missing
-            files of a repository are found before any weights are downloaded.
+        CheckpointError: the checkpoint cannot be found or read, or files are missing or incomplete. Missing files of a
+            repository are found before any weights are downloaded.
+        HubError: a repository cannot be read or downloaded.
     """
     directory, snapshot = find_source(path_or_repo, revision, quiet)
     names = directory.names if snapshot is None else snapshot.names
@@ -84,7 +85,7 @@ def open_checkpoint(
     layout = choose_layout(directory, names, model_size, codec_elsewhere=codec is not None, local=local)
     codec_source = None if codec is None else find_codec(codec, quiet)
     if snapshot is not None:
-        directory = snapshot.download([*layout.files, *asset_files(snapshot, assets)])
+        directory = downloaded(snapshot, [*layout.files, *asset_files(snapshot, assets)])
 
     if layout.suno is None:
         vocabulary = huggingface.read_vocabulary(directory)

@@ -1,4 +1,4 @@
-"""`bark-onnx export` and `bark-onnx verify`. PyTorch is imported only when a command needs it."""
+"""`bark-onnx export`, `verify` and `push`. PyTorch is imported only when a command needs it."""
 
 import json
 import math
@@ -18,6 +18,7 @@ from bark_onnx.command.group import bundle_argument, check_writable
 from bark_onnx.errors import BarkError, how_to_install
 from bark_onnx.files import replacing
 from bark_onnx.graphs.device import Device
+from bark_onnx.hub.repository import Repository
 from bark_onnx.model.bundle import EXPERIMENTAL_ON_GPU, KV_LAYOUTS, MANIFEST, PRECISIONS, Bundle, Manifest
 
 
@@ -157,9 +158,9 @@ def verify(
         raise click.UsageError("--device goes with --against; everything else is checked on the CPU")
     if json_file is not None:
         check_writable(json_file, "--json", [".json"])
-    opened, count = Bundle.open(bundle), tokens or TOKENS
+    opened, count = Bundle.open(bundle, progress=True), tokens or TOKENS
     if against:
-        reference, chosen = Bundle.open(against), Device.choose(device or "cpu")
+        reference, chosen = Bundle.open(against, progress=True), Device.choose(device or "cpu")
         check_same_model(reference, opened)
         found = find_voices(reference, voices, count)
         sources = Source.of(reference, chosen), Source.of(opened, chosen)
@@ -202,3 +203,37 @@ def _show(
     failed = [f"{stage.stage}: {', '.join(stage.over)}" for stage in stages if stage.over]
     if failed:
         raise BarkError(f"further from the reference than the limits allow: {'; '.join(failed)}")
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("repository", metavar="ORG/NAME")
+@click.option("--private", is_flag=True, help="Create the repository as a private one.")
+@click.option("--revision", help="Branch to upload to, which is created if it does not exist, or refs/pr/N.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings.")
+def push(bundle: Path, repository: str, private: bool, revision: str | None, quiet: bool) -> None:
+    """Upload BUNDLE to the Hugging Face hub as the model ORG/NAME.
+
+    Only the files of the manifest are uploaded, with a model card that is made from it, in one commit. The bundle is
+    checked first, as by `verify`. A repository that holds something else is refused.
+    """
+    target = Repository.parse(repository, revision)
+    if target is None:
+        raise click.BadParameter(f"{repository!r} is not a name such as suno/bark-small", param_hint="ORG/NAME")
+    try:
+        from .publish.push import push as upload
+    except ImportError:
+        raise BarkError(f"push needs a current huggingface_hub: {how_to_install('hub')}") from None
+    opened = Bundle.open(bundle, progress=not quiet)
+    if opened.manifest.precision != "bf16":  # CPUs cannot run it
+        check_graphs(opened)
+    done = upload(opened, target, private=private, quiet=quiet)
+    if quiet:
+        return
+    entries = opened.manifest.files
+    click.echo(f"wrote {done.url}: {len(entries)} files, {sum(entry.bytes for entry in entries.values()) / 1e6:.1f} MB")
+    if done.deleted:
+        click.echo(f"deleted there: {', '.join(done.deleted)}")
+    if done.licence is None:
+        click.echo("the card names no licence: add the base model's on the page")
+    click.echo(f"try it: {shlex.join(['bark-onnx', 'say', 'Hello.', '--bundle', str(target)])}")

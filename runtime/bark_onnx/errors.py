@@ -31,6 +31,10 @@ class BundleError(BarkError):
     """A bundle cannot be read: it is missing, incomplete, changed, or of another format revision."""
 
 
+class HubError(BarkError):
+    """A model on the Hugging Face hub cannot be read or written: its name, the network, the user's rights."""
+
+
 class TextError(BarkError):
     """A text cannot be spoken: there is nothing to say in it, or it is not a string."""
 

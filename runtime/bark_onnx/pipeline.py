@@ -94,11 +94,12 @@ class Bark:
         low_memory: bool = False,
         progress: ProgressOption = False,
     ) -> "Bark":
-        """Load a bundle from its directory.
+        """Load a bundle from its directory or from the Hugging Face hub.
 
         Args:
-            bundle: the directory that `bark-onnx export` made, or a Bundle that is open. None loads nano, a small voice
-                for demonstrations that comes with the package and is not Suno's Bark.
+            bundle: the directory that `bark-onnx export` made, `org/name` or `org/name@revision` on the hub (extra
+                `hub`), or a Bundle that is open. None loads nano, a small voice for demonstrations that comes with the
+                package and is not Suno's Bark.
             device: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or another execution provider of ONNX Runtime by its
                 name, such as `openvino`. `auto` is CUDA if that starts and the bundle was exported for GPUs, else the
                 CPU.
@@ -108,14 +109,15 @@ class Bark:
             low_memory: load each network when its stage begins and drop it afterwards. The memory is that of one
                 network; the time to load all of them is added to every utterance. Streams, batches and long texts need
                 all of them at once, for as long as they run.
-            progress: see `Bark`.
+            progress: see `Bark`. True also shows a bar while a bundle is downloaded.
 
         Raises:
             BundleError: the bundle is incomplete or changed.
+            HubError: the hub does not have it, or cannot be read.
             DeviceError: the device does not exist or does not start.
             OutOfMemory: there is not enough memory for the networks.
         """
-        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, progress=progress is True)
         precision, layout, for_gpu = opened.manifest.precision, opened.manifest.kv_layout, opened.manifest.for_gpu
         chosen = Device.choose(device, threads, auto_gpu=for_gpu, options=provider_options)
         if chosen.name == "tensorrt" and layout != "portable":

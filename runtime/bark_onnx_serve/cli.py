@@ -10,6 +10,7 @@ import click
 from bark_onnx import Bark, BarkError
 from bark_onnx.command.group import device_options, pairs
 from bark_onnx.errors import how_to_install
+from bark_onnx.model.bundle import Bundle
 
 from .settings import Settings
 
@@ -23,7 +24,8 @@ log = logging.getLogger(__name__)
 @click.command(short_help="Serve speech over HTTP, with OpenAI's API.")
 @click.option(
     "--bundle", type=click.Path(path_type=Path), metavar="DIR",
-    help="Model to speak with: a directory that `bark-onnx export` made.  [default: nano, a small demonstration model]",
+    help="Model to speak with: a directory that `bark-onnx export` made, or ORG/NAME on the Hugging Face hub.  "
+    "[default: nano, a small demonstration model]",
 )  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
               help="Address to listen on; 0.0.0.0 is all of them, which other machines reach too.")  # fmt: skip
@@ -84,10 +86,12 @@ def serve(
     configure_logs("json" if log_format == "json" else "text")
     if bundle is None:
         log.info(NANO)
-    run(
-        lambda: Bark.load(bundle, device=device, threads=threads, provider_options=provider_options),
-        settings,
-    )
+
+    def load() -> Bark:
+        opened = Bundle.open(bundle, progress=True)
+        return Bark.load(opened, device=device, threads=threads, provider_options=provider_options)
+
+    run(load, settings)
 
 
 # Not click's auto_envvar_prefix: its names are those of the parameters, which may be plurals of the options' names.

@@ -10,7 +10,7 @@ EXPORTER = Path(bark_onnx_export.__file__).parent
 # From the ground up: a room imports only from itself and from rooms before it.
 ROOMS = [
     "errors", "sources", "weights", "layouts", "modules", "quantization", "graphs", "bundle", "checkpoint", "verify",
-    "convert", "__init__", "cli",
+    "convert", "publish", "__init__", "cli",
 ]  # fmt: skip
 
 

@@ -2,13 +2,14 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bark_onnx.errors import BundleError
+from bark_onnx.errors import BundleError, HubError
 from bark_onnx.model.bundle import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -185,13 +186,27 @@ def test_a_directory_that_is_no_bundle_is_an_error(tmp_path: Path, kind: str, fr
         Bundle.open(path)
 
 
-def test_a_name_on_the_hub_is_exported_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with refused("no such directory", "`bark-onnx export suno/bark-small DIR`"):
-        Bundle.open("suno/bark-small")
-    (tmp_path / "suno").mkdir()  # then it is a path with a typing error
-    with refused("suno/bark-smal: no such directory; `bark-onnx export` makes"):
-        Bundle.open("suno/bark-smal")
+def test_without_huggingface_hub_a_name_on_the_hub_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.delitem(sys.modules, "bark_onnx.hub.snapshot", raising=False)
+    with pytest.raises(HubError) as caught:
+        Bundle.open("me/bark@v1")
+    message = str(caught.value)
+    assert message.startswith("me/bark@v1: no such directory; to read it from the Hugging Face hub, install a current ")
+    assert message.endswith("huggingface_hub: in a checkout of bark-onnx, run pip install '.[hub]'")
+
+
+def test_a_directory_goes_before_the_hub(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does a link to nothing, which is an error."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.delitem(sys.modules, "bark_onnx.hub.snapshot", raising=False)
+    monkeypatch.chdir(plain.parent)
+    Path("me").mkdir()
+    plain.rename("me/bark@v1")
+    assert Bundle.open("me/bark@v1").repository is None
+    Path("me/other").symlink_to("nothing")
+    with refused("me/other: no such directory; `bark-onnx export` makes"):
+        Bundle.open("me/other")
 
 
 def test_the_embedded_bundle_has_a_name(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from bark_onnx.errors import BarkWarning
+from bark_onnx.hub.repository import Repository
+from bark_onnx.hub.snapshot import Snapshot, look_up
 
 from ..errors import CheckpointError
 from ..sources.directory import LFS_POINTER, CheckpointDirectory, is_lfs_pointer
-from ..sources.hub import Repository, Snapshot, look_up
 from ..sources.state_files import weight_files
 from .choice import DESCRIPTIONS
 
@@ -27,6 +28,7 @@ def find_source(
 
     Raises:
         CheckpointError: there is neither.
+        HubError: the repository cannot be read.
     """
     path = Path(path_or_repo)
     if path.is_dir():
@@ -37,7 +39,7 @@ def find_source(
     if repository is None:
         raise CheckpointError(f"{path_or_repo} is neither a directory nor a name on the hub such as suno/bark-small")
     snapshot = look_up(repository, quiet=quiet)
-    return snapshot.download([name for name in DESCRIPTIONS if name in snapshot.names]), snapshot
+    return downloaded(snapshot, [name for name in DESCRIPTIONS if name in snapshot.names]), snapshot
 
 
 def find_codec(codec: str | Path, quiet: bool = False) -> CheckpointDirectory | Path:
@@ -56,10 +58,15 @@ def find_codec(codec: str | Path, quiet: bool = False) -> CheckpointDirectory | 
         directory, snapshot = find_source(str(codec), quiet=quiet)
         names = directory.names if snapshot is None else snapshot.names
         files = weight_files(directory, names)
-        return directory if snapshot is None else snapshot.download(["config.json", *files])
+        return directory if snapshot is None else downloaded(snapshot, ["config.json", *files])
     if is_lfs_pointer(path):
         raise CheckpointError(f"{path} {LFS_POINTER}")
     return path
+
+
+def downloaded(snapshot: Snapshot, names: Collection[str]) -> CheckpointDirectory:
+    """Download files of a snapshot, and return its directory in the hub's cache. Raises HubError."""
+    return CheckpointDirectory(snapshot.download(names), snapshot.label, snapshot.advice)
 
 
 def asset_files(snapshot: Snapshot, assets: Collection[str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""Where a checkpoint comes from: a directory or the hub, its files, its configuration."""
+"""The files of a checkpoint: its directory, its configuration, its tensors."""

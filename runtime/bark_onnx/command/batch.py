@@ -57,8 +57,8 @@ class Rows:
         click.option("--retries", type=click.IntRange(0, 100),
                      help="How often to repeat a passage that went wrong.  [default: 2]"),
         click.option("--bundle", type=click.Path(path_type=Path),
-                     help="Model to speak with: a directory that `bark-onnx export` made.  [default: nano, a small "
-                     "demonstration model]"),
+                     help="Model to speak with: a directory that `bark-onnx export` made, or ORG/NAME on the Hugging "
+                     "Face hub.  [default: nano, a small demonstration model]"),
         device_options,
         click.option("--slots", type=click.IntRange(1, 1024), default=8, show_default=True,
                      help="Utterances that each process speaks together; each needs memory for its KV cache."),

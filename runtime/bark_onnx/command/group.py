@@ -54,7 +54,7 @@ class Commands(click.Group):
 
 
 def bundle_argument(command: F) -> F:
-    """Add [BUNDLE], a directory; by default the bundle that comes with the package."""
+    """Add [BUNDLE], a directory or a name on the hub; by default the bundle that comes with the package."""
     return click.argument("bundle", type=click.Path(path_type=Path), default=EMBEDDED)(command)
 
 

@@ -16,10 +16,10 @@ from .group import bundle_argument
 def info(bundle: Path) -> None:
     """Describe a model: its sizes, precision, voices, scripts and files. Checks every file's hash.
 
-    BUNDLE is a directory that `bark-onnx export` made. Without it, this describes nano, the small demonstration model
-    that comes with bark-onnx.
+    BUNDLE is a directory that `bark-onnx export` made, or ORG/NAME on the Hugging Face hub. Without it, this describes
+    nano, the small demonstration model that comes with bark-onnx.
     """
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, progress=True)
     scripts = Tokenizer(opened.tokenizer, opened.manifest.vocabulary).scripts
     for line in _lines(opened.manifest, len(opened.voices), scripts):
         click.echo(line)

@@ -260,8 +260,8 @@ class Loading:
 
     OPTIONS: ClassVar[list[Any]] = [
         click.option("--bundle", type=click.Path(path_type=Path),
-                     help="Model to speak with: a directory that `bark-onnx export` made.  [default: nano, a small "
-                     "demonstration model]"),
+                     help="Model to speak with: a directory that `bark-onnx export` made, or ORG/NAME on the Hugging "
+                     "Face hub.  [default: nano, a small demonstration model]"),
         click.option("--low-memory", is_flag=True,
                      help="Keep only one network in memory at a time: less memory, slower start."),
         device_options,
@@ -275,7 +275,7 @@ class Loading:
 
         Raises BarkError.
         """
-        bundle = Bundle.open(self.bundle)
+        bundle = Bundle.open(self.bundle, progress=progress)
         for voice in voices:
             if voice is not None:
                 open_voice(voice, bundle.voices).check(bundle.manifest.vocabulary)

@@ -13,8 +13,8 @@ from .group import bundle_argument
 def voices(bundle: Path) -> None:
     """List the voices of a model, one per line.
 
-    BUNDLE is a directory that `bark-onnx export` made. Without it, this lists the voices of nano, the small
-    demonstration model that comes with bark-onnx.
+    BUNDLE is a directory that `bark-onnx export` made, or ORG/NAME on the Hugging Face hub. Without it, this lists the
+    voices of nano, the small demonstration model that comes with bark-onnx.
     """
-    for name in Bundle.open(bundle).voices:
+    for name in Bundle.open(bundle, progress=True).voices:
         click.echo(name)

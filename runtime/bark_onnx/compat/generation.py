@@ -88,8 +88,8 @@ def preload_models(
     """Load the bundle, unless it is loaded already. The other functions call this themselves if nobody else did.
 
     Args:
-        bundle: a directory that `bark-onnx export` made. None takes the one in BARK_ONNX_BUNDLE, else the one that is
-            loaded, else nano.
+        bundle: a directory that `bark-onnx export` made, or a name on the Hugging Face hub. None takes the one in
+            BARK_ONNX_BUNDLE, else the one that is loaded, else nano.
         path: the same as `bundle`, for programs that give the directory of their models under this name.
     """
     if bundle is not None and path is not None:
@@ -219,8 +219,8 @@ def _load(bundle: str | Path | None, gpu: bool, again: bool) -> Bark:
     directory = bundle or os.environ.get("BARK_ONNX_BUNDLE") or before
     if directory is None:
         warn(_NANO)
-    Bundle.open(directory)  # raises before the old one is freed
+    opened = Bundle.open(directory)  # raises before the old one is freed
     clean_models()  # first, so that two bundles are never in memory together
-    bark = Bark.load(directory, device="auto" if gpu else "cpu")
+    bark = Bark.load(opened, device="auto" if gpu else "cpu")
     models.update(dict.fromkeys([*_TRANSFORMERS, _CODEC], bark))
     return bark

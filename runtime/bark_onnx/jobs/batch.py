@@ -55,7 +55,7 @@ def run_batch(
         raise BarkError(f"workers must be 1 to {MOST_WORKERS}, not {workers}")
     start = perf_counter()
     # Whoever runs it elsewhere has cores of its own there: by default one thread for each process.
-    checked = check_job(Path(source), options, workers if run is None else MOST_WORKERS)
+    checked = check_job(Path(source), options, workers if run is None else MOST_WORKERS, progress=progress is True)
     with Ledger(Path(directory), checked.last_line) as ledger:
         job = checked.begin(ledger)
         if retry_failed:

@@ -37,7 +37,7 @@ class BatchOptions:
     """How the rows of a batch job are spoken and written.
 
     Args:
-        bundle: the directory of a bundle; None is nano.
+        bundle: a directory, or a name on the Hugging Face hub; None is nano.
         voice: of rows without one: a name in the bundle or a path.
         seed: of the job. The seed of a row without one is derived from it and from the row's id.
         generation: options of rows without their own.
@@ -161,14 +161,16 @@ class BatchJob:
         return replace(self, options=replace(self.options, threads=threads))
 
 
-def check_job(source: Path, options: BatchOptions, workers: int) -> BatchJob:
+def check_job(source: Path, options: BatchOptions, workers: int, *, progress: bool = False) -> BatchJob:
     """Check a job before anything is spoken.
 
     Raises BarkError if the bundle, the voice or the format is wrong, if the file cannot be read or no row of it can be
     spoken, or if an id cannot be a file's name or two would be the same file.
     """
     check_source(source)
-    bundle = Bundle.open(options.bundle)
+    bundle = Bundle.open(options.bundle, progress=progress)
+    if bundle.repository is not None:  # all processes load this commit, also if a branch is changed meanwhile
+        options = replace(options, bundle=str(bundle.repository))
     voice = None if options.voice is None else open_voice(options.voice, bundle.voices)
     if voice is not None:
         voice.check(bundle.manifest.vocabulary)

@@ -16,17 +16,16 @@ a file that is missing, changed or outside the directory is one error that names
 import hashlib
 import json
 import math
-import types
-import typing
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from ..errors import BarkError, BundleError, reason
-from .place import bundle_directory, no_bundle
+from ..errors import BundleError, reason
+from ..hub.repository import Repository
+from .place import bundle_directory, look_up, named_repository, no_bundle
 from .sizes import CodecSize, TransformerSize, misfits
+from .strict_json import parse
 from .vocabulary import CausalStage, Vocabulary
 
 FORMAT_REVISION = 1
@@ -163,7 +162,7 @@ class Manifest:
                 f"export the checkpoint again, or install the version that wrote it, {exporter!s:.40}"
             )
         problems: list[str] = []
-        manifest: Manifest = _parse(cls, document, "", problems)
+        manifest: Manifest = parse(cls, document, "", problems)
         if not problems:
             problems += _contradictions(manifest)
         if problems:
@@ -173,50 +172,67 @@ class Manifest:
 
 @dataclass(frozen=True, repr=False)
 class Bundle:
-    """A directory and its manifest, checked against each other."""
+    """A directory and its manifest, checked against each other.
+
+    Args:
+        repository: where the bundle is on the hub, at this commit; None for one that is only a directory.
+    """
 
     directory: Path
     manifest: Manifest
+    repository: Repository | None = None
 
     def __repr__(self) -> str:
-        return f"<Bundle {self.manifest.model}, {self.manifest.precision}, in {self.directory.name}>"
+        return f"<Bundle {self.manifest.model}, {self.manifest.precision}, in {self.repository or self.directory.name}>"
 
     @classmethod
-    def open(cls, directory: str | Path | None = None) -> "Bundle":
-        """Read the manifest, and check the size and the hash of every file that it lists. Raises BundleError.
+    def open(cls, bundle: str | Path | None = None, *, progress: bool = False) -> "Bundle":
+        """Read the manifest, and check the size and the hash of every file that it lists.
 
         Args:
-            directory: a directory that `bark-onnx export` wrote; `~` in it is the home directory. None, or the name
-                `nano` where no directory has it, is the embedded bundle.
-        """
-        directory = bundle_directory(directory)
-        path = directory / MANIFEST
-        try:
-            if path.exists() and not path.is_file():  # to open a pipe would wait for its writer
-                raise BundleError(f"{path} is not a plain file")
-            if path.stat().st_size > MAX_MANIFEST_BYTES:
-                raise BundleError(f"{path} is over {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
-            text = path.read_text(encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError):
-            raise no_bundle(directory, MANIFEST) from None
-        except (OSError, ValueError) as error:  # ValueError: no text in UTF-8, or a path with a null character
-            raise BundleError(f"{path} cannot be read: {reason(error)}") from None
-        try:
-            bundle = cls(directory, Manifest.from_json(text))
-        except BundleError as error:
-            raise BundleError(f"{directory}: {error}") from None
-        bundle.check_files()
-        return bundle
+            bundle: a directory that `bark-onnx export` wrote; `~` in it is the home directory. Or a bundle on the
+                Hugging Face hub, `org/name` or `org/name@revision`: the files that its manifest lists are downloaded,
+                unless the hub's cache has them. A directory of that name goes before the hub. None, or the name `nano`
+                where no directory has it, is the embedded bundle.
+            progress: show a download on standard error, if that is a terminal.
 
-    def check_files(self) -> None:
-        """Compare every file with the manifest's size and hash. Raises a BundleError that names all that differ."""
+        Raises:
+            BundleError: the bundle is incomplete or changed.
+            HubError: the hub cannot be read.
+        """
+        directory = bundle_directory(bundle)
+        repository = named_repository(directory)
+        if repository is not None:
+            return cls._on_hub(repository, progress)
+        opened = cls(directory, _read_manifest(directory))
+        if problems := opened.problems():
+            raise BundleError(f"{directory} is damaged: {problems}; copy the bundle again or export it again")
+        return opened
+
+    @classmethod
+    def _on_hub(cls, repository: Repository, progress: bool) -> "Bundle":
+        """Download a bundle into the hub's cache, or find it there."""
+        snapshot = look_up(repository, progress)
+        if MANIFEST not in snapshot.files:
+            advice = f"if it is a checkpoint of Bark, export it first: `bark-onnx export {repository} DIR`"
+            raise BundleError(f"{snapshot.label} is not a bundle (no {MANIFEST}); {advice}")
+        if (snapshot.files[MANIFEST].bytes or 0) > MAX_MANIFEST_BYTES:
+            raise BundleError(f"{MANIFEST} of {repository} is over {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
+        directory = snapshot.download([MANIFEST])
+        manifest = _read_manifest(directory)
+        snapshot.check({name: (entry.bytes, entry.sha256) for name, entry in manifest.files.items()})
+        snapshot.download([MANIFEST, *manifest.files])
+        opened = cls(directory, manifest, Repository(repository.name, snapshot.commit))
+        if problems := opened.problems():
+            cache = directory.parents[1]  # models--ORG--NAME, with all its snapshots and the files that they share
+            raise BundleError(f"{repository} is damaged in the cache: {problems}; delete {cache} and download it again")
+        return opened
+
+    def problems(self) -> str:
+        """Compare every file with the manifest's size and hash. Return all that differ as a list in words."""
         with ThreadPoolExecutor() as pool:
             found = pool.map(self._problem_with, self.manifest.files.items())
-        problems = [problem for problem in found if problem]
-        if problems:
-            raise BundleError(
-                f"{self.directory} is damaged: {'; '.join(problems)}; copy the bundle again or export it again"
-            )
+        return "; ".join(problem for problem in found if problem)
 
     def _problem_with(self, item: tuple[str, FileEntry]) -> str | None:
         name, entry = item
@@ -249,6 +265,24 @@ class Bundle:
             for name in sorted(names)
             if name.is_relative_to(VOICES)
         }
+
+
+def _read_manifest(directory: Path) -> Manifest:
+    path = directory / MANIFEST
+    try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for its writer
+            raise BundleError(f"{path} is not a plain file")
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise BundleError(f"{path} is over {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise no_bundle(directory, MANIFEST) from None
+    except (OSError, ValueError) as error:  # ValueError: no text in UTF-8, or a path with a null character
+        raise BundleError(f"{path} cannot be read: {reason(error)}") from None
+    try:
+        return Manifest.from_json(text)
+    except BundleError as error:
+        raise BundleError(f"{directory}: {error}") from None
 
 
 def hash_file(path: Path) -> str:
@@ -321,39 +355,3 @@ def is_plain(name: str) -> bool:
     path = PurePosixPath(name)
     inside = path.parts and not path.is_absolute() and ".." not in path.parts and path.as_posix() == name != VOICES
     return bool(inside) and name.isprintable() and not set(name) & set('\\:*?"<>|')
-
-
-def _parse(kind: Any, value: Any, where: str, problems: list[str]) -> Any:
-    """`value` (from JSON) as `kind`: a dataclass, dict, tuple, or scalar. Problems are collected, none is raised."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:  # X | None
-        return None if value is None else _parse(arguments[0], value, where, problems)
-    if is_dataclass(kind) and isinstance(value, dict):
-        return _parse_fields(kind, value, where, problems)
-    if origin is dict and isinstance(value, dict):
-        return {key: _parse(arguments[1], item, f"{where}[{key!r}]", problems) for key, item in value.items()}
-    if origin is tuple and isinstance(value, list):
-        return tuple(_parse(arguments[0], item, where, problems) for item in value)
-    if kind is float and type(value) is int and abs(value) < 1 << 53:
-        return float(value)
-    if type(value) is not kind:
-        problems.append(f"{where} is {value!r:.60}, expected {getattr(kind, '__name__', kind)}")
-    return value
-
-
-def _parse_fields(kind: Any, value: dict[str, object], where: str, problems: list[str]) -> Any:
-    """A dataclass from exactly its fields."""
-    hints = typing.get_type_hints(kind)
-    prefix = f"{where}." if where else ""
-    names = [field.name for field in fields(kind)]
-    problems += [f"{prefix}{name} is missing" for name in names if name not in value]
-    problems += [f"{prefix}{name} is unknown" for name in value if name not in names]
-    before = len(problems)
-    arguments = {name: _parse(hints[name], value[name], prefix + name, problems) for name in names if name in value}
-    if len(problems) > before or len(arguments) < len(names):
-        return None
-    try:
-        return kind(**arguments)
-    except BarkError as error:
-        problems.append(f"{where}: {error}")
-        return None

@@ -26,7 +26,8 @@ class Arguments(BaseModel):
     """What to serve, on how many replicas, and with which limits. Each replica is a process with one model.
 
     Args:
-        bundle: the directory of the model, which every node must have; None: nano, a small demonstration model.
+        bundle: the directory of the model, which every node must have, or its name on the Hugging Face hub; None: nano,
+            a small demonstration model.
         device: where to compute. A replica on `cuda` or `tensorrt` takes one GPU.
         threads: CPU threads of a replica; it also takes so many CPUs of a node.
         replicas: how many there are; with `max_replicas`, the least.

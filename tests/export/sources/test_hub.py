@@ -130,7 +130,7 @@ def test_progress_bars_are_shown_on_a_terminal_unless_quiet(client: Client, bark
     """Standard error is a terminal here, and an environment variable asks for progress bars."""
     client.hub.add("suno/bark-small", bark_small)
     code = (
-        "from bark_onnx_export.sources.hub import Repository, look_up\n"
+        "from bark_onnx.hub.repository import Repository\nfrom bark_onnx.hub.snapshot import look_up\n"
         f"snapshot = look_up(Repository('suno/bark-small'), quiet={quiet})\n"
         "snapshot.download(snapshot.names)"
     )
@@ -188,7 +188,7 @@ def test_a_missing_shard_is_found_before_the_others_are_downloaded(
     error = open_in_process(client.environment(), "me/bark").error
     assert error == (
         "pytorch_model-00002-of-00002.bin is missing from me/bark, though pytorch_model.bin.index.json names it: "
-        "choose another repository or --revision"
+        "choose another repository or revision"
     )
     assert client.hub.downloaded() == ["config.json", "generation_config.json", "pytorch_model.bin.index.json"]
 
@@ -265,7 +265,7 @@ def test_a_revision_is_a_branch_a_pull_request_or_a_commit(client: Client, bark_
         ("me/private", "hf_stranger", ["or it is private"]),
         ("me/absent", "hf_member", ["there is no model me/absent", "check the name"]),
         ("me/bark", "hf_expired", ["refused your token for me/bark", "hf auth login"]),
-        ("me/bark@nowhere", "", ["me/bark has no revision nowhere: check --revision"]),
+        ("me/bark@nowhere", "", ["me/bark has no revision nowhere: check the revision"]),
         ("me/empty", "", ["me/empty holds neither a Hugging Face model", "choose another repository"]),
         ("me/config", "", ["me/config has neither model.safetensors nor pytorch_model.bin", "choose another"]),
         ("me/forbidden", "hf_member", ["your token may not read me/forbidden on the Hugging Face hub"]),

@@ -5,9 +5,9 @@ from json import JSONDecodeError
 
 from huggingface_hub import constants, errors
 
-from bark_onnx.errors import reason
+from ..errors import reason
 
-_LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
+LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
 @dataclass(frozen=True)
@@ -29,32 +29,36 @@ class Failure:
         return f"{self.what}: {self.advice}"
 
 
-def explain(name: str, revision: str | None, error: Exception) -> Failure:
+def explain(name: str, revision: str | None, error: Exception, *, writing: bool = False) -> Failure:
     """Explain an error of `huggingface_hub`, or of the HTTP client that it uses.
 
     Args:
         name: the repository that was asked for.
         revision: the revision that was asked for.
+        writing: whether the user wants to write to the repository.
     """
     while isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # "not in the cache either": its cause is why the hub did not send the file
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, errors.GatedRepoError):
         page = f"{constants.ENDPOINT}/{name}"
-        return Failure(f"{name} is gated", f"accept its licence on {page}, then {_LOG_IN}")
+        return Failure(f"{name} is gated", f"accept its licence on {page}, then {LOG_IN}")
     if isinstance(error, errors.RevisionNotFoundError):
-        return Failure(f"{name} has no revision {revision}", "check --revision on its page on the hub")
+        return Failure(f"{name} has no revision {revision}", "check the revision on its page on the hub")
     if isinstance(error, errors.DisabledRepoError):
         return Failure(f"{name} was disabled on the Hugging Face hub", "choose another repository")
     if status == 401 and not isinstance(error, errors.RepositoryNotFoundError):
-        return Failure(f"the Hugging Face hub refused your token for {name}", f"{_LOG_IN} to a valid one, or unset it")
+        return Failure(f"the Hugging Face hub refused your token for {name}", f"{LOG_IN} to a valid one, or unset it")
     if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
         return Failure(
             f"there is no model {name} on the Hugging Face hub, or it is private",
-            f"check the name; if it is private, {_LOG_IN}",
+            f"check the name; if it is private, {LOG_IN}",
         )
     if status == 403:
-        return Failure(f"your token may not read {name} on the Hugging Face hub", f"{_LOG_IN} to one that may")
+        verb = "write to" if writing else "read"
+        return Failure(f"your token may not {verb} {name} on the Hugging Face hub", f"{LOG_IN} to one that may")
+    if writing and status in (409, 412):
+        return Failure(f"{name} exists or was changed by somebody else", "try again, or choose another name")
     if isinstance(error, errors.HFValidationError):
         return Failure(f"{name} is not a name that the Hugging Face hub allows", "check it")
     if isinstance(error, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
@@ -70,7 +74,7 @@ def explain(name: str, revision: str | None, error: Exception) -> Failure:
             "make room, or set HF_HOME to another directory",
         )
     if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError):
-        return Failure(f"{name} cannot be downloaded ({reason(error)})", "choose another repository or --revision")
+        return Failure(f"{name} cannot be downloaded ({reason(error)})", "choose another repository or revision")
     if status is not None:
         return Failure(f"the Hugging Face hub answered {status} for {name}", "try again later", unreachable=True)
     return Failure(
