@@ -34,6 +34,7 @@ for line in sys.stdin:
         os.environ["HF_TOKEN"] = token
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", DeprecationWarning)
         try:
             result = {"result": (opened if action == "open" else pushed)(*arguments, **options)}
         except BarkError as error:

@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _upload(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._body()
         self.hub.requests.append(f"{self.command} {path}")
         status, answer = self.hub.status.get("uploads", 0), {}
         if not (status and self.command == "PUT"):
@@ -121,6 +121,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(status, answer.get("code", ""), answer.get("error", ""))
         else:
             self._send(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def do_HEAD(self) -> None:
         self._answer()

@@ -52,7 +52,8 @@ class Uploads:
             repository.revisions[revision] = repository.files(json.loads(body)["startingPoint"])
             return 200, {}
         if match[2] == "info":
-            return (self._batch if revision == "lfs/objects/batch" else self._verify)(json.loads(body))
+            asked = json.loads(body)
+            return self._batch(repository, asked) if revision == "lfs/objects/batch" else self._verify(asked)
         if revision not in repository.revisions:
             return 404, {"code": "RevisionNotFound", "error": "Invalid rev id"}
         if match[2] == "preupload":
@@ -84,9 +85,9 @@ class Uploads:
     def _oid(self, repository: Repository, content: bytes) -> str:
         return hashlib.sha256(content).hexdigest() if len(content) >= repository.large else git_hash(content)
 
-    def _batch(self, asked: dict[str, Any]) -> Answer:
+    def _batch(self, repository: Repository, asked: dict[str, Any]) -> Answer:
         objects = [{"oid": file["oid"], "size": file["size"]} for file in asked["objects"]]
-        verify = {"href": f"{self.url}/any/model.git/info/lfs/verify"}
+        verify = {"href": f"{self.url}/{repository.name}.git/info/lfs/verify"}
         for file in objects:
             if file["oid"] not in self.stored:
                 file["actions"] = {"upload": {"href": f"{self.store_url}/upload/{file['oid']}"}, "verify": verify}

@@ -37,8 +37,10 @@ def explain(name: str, revision: str | None, error: Exception, *, writing: bool 
         revision: the revision that was asked for.
         writing: whether the user wants to write to the repository.
     """
-    while isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # "not in the cache either": its cause is why the hub did not send the file
+    # "Not in the cache either", or "error while uploading": the cause is what the hub or the network said.
+    while isinstance(error, (errors.LocalEntryNotFoundError, RuntimeError)) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    done = "uploaded" if writing else "downloaded"
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, errors.GatedRepoError):
         page = f"{constants.ENDPOINT}/{name}"
@@ -64,17 +66,17 @@ def explain(name: str, revision: str | None, error: Exception, *, writing: bool 
     if isinstance(error, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
         return Failure(
             f"the Hugging Face hub was not asked for {name}, since HF_HUB_OFFLINE is set",
-            "unset it to download",
+            f"unset it to {'upload' if writing else 'download'}",
             unreachable=True,
         )
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         where = error.filename or "the hub's cache"
         return Failure(
-            f"{name} could not be downloaded ({where}: {reason(error)})",
+            f"{name} could not be {done} ({where}: {reason(error)})",
             "make room, or set HF_HOME to another directory",
         )
     if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError):
-        return Failure(f"{name} cannot be downloaded ({reason(error)})", "choose another repository or revision")
+        return Failure(f"{name} cannot be {done} ({reason(error)})", "choose another repository or revision")
     if status is not None:
         return Failure(f"the Hugging Face hub answered {status} for {name}", "try again later", unreachable=True)
     return Failure(
