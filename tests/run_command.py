@@ -9,6 +9,7 @@ Argument = str | bytes | Path
 Result = subprocess.CompletedProcess[bytes]
 
 COMMAND = [sys.executable, "-m", "bark_onnx"]
+OPTIMUM = [str(Path(sys.executable).with_name("optimum-cli")), "export", "bark-onnx"]
 SAY = ["say", "hello", "--quiet", "--device", "cpu", "--seed", "7", "--max-seconds", "0.3"]
 COMMANDS = ["batch", "bench", "export", "info", "push", "say", "serve", "verify", "voices"]
 

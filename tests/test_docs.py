@@ -96,6 +96,8 @@ def wrong(words: list[str]) -> str | None:
             extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
             unknown = set(re.findall(r"[\w-]+", requirement)) - extras.keys()
             return f"no extra {', '.join(unknown)}" if unknown else None
+        case ["optimum-cli", "export", "bark-onnx", "--model", checkpoint, *arguments]:
+            return wrong_arguments(["export", checkpoint, *arguments])
         case [program] if "/" in program:
             return None if (ROOT / program).is_file() else f"no file {program}"
         case [("aplay" | "curl" | "echo" | "export" | "kubectl" | "ray" | "serve" | "tail"), *_]:

@@ -3,11 +3,12 @@
 Two modules of one structure have the same graph with other weights. So the graph of the first is kept, and for the next
 one its weights are replaced. A graph is used again only if that is right by construction: see `_Kept`.
 
-As a program, this runs the command line with the traces of a directory:
+As a program, this runs the `main` of a module with the traces of a directory:
 
-    python traces.py DIRECTORY export CHECKPOINT BUNDLE
+    python traces.py DIRECTORY bark_onnx.__main__ export CHECKPOINT BUNDLE
 """
 
+import importlib
 import json
 import os
 import sys
@@ -66,9 +67,13 @@ def remembering(directory: Path) -> Iterator[tuple[object, str, Callable[..., ob
     yield networks, "graph_bytes", graph_bytes_once
 
 
-def with_traces(directory: Path) -> list[str]:
-    """The beginning of a command line that uses the traces in a directory again."""
-    return [sys.executable, __file__, str(directory)]
+def with_traces(directory: Path, program: str = "bark_onnx.__main__") -> list[str]:
+    """The beginning of a command line that uses the traces in a directory again.
+
+    Args:
+        program: the module whose `main` runs.
+    """
+    return [sys.executable, __file__, str(directory), program]
 
 
 def _graph(directory: Path, tracing: Tracing) -> onnx.ModelProto:
@@ -172,8 +177,6 @@ def _hash(tensors: dict[str, NDArray[np.generic]]) -> str:
 
 
 if __name__ == "__main__":
-    from bark_onnx.__main__ import main
-
     for module, name, replacement in remembering(Path(sys.argv.pop(1))):
         setattr(module, name, replacement)
-    main()
+    importlib.import_module(sys.argv.pop(1)).main()

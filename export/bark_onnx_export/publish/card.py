@@ -1,5 +1,7 @@
 """The model card of a bundle, made from its manifest."""
 
+import json
+import shlex
 from collections.abc import Iterator, Mapping
 
 from huggingface_hub import ModelCardData
@@ -58,17 +60,19 @@ def _lines(bundle: Bundle, repository: Repository) -> Iterator[str]:
 
 def _use(manifest: Manifest, repository: Repository, voices: list[str]) -> Iterator[str]:
     install = how_to_install("gpu,hub" if manifest.for_gpu else "cpu,hub")
-    option, argument = (f" --voice {voices[0]}", f', voice="{voices[0]}"') if voices else ("", "")
+    say = ["bark-onnx", "say", "Hello.", "--bundle", str(repository)]
+    say += ["--voice", voices[0]] if voices else []
+    argument = f", voice={json.dumps(voices[0])}" if voices else ""
     yield from ["", "## How to use it", ""]
     yield f"{install[0].upper()}{install[1:]}. Then:"
     yield from ["", "```console"]
-    yield f'$ bark-onnx say "Hello!" --bundle {repository}{option} -o hello.wav'
+    yield f"$ {shlex.join([*say, '-o', 'hello.wav'])}"  # quoted: whoever copies it runs what it shows
     yield from ["```", "", "```python", "from bark_onnx import Bark", ""]
-    yield f'bark = Bark.load("{repository}")'
-    yield f'bark.generate("Hello!"{argument}, seed=7).save("hello.wav")'
+    yield f"bark = Bark.load({json.dumps(str(repository))})"
+    yield f'bark.generate("Hello."{argument}, seed=7).save("hello.wav")'
     yield from ["```", ""]
     number = "one voice" if len(voices) == 1 else f"{len(voices)} voices"
-    yield f"It has {number}" + (f": `bark-onnx voices {repository}` lists them." if voices else ".")
+    yield f"It has {number}" + ("; `bark-onnx voices` with the name of this model lists them." if voices else ".")
 
 
 def _files(manifest: Manifest, voices: int) -> Iterator[str]:

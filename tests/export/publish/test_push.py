@@ -214,8 +214,8 @@ def test_the_card_says_what_the_manifest_says(from_suno: Path) -> None:
     }
     for said in (
         f"`suno/bark-small` at commit `{COMMIT}`, exported to ONNX graphs in int8",
-        f'$ bark-onnx say "Hello!" --bundle me/new@v1 --voice {VOICE} -o hello.wav',
-        f'bark.generate("Hello!", voice="{VOICE}", seed=7)',
+        f"$ bark-onnx say Hello. --bundle me/new@v1 --voice {VOICE} -o hello.wav",
+        f'bark.generate("Hello.", voice="{VOICE}", seed=7)',
         "It has one voice",
         "| semantic | ",
         "| +0.00200 | 0.0061 | 93.0% | 99.9% |  |  |",
