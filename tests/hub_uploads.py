@@ -60,12 +60,13 @@ class Uploads:
             return self._choose(repository, revision, json.loads(body)["files"])
         return self._commit(repository, revision, [json.loads(line) for line in body.splitlines()])
 
-    def _create(self, name: str, organization: str, visibility: str = "public", **_: Any) -> Answer:
+    def _create(self, name: str, organization: str, visibility: str = "", private: bool = False, **_: Any) -> Answer:
+        """Old clients say `private`, new ones say `visibility`."""
         full = f"{organization}/{name}"
         if full in self.repositories:
             return 409, {"error": "You already created this model repo"}
         begun = {".gitattributes": b"*.onnx filter=lfs diff=lfs merge=lfs -text\n"}
-        self.repositories[full] = Repository(full, {"main": begun}, private=visibility == "private")
+        self.repositories[full] = Repository(full, {"main": begun}, private=private or visibility == "private")
         return 200, {"url": f"{self.url}/{full}", "name": full}
 
     def _choose(self, repository: Repository, revision: str, files: list[dict[str, Any]]) -> Answer:
