@@ -214,7 +214,8 @@ class Bundle:
         """Download a bundle into the hub's cache, or find it there."""
         snapshot = look_up(repository, progress)
         if MANIFEST not in snapshot.files:
-            advice = f"if it is a checkpoint of Bark, export it first: `bark-onnx export {repository} DIR`"
+            export = f"if it is a checkpoint of Bark, export it first: `bark-onnx export {repository} DIR`"
+            advice = snapshot.advice if snapshot.cached else export
             raise BundleError(f"{snapshot.label} is not a bundle (no {MANIFEST}); {advice}")
         if (snapshot.files[MANIFEST].bytes or 0) > MAX_MANIFEST_BYTES:
             raise BundleError(f"{MANIFEST} of {repository} is over {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
