@@ -26,6 +26,7 @@ OPTIONAL = {  # extras, imported when they are used
     **{f"bark_onnx.audio.{name}": {"av"} for name in ("aac", "pyav", "tempo")},
     "bark_onnx.jobs.parquet": {"pyarrow"},
     **{f"bark_onnx.hub.{name}": {"huggingface_hub"} for name in ("failures", "snapshot")},
+    "bark_onnx.normalizing.libraries": {"babel", "emoji", "num2words"},
 }
 FOREIGN = ["av", "torch", "transformers", "onnx", "onnxscript", "safetensors", "scipy"]
 OURS = ["bark_onnx_export", "bark_onnx_bench", "bark_onnx_serve"]
@@ -33,8 +34,8 @@ OURS = ["bark_onnx_export", "bark_onnx_bench", "bark_onnx_serve"]
 # From the ground up: a room imports only from rooms that come before it.
 ROOMS = [
     "errors", "numbers", "arrays", "files", "progress", "hub", "model", "audio", "graphs", "sampling", "stages",
-    "engine", "texts", "splitting", "subtitles", "long", "checks", "pipeline", "jobs", "__init__", "compat", "command",
-    "__main__",
+    "engine", "texts", "splitting", "normalizing", "subtitles", "long", "checks", "pipeline", "jobs", "__init__",
+    "compat", "command", "__main__",
 ]  # fmt: skip
 
 

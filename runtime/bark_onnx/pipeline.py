@@ -43,6 +43,7 @@ from .model.bundle import Bundle
 from .model.tokenizer import Tokenizer, require_something_to_say
 from .model.vocabulary import CausalStage
 from .model.voice import Voice, VoicePreset, checked_voice
+from .normalizing.choice import AUTO, chosen_normalizer, for_single
 from .numbers import whole
 from .progress import ProgressOption, counted, shown
 from .sampling.distribution import random_stream
@@ -137,6 +138,7 @@ class Bark:
         seed: int | None = None,
         single: bool = False,
         narration: NarrationOptions | None = None,
+        normalize: str = AUTO,
     ) -> Speech:
         """Speak a text of any length.
 
@@ -153,15 +155,25 @@ class Bark:
                 and at most about 15 seconds are generated.
             narration: how a longer text is spoken. If it is given, its guards also check a text that is one utterance,
                 and a faulty one is spoken again; the result then is a `LongSpeech` with one passage.
+            normalize: read numbers, dates, symbols and the like as words: a language such as `en`; `auto` takes the
+                one that the voice's name begins with, if the extra `text` is installed and `single` is not given;
+                `off` speaks the text as it is written.
         """
         options, seed = or_default("options", options, GenerationOptions), checked_seed(seed)
         checked = None if single or narration is None else or_default("narration", narration, NarrationOptions)
         require_something_to_say(text)
-        if not single and not self.fits(text, (checked or NarrationOptions()).passage_seconds):
-            spoken = self.generate_long(text, voice=voice, options=options, seed=seed, narration=checked)
+        normalize = for_single(normalize) if single else normalize
+        normalizer = chosen_normalizer(normalize, voice)
+        seconds = (checked or NarrationOptions()).passage_seconds
+        if not single and not self._planner.fits_one(text, seconds, normalizer):
+            spoken = self.generate_long(
+                text, voice=voice, options=options, seed=seed, narration=checked, normalize=normalize
+            )
             return LongSpeech.join([*spoken], seed)
         if checked is not None:
-            return self._checked(text, voice, options, seed, checked)
+            return self._checked(text, voice, options, seed, checked, normalize)
+        if normalizer is not None:
+            text = normalizer(text)
         text_ids, preset = self._tokenizer.encode(text), self.preset(voice)
         timings: dict[str, float] = {}
         with self._networks.lock:
@@ -176,13 +188,21 @@ class Bark:
         return Speech(audio, self.sample_rate, VoicePreset(semantic, coarse, fine), seed, timings)
 
     def _checked(
-        self, text: str, voice: Voice | None, options: GenerationOptions, seed: int, narration: NarrationOptions
+        self,
+        text: str,
+        voice: Voice | None,
+        options: GenerationOptions,
+        seed: int,
+        narration: NarrationOptions,
+        normalize: str,
     ) -> LongSpeech:
         """Speak one utterance, and again if it has problems."""
-        plan, _ = self._planner.plan(text, voice=voice, options=options, seed=seed, narration=narration, single=True)
+        plan, _ = self._planner.plan(
+            text, voice=voice, options=options, seed=seed, narration=narration, single=True, normalize=normalize
+        )
         limit = token_limit(options.max_seconds, self.vocabulary)
         record = speak_checked(self._planner.context(plan), partial(self._outcome, limit=limit))
-        return LongSpeech.single(text, record, self.sample_rate, seed)
+        return LongSpeech.single(plan.passages[0], record, self.sample_rate, seed)
 
     def _outcome(self, request: Request, limit: int) -> Outcome:
         """Speak one utterance for `_checked`."""
@@ -208,6 +228,7 @@ class Bark:
         narration: NarrationOptions | None = None,
         journal: str | Path | None = None,
         worker: Worker | None = None,
+        normalize: str = AUTO,
     ) -> SpeechStream:
         """Speak a text of any length in chunks, the first of them long before the text is finished.
 
@@ -218,7 +239,7 @@ class Bark:
             text: a string; or an iterator or asynchronous iterator of strings, which are parts of a text that still
                 comes, such as a language model writes it. Each sentence is then spoken when it is complete. An
                 asynchronous iterator is read while the stream is iterated with `async for`.
-            voice, options, seed, single: as for `generate`.
+            voice, options, seed, single, normalize: as for `generate`.
             streaming: how long the chunks are.
             narration: how a longer text is spoken. If it is given, a text that is one utterance is spoken again too if
                 the model says nothing; with exact streaming it comes when it is complete, and all guards check it.
@@ -232,13 +253,15 @@ class Bark:
         if growing and (single or cast is not None or journal is not None):
             raise BarkError("a text that comes piece by piece can have neither single, nor a cast, nor a journal")
         complete = text if isinstance(text, str) else ""
+        normalize = for_single(normalize) if single else normalize
+        normalizer = chosen_normalizer(normalize, voice)
         if not growing and cast is None:
-            single = single or self.fits(complete, narration.passage_seconds)
+            single = single or self._planner.fits_one(complete, narration.passage_seconds, normalizer)
         if single and not checked:
             narration = replace(narration, guards=replace(narration.guards, retries=0))
         plan, kept = self._planner.plan(
             complete, growing=growing, voice=voice, options=options, seed=seed, history=history, cast=cast,
-            narration=narration, journal=journal, streaming=streaming, single=single,
+            narration=narration, journal=journal, streaming=streaming, single=single, normalize=normalize,
         )  # fmt: skip
         own = _check_worker(worker) or self._idle_workers.take(partial(self.worker, slots=1))
         release = _nothing if own is worker else partial(self._idle_workers.give_back, own)
@@ -249,7 +272,7 @@ class Bark:
             raise
         if isinstance(text, str):
             return SpeechStream(narrator, self.sample_rate, release)
-        feed = self._planner.feed(narrator)
+        feed = self._planner.feed(narrator, normalizer)
         if isinstance(text, AsyncIterable):
             return SpeechStream(narrator, self.sample_rate, release, feed, text)
         feed_from_thread(text, feed)
@@ -296,6 +319,7 @@ class Bark:
         narration: NarrationOptions | None = None,
         journal: str | Path | None = None,
         worker: Worker | None = None,
+        normalize: str = AUTO,
     ) -> Iterator[SpokenPassage]:
         """Speak a text of any length, passage by passage. Memory use does not grow with its length.
 
@@ -311,11 +335,12 @@ class Bark:
             journal: a directory that keeps finished passages, so that the same call continues after an interruption,
                 with the same result. Remove it at the end with `Journal.remove`, or keep it.
             worker: speak on the engine of this worker, beside its other requests; None uses an engine of its own.
+            normalize: as for `generate`; `auto` takes the language of each speaker's voice.
         """
         _check_worker(worker)
         plan, kept = self._planner.plan(
             text, voice=voice, options=options, seed=seed, history=history, cast=cast, narration=narration,
-            journal=journal,
+            journal=journal, normalize=normalize,
         )  # fmt: skip
         runner = worker or self.engine(slots=len(plan.block(0, voiced=True)))  # a slot for each passage of a block
         return self._narrated(plan, runner, kept)
@@ -333,6 +358,7 @@ class Bark:
         options: GenerationOptions | None = None,
         seed: int | None = None,
         narration: NarrationOptions | None = None,
+        normalize: str = AUTO,
     ) -> Steps[Speech]:
         """Speak a text as `generate` does, for a caller that runs the requests of many texts on one engine.
 
@@ -340,24 +366,38 @@ class Bark:
         returns the speech. It gives no warnings; `unknown_words` tells what is not spoken.
 
         Args:
-            text, voice, options, seed, narration: as for `generate`.
+            text, voice, options, seed, narration, normalize: as for `generate`.
 
         Raises BarkError when it begins, for wrong arguments, and when it is sent a job that failed.
         """
         options, seed = or_default("options", options, GenerationOptions), checked_seed(seed)
         checked = None if narration is None else or_default("narration", narration, NarrationOptions)
         require_something_to_say(text)
-        plans = partial(self._planner.plan, text, voice=voice, options=options, seed=seed, warns=False)
-        if not self.fits(text, (checked or NarrationOptions()).passage_seconds):
+        plans = partial(
+            self._planner.plan, text, voice=voice, options=options, seed=seed, warns=False, normalize=normalize
+        )
+        normalizer = chosen_normalizer(normalize, voice)
+        if not self._planner.fits_one(text, (checked or NarrationOptions()).passage_seconds, normalizer):
             plan, _ = plans(narration=checked)
             spoken = yield from narration_steps(self._planner.context(plan))
             return LongSpeech.join(spoken, seed)
         if checked is None:
-            (job,) = yield [Request(text, voice=voice, options=options, seed=seed)]
+            words = text if normalizer is None else normalizer(text)
+            (job,) = yield [Request(words, voice=voice, options=options, seed=seed)]
             return job.result()
         plan, _ = plans(narration=checked, single=True)
         (record,) = yield from speak_together([self._planner.context(plan).attempts(0)])
-        return LongSpeech.single(text, record, self.sample_rate, seed)
+        return LongSpeech.single(plan.passages[0], record, self.sample_rate, seed)
+
+    def words(self, text: str, *, voice: Voice | None = None, normalize: str = AUTO) -> str:
+        """The words that `generate` says for a text: numbers, dates, symbols and the like are written out.
+
+        Args:
+            text, voice, normalize: as for `generate`.
+        """
+        require_something_to_say(text)
+        normalizer = chosen_normalizer(normalize, voice)
+        return text if normalizer is None else normalizer(text)
 
     def unknown_words(self, text: str) -> list[str]:
         """The words and symbols of a text that the model's vocabulary lacks, and which are not spoken."""

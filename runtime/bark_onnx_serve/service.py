@@ -16,6 +16,7 @@ from bark_onnx import (
 )
 from bark_onnx.long.narration import PassageReport
 from bark_onnx.model.tokenizer import Tokenizer, require_something_to_say
+from bark_onnx.normalizing.choice import AUTO, chosen_language
 from bark_onnx.splitting.passages import estimate_seconds
 
 from .backlog import Backlog, Entry
@@ -33,6 +34,7 @@ class Words:
         voice: a name that the VoiceBook has.
         options, seed: as for `Bark.generate`.
         whole: nobody listens before the end, so that the engine may gather the work with that of others.
+        normalize: as for `Bark.generate`.
     """
 
     text: str | AsyncIterable[str]
@@ -40,6 +42,7 @@ class Words:
     options: GenerationOptions
     seed: int | None = None
     whole: bool = False
+    normalize: str = AUTO
 
 
 class Busy(QueueFull):
@@ -110,6 +113,7 @@ class Service:
             options=words.options,
             seed=words.seed,
             streaming=streaming,
+            normalize=chosen_language(words.normalize, self.voices.meaning(words.voice)),
             narration=NarrationOptions(),  # a short text of which nothing is said is spoken again too
             worker=self.worker,
         )

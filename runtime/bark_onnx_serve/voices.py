@@ -87,10 +87,13 @@ class VoiceBook:
             for name, meaning in self._meanings.items()
         ]
 
+    def meaning(self, name: str) -> str | None:
+        """The voice that a name means, by its name in the bundle or in the directory; None if the model chooses one."""
+        return self._meanings.get(name)
+
     def language(self, name: str) -> str | None:
         """The language that the name of a voice begins with: de for v2/de_speaker_3; None without one."""
-        voice = self._meanings.get(name) or ""
-        found = re.match(r"[a-z]{2}(?=_)", voice.rpartition("/")[2])
+        found = re.match(r"[a-z]{2}(?=_)", (self.meaning(name) or "").rpartition("/")[2])
         return found and found[0]
 
     def preset(self, name: str) -> VoicePreset | None:

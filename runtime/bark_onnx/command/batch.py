@@ -79,6 +79,7 @@ class Rows:
             provider_options=self.provider_options,
             threads=self.threads,
             slots=self.slots,
+            normalize=sampling.normalize,
         )
 
 

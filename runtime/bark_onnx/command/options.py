@@ -15,6 +15,7 @@ from ..long.guards import Guards
 from ..long.plan import HISTORIES, History, NarrationOptions
 from ..model.bundle import Bundle
 from ..model.voice import open_voice
+from ..normalizing.choice import AUTO, CHOICES
 from ..pipeline import Bark
 from ..splitting.script import parse_cast
 from ..stages.options import PROFILES, GenerationOptions
@@ -60,6 +61,7 @@ class Output:
         raw: write samples without a WAV header.
         sample_rate: of the audio that is written, in Hz; None for the model's.
         speed: how fast the speech is in what is written or played; 1 is as it was generated.
+        show_text: show the words that are spoken.
         quiet: neither progress nor summary.
     """
 
@@ -67,6 +69,7 @@ class Output:
     raw: bool
     sample_rate: int | None
     speed: float
+    show_text: bool
     quiet: bool
 
     @property
@@ -95,6 +98,7 @@ class Output:
             show_default=True,
             help="How fast to speak, with the same pitch; 2 is twice as fast.",
         ),
+        click.option("--show-text", is_flag=True, help="Show on standard error which words are spoken."),
         click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only."),
     ]
 
@@ -107,6 +111,11 @@ class Output:
         """Show a line to a person at a terminal."""
         if not self.quiet and sys.stderr.isatty():
             click.echo(line, err=True)
+
+    def show(self, words: str) -> None:
+        """Show words that are spoken, if that was asked for."""
+        if self.show_text:
+            click.echo(words, err=True)
 
     def say(self, line: str) -> None:
         """Show a line, also where nobody is at a terminal."""
@@ -131,7 +140,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Who speaks, and how tokens are sampled."""
+    """Who speaks, how a text is read, and how tokens are sampled."""
 
     voice: str | None
     seed: int | None
@@ -143,6 +152,7 @@ class Sampling:
     min_eos_p: float
     profile: str
     max_seconds: float | None
+    normalize: str
 
     OPTIONS: ClassVar[list[Any]] = [
         click.option("--voice", help="Name of a voice (see `bark-onnx voices`), or the path of an .npz file."),
@@ -162,6 +172,9 @@ class Sampling:
                      help="reference: as suno-ai/bark; fast: fewer and shorter windows, which gives other tokens."),
         click.option("--max-seconds", type=click.FloatRange(0, min_open=True),
                      help="Stop when an utterance, or a passage of a longer text, gets longer than this."),
+        click.option("--normalize", type=click.Choice(CHOICES), default=AUTO, show_default=True, metavar="LANGUAGE",
+                     help="Read numbers, dates, symbols and the like as words of this language, such as en. auto: that "
+                     "of the voice's name. off: as they are written."),
     ]  # fmt: skip
 
     def options(self) -> GenerationOptions:

@@ -20,10 +20,12 @@ class PassageLog:
 
     Args:
         journal: where this run keeps its passages until the audio is complete; None if it keeps none.
+        shows: whether to show the words of each passage, if that was asked for: nothing has shown them before.
     """
 
-    def __init__(self, output: Output, journal: Path | None = None) -> None:
+    def __init__(self, output: Output, journal: Path | None = None, *, shows: bool = False) -> None:
         self._output = output
+        self._shows = shows
         self.journal = journal
         self._cues: list[Cue] = []
         self._count = 0
@@ -41,6 +43,8 @@ class PassageLog:
             self._tell_resumed()
         self.seconds = passage.end
         self._cues += passage.cues
+        if self._shows:
+            self._output.show(passage.spoken)
         _warn(self._count, passage)
 
     def finish(self, subtitles: Path | None) -> None:

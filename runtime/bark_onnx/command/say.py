@@ -12,7 +12,10 @@ import click
 
 from ..audio.files import format_of
 from ..audio.tempo import check_speed
-from ..errors import BarkError, one_line, reason, warn
+from ..errors import BarkError, how_to_install, one_line, reason, warn
+from ..normalizing.choice import AUTO, for_single, language_of
+from ..normalizing.libraries import missing
+from ..pipeline import Bark
 from ..texts.formats import read_text, refuse_binary
 from .group import check_writable
 from .options import Loading, LongText, Output, Sampling, Streaming, with_options
@@ -85,18 +88,31 @@ def say(
         output.say(NANO)
     voices = [sampling.voice, *(long_text.voices() or {}).values()]
     with loading.load(progress=not output.quiet, voices=voices) as bark:
+        spoken = _spoken(bark, words, output, sampling, long_text) if isinstance(words, str) else ""
         if streaming.stream:
             if isinstance(words, str) and not long_text.single:
                 _check_journal(output)
-            say_streamed(bark, words, output, sampling, streaming, long_text, save_voice)
+            say_streamed(bark, words, spoken, output, sampling, streaming, long_text, save_voice)
             return
         assert isinstance(words, str)
-        if long_text.single or (not long_text.cast and bark.fits(words)):
+        if long_text.single or (not long_text.cast and bark.fits(spoken)):
             say_utterance(bark, words, output, sampling, long_text, save_voice)
         else:
             _check_journal(output)
             _refuse(loading.low_memory, "--low-memory is for a single utterance, and this text is longer: add --single")
             say_passages(bark, words, output, sampling, long_text, save_voice)
+
+
+def _spoken(bark: Bark, text: str, output: Output, sampling: Sampling, long_text: LongText) -> str:
+    """The words of a text that is no script, which are shown if that was asked for; of a script, what is written."""
+    if long_text.cast:
+        return text
+    normalize = for_single(sampling.normalize) if long_text.single else sampling.normalize
+    spoken = bark.words(text, voice=sampling.voice, normalize=normalize)
+    output.show(spoken)
+    if normalize == AUTO and missing() and language_of(sampling.voice) and any(map(str.isdigit, text)):
+        output.say(f"numbers are spoken as they are written; to read them as words, {how_to_install('text')}")
+    return spoken
 
 
 def _refuse(wrong: bool, usage: str) -> None:

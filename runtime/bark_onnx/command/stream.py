@@ -25,6 +25,7 @@ _READ = 1 << 16  # bytes
 def say_streamed(
     bark: Bark,
     text: str | Iterator[str],
+    spoken: str,
     output: Output,
     sampling: Sampling,
     streaming: Streaming,
@@ -35,9 +36,15 @@ def say_streamed(
 
     Args:
         text: an iterator of strings is a text that still comes.
+        spoken: its words, if it does not.
     """
-    is_long = isinstance(text, str) and not (long_text.single or (not long_text.cast and bark.fits(text)))
-    start, log = perf_counter(), PassageLog(output, output.journal if is_long else None)
+    is_long = isinstance(text, str) and not (long_text.single or (not long_text.cast and bark.fits(spoken)))
+    start, log = (
+        perf_counter(),
+        PassageLog(
+            output, output.journal if is_long else None, shows=not isinstance(text, str) or bool(long_text.cast)
+        ),
+    )
     stream = bark.stream(
         text,
         voice=sampling.voice,
@@ -49,6 +56,7 @@ def say_streamed(
         cast=long_text.voices(),
         narration=long_text.options(),
         journal=log.journal,
+        normalize=sampling.normalize,
     )
     known, seconds, first_audio, wait = 0, 0.0, 0.0, 0.0
     with resumable(output, log), stream, open_output(output, bark.sample_rate) as write:

@@ -33,6 +33,7 @@ def say_utterance(
         seed=sampling.seed,
         single=long_text.single,
         narration=narration,
+        normalize=sampling.normalize,
     )
     if output.output == "-":
         audio_format = "pcm" if output.raw else "wav"
@@ -54,7 +55,7 @@ def say_passages(
     bark: Bark, text: str, output: Output, sampling: Sampling, long_text: LongText, save_voice: Path | None
 ) -> None:
     """Speak a text passage by passage, and write the audio of each as soon as it is made."""
-    start, log, voice = perf_counter(), PassageLog(output, output.journal), None
+    start, log, voice = perf_counter(), PassageLog(output, output.journal, shows=bool(long_text.cast)), None
     seed = sampling.seed
     if seed is None:
         seed = (None if output.journal is None else Journal.seed(output.journal)) or draw_seed()
@@ -67,6 +68,7 @@ def say_passages(
         cast=long_text.voices(),
         narration=long_text.options(),
         journal=output.journal,
+        normalize=sampling.normalize,
     )
     with resumable(output, log), open_output(output, bark.sample_rate) as write:
         for passage in passages:

@@ -18,6 +18,8 @@ from ..long.guards import Guards
 from ..long.plan import NarrationOptions
 from ..model.bundle import Bundle
 from ..model.voice import open_voice
+from ..normalizing.choice import AUTO, OFF, chosen_normalizer
+from ..normalizing.libraries import missing
 from ..numbers import check_seed, whole
 from ..pipeline import Bark
 from ..stages.options import GenerationOptions
@@ -49,6 +51,7 @@ class BatchOptions:
         threads: of each process; None is the number of cores divided by the number of processes. A job that goes on
             keeps its number, since the samples may depend on it.
         slots: utterances at a time in each process.
+        normalize: as for `Bark.generate`; `auto` takes the language of each row's voice.
 
     Raises BarkError for impossible values.
     """
@@ -65,6 +68,7 @@ class BatchOptions:
     provider_options: Mapping[str, str] = field(default_factory=dict)
     threads: int | None = None
     slots: int = 8
+    normalize: str = AUTO
 
     def __post_init__(self) -> None:
         or_default("generation", self.generation, GenerationOptions)
@@ -80,6 +84,7 @@ class BatchOptions:
         object.__setattr__(self, "slots", whole("slots", self.slots))
         if self.slots < 1:
             raise BarkError(f"slots must be at least 1, not {self.slots}")
+        chosen_normalizer(self.normalize, None)  # raises
         object.__setattr__(self, "provider_options", dict(self.provider_options))
 
     @property
@@ -178,6 +183,8 @@ def check_job(source: Path, options: BatchOptions, workers: int, *, progress: bo
     about = asdict(options)
     for name in ("bundle", "voice", "threads", "slots"):  # the first two by what is in them
         del about[name]
+    if options.normalize == OFF or (options.normalize == AUTO and missing()):  # rows are spoken as they are written
+        del about["normalize"]
     document = {
         "revision": FORMAT_REVISION,
         "input": _file_hash(source),

@@ -39,7 +39,9 @@ def run_rows(
     ledger.refresh()
     while True:
         rows = open_rows(job, ledger)
-        for spoken in speak_rows(bark, rows, slots=options.slots, narration=options.narration, share=share):
+        for spoken in speak_rows(
+            bark, rows, slots=options.slots, narration=options.narration, share=share, normalize=options.normalize
+        ):
             end_row(spoken, options, ledger)
             count(ledger.ended)
         if not wait_for_others(ledger, count):

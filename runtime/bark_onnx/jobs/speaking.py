@@ -13,6 +13,7 @@ from ..engine.worker import Worker
 from ..errors import BarkError, WorkerError, one_line, or_default, reason
 from ..long.narration import LongSpeech, Steps
 from ..long.plan import NarrationOptions
+from ..normalizing.choice import AUTO
 from ..numbers import whole
 from ..pipeline import Bark
 from .result import Result
@@ -71,6 +72,7 @@ def speak_rows(
     narration: NarrationOptions | None = None,
     share: Callable[[], int] | None = None,
     worker: Worker | None = None,
+    normalize: str = AUTO,
 ) -> Iterator[SpokenRow]:
     """Speak rows together, as they come, and yield each when it has ended; a bad row at once.
 
@@ -82,6 +84,7 @@ def speak_rows(
         slots: utterances at a time; each takes memory for its KV caches.
         narration: how long rows are divided, and when a passage is spoken again.
         share: how many rows may be in work now, if others speak rows of the same source; asked before rows are taken.
+        normalize: as for `Bark.generate`; `auto` takes the language of each row's voice.
         worker: of this Bark. Other callers may use it too, and it is not closed. None makes one with so many slots.
 
     A row that fails does not end the others. Raises WorkerError if the engine fails as a whole.
@@ -100,7 +103,7 @@ def speak_rows(
                     yield SpokenRow(row, None, row.error)
                 else:
                     in_work += 1
-                    changed.put(_RowInWork(bark, speaker, row, narration, changed.put))
+                    changed.put(_RowInWork(bark, speaker, row, narration, normalize, changed.put))
             if not in_work:
                 if taken:  # all of them were bad rows: more may follow
                     continue
@@ -127,12 +130,13 @@ class _RowInWork:
         worker: Worker,
         row: Row,
         narration: NarrationOptions,
+        normalize: str,
         changed: Callable[["_RowInWork"], None],
     ) -> None:
         self._worker = worker
         self._row = row
         self._changed = changed
-        self._steps = _steps(bark, row, narration)
+        self._steps = _steps(bark, row, narration, normalize)
         self._unknown_words: tuple[str, ...] = ()
         self._tasks: list[Task] = []
 
@@ -171,15 +175,17 @@ class _RowInWork:
         self._changed(self)
 
 
-def _steps(bark: Bark, row: Row, narration: NarrationOptions) -> Steps[tuple[Speech, list[str]]]:
+def _steps(bark: Bark, row: Row, narration: NarrationOptions, normalize: str) -> Steps[tuple[Speech, list[str]]]:
     """The steps of a row, which return its speech and the words that are not in it."""
-    unknown_words = bark.unknown_words(row.text)
-    ends_early = row.options.max_seconds is not None and bark.fits(row.text, narration.passage_seconds)
+    words = bark.words(row.text, voice=row.voice, normalize=normalize)
+    unknown_words = bark.unknown_words(words)
+    ends_early = row.options.max_seconds is not None and bark.fits(words, narration.passage_seconds)
     speech = yield from bark.steps(
         row.text,
         voice=row.voice,
         options=row.options,
         seed=row.seed,
         narration=None if ends_early else narration,
+        normalize=normalize,
     )
     return speech, unknown_words

@@ -11,6 +11,7 @@ from queue import Empty, Queue
 from ..engine.task import wait_for
 from ..errors import TextError
 from ..model.tokenizer import Tokenizer
+from ..normalizing.passages import NormalizingSplitter
 from ..splitting.passages import Passage
 from ..splitting.pieces import PieceSplitter
 from .narrator import Narrator
@@ -28,7 +29,13 @@ class TextFeed:
         flush_seconds: see NarrationOptions.
     """
 
-    def __init__(self, narrator: Narrator, splitter: PieceSplitter, tokenizer: Tokenizer, flush_seconds: float) -> None:
+    def __init__(
+        self,
+        narrator: Narrator,
+        splitter: PieceSplitter | NormalizingSplitter,
+        tokenizer: Tokenizer,
+        flush_seconds: float,
+    ) -> None:
         self._narrator = narrator
         self._splitter = splitter
         self._tokenizer = tokenizer

@@ -17,7 +17,7 @@ from ..engine.job import Job, Request
 from ..engine.speech import Speech
 from ..errors import NothingSaid
 from ..model.voice import VoicePreset
-from ..splitting.passages import estimate_seconds
+from ..splitting.passages import Passage, estimate_seconds
 from ..subtitles.formats import Cue
 from ..subtitles.timing import phrase_cues, stretches
 from .attempts import Attempts, Context, Outcome
@@ -39,7 +39,8 @@ class PassageReport:
     """What was said in a passage of a text, and when.
 
     Args:
-        text: what was said.
+        text: what was said, as it is written.
+        spoken: the words of it, which differ if the text was normalised.
         speaker: who said it, in a script.
         start, end: seconds from the beginning of the whole, without the pause before the passage.
         sounds: the stretches of sound, as first and last second from `start` on.
@@ -51,6 +52,7 @@ class PassageReport:
     """
 
     text: str
+    spoken: str
     speaker: str | None
     start: float
     end: float
@@ -122,14 +124,14 @@ class LongSpeech(Speech):
         return cls(waveform, passages[0].sample_rate, tokens, seed, timings, tuple(passages))
 
     @classmethod
-    def single(cls, text: str, record: Record, sample_rate: int, seed: int) -> "LongSpeech":
+    def single(cls, said: Passage, record: Record, sample_rate: int, seed: int) -> "LongSpeech":
         """A single utterance, as it was decoded. Raises NothingSaid if the model said nothing."""
         if record.tokens is None:
             raise NothingSaid
         end = len(record.waveform) / sample_rate
         passage = SpokenPassage(
-            text, None, 0.0, end, tuple(stretches(record.waveform, sample_rate)), record.seed, record.attempts,
-            record.problems, record.rejected, False, record.waveform, sample_rate, record.tokens, record.timings,
+            said.as_written, said.text, None, 0.0, end, tuple(stretches(record.waveform, sample_rate)), record.seed,
+            record.attempts, record.problems, record.rejected, False, record.waveform, sample_rate, record.tokens, record.timings,
         )  # fmt: skip
         return cls(record.waveform, sample_rate, record.tokens, seed, record.timings, (passage,))
 
@@ -219,11 +221,12 @@ class _Joined:
     def passage(self, index: int, record: Record, *, resumed: bool = False) -> SpokenPassage:
         """The next passage: trimmed, joined to the one before, and timed."""
         plan, rate = self._plan, self._joiner.sample_rate
+        said = plan.passages[index]
         waveform, sounds = join(plan, index, record.waveform, self._joiner)
         start = self._samples + min(len(waveform), round(plan.pause_before(index) * rate))
         self._samples += len(waveform)
         return SpokenPassage(
-            plan.passages[index].text, plan.passages[index].speaker, start / rate, self._samples / rate, sounds,
+            said.as_written, said.text, said.speaker, start / rate, self._samples / rate, sounds,
             record.seed, record.attempts, record.problems, record.rejected, resumed,
             waveform, rate, record.tokens, record.timings,
         )  # fmt: skip

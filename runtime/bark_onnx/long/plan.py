@@ -5,6 +5,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -13,8 +14,10 @@ from ..engine.stream import StreamOptions
 from ..errors import BarkError, require
 from ..model.tokenizer import Tokenizer, require_something_to_say
 from ..model.voice import VoicePreset
+from ..normalizing.normalizer import Normalizer
+from ..normalizing.passages import normalized_passages
 from ..numbers import SEEDS, check_seed, plain_numbers
-from ..splitting.passages import Passage, estimate_seconds, passages
+from ..splitting.passages import Passage, estimate_seconds
 from ..splitting.script import parse_script
 from ..stages.options import GenerationOptions
 from .guards import Guards
@@ -120,7 +123,10 @@ class Plan:
             for speaker, voice in self.voices.items()
         }
         document = {
-            "passages": [asdict(passage) for passage in self.passages],
+            "passages": [
+                {"text": passage.text, "ends_paragraph": passage.ends_paragraph, "speaker": passage.speaker}
+                for passage in self.passages  # how it is written changes no sample
+            ],
             "voices": voices,
             "options": [self.history, self.seed, asdict(self.options), asdict(self.narration)],
             "streaming": None if self.streaming is None or self.streaming.exact else asdict(self.streaming),
@@ -175,6 +181,7 @@ def plan_passages(
     cast: Collection[str] | None = None,
     *,
     warns: bool = True,
+    normalizers: Mapping[str | None, Normalizer | None] = MappingProxyType({}),
 ) -> list[Passage]:
     """Split a text into passages that one utterance can say.
 
@@ -184,17 +191,18 @@ def plan_passages(
         tokenizer: the model's.
         cast: the speakers of a script.
         warns: whether to warn about words that the vocabulary lacks.
+        normalizers: of the speakers; that of a text that is not a script is under None.
 
     Raises TextError for a text that says nothing, and BarkError for a script with speakers who are not in the cast.
     """
     if cast is None:
         require_something_to_say(text)
-        return speakable(passages(text, fits), tokenizer, warns=warns)
+        return speakable(normalized_passages(text, fits, normalizers.get(None)), tokenizer, warns=warns)
     return speakable(
         [
             replace(passage, ends_paragraph=passage.ends_paragraph and line.ends_paragraph)
             for line in parse_script(text, cast)
-            for passage in passages(line.text, fits, line.speaker)
+            for passage in normalized_passages(line.text, fits, normalizers.get(line.speaker), line.speaker)
         ],
         tokenizer,
         warns=warns,

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from ..errors import BarkError, or_default
 from ..model.bundle import Bundle
 from ..model.tokenizer import Tokenizer
 from ..model.voice import Voice, VoicePreset, checked_voice
+from ..normalizing.choice import AUTO, chosen_normalizer
+from ..normalizing.marks import unmarked
+from ..normalizing.normalizer import Normalizer
+from ..normalizing.passages import NormalizingSplitter, fits_in_words, in_words
 from ..numbers import check_seed
 from ..sampling.distribution import draw_seed
 from ..splitting.passages import Passage, estimate_seconds
@@ -40,6 +45,11 @@ class Planner:
         """Whether one utterance of at most so many seconds, by estimate, can say a text."""
         return estimate_seconds(text) <= seconds and self._tokenizer.count(text) <= self._vocabulary.text_window
 
+    def fits_one(self, text: str, seconds: float, normalizer: Normalizer | None) -> bool:
+        """As `fits`, for the words of a text."""
+        fits = partial(self.fits, seconds=seconds)
+        return fits(text) if normalizer is None else fits_in_words(unmarked(text), fits, normalizer)
+
     def plan(
         self,
         text: str,
@@ -55,6 +65,7 @@ class Planner:
         streaming: StreamOptions | None = None,
         single: bool = False,
         warns: bool = True,
+        normalize: str = AUTO,
     ) -> tuple[Plan, Journal | None]:
         """The plan of a text, and the journal in which its passages are kept.
 
@@ -69,22 +80,29 @@ class Planner:
         options = or_default("options", options, GenerationOptions)
         narration = or_default("narration", narration, NarrationOptions)
         check_cast(cast)
+        speakers: dict[str | None, Voice | None] = {None: voice} if cast is None else dict(cast.items())
+        normalizers = {speaker: chosen_normalizer(normalize, own) for speaker, own in speakers.items()}
         if growing:
             passages = []
         elif single:
-            passages = [Passage(text, ends_paragraph=True)]
+            passages = [self._single(text, normalizers.get(None))]
         else:
             fits = partial(self.fits, seconds=narration.passage_seconds)
-            passages = plan_passages(text, fits, self._tokenizer, cast, warns=warns)
+            passages = plan_passages(text, fits, self._tokenizer, cast, warns=warns, normalizers=normalizers)
         path = None if journal is None or single else Path(journal)
         if seed is None and path is not None:
             seed = Journal.seed(path)
-        voices = {speaker: self._preset(own) for speaker, own in ({None: voice} if cast is None else cast).items()}
+        voices = {speaker: self._preset(own) for speaker, own in speakers.items()}
         plan = Plan(
             passages, voices, history, checked_seed(seed), options, narration, self._model, streaming, single,
             growing=growing,
         )  # fmt: skip
         return plan, None if path is None else Journal(path, plan.fingerprint(), plan.seed)
+
+    def _single(self, text: str, normalizer: Normalizer | None) -> Passage:
+        """A text as one passage."""
+        passage = Passage(text, ends_paragraph=True)
+        return passage if normalizer is None else in_words(replace(passage, text=unmarked(text)), normalizer)
 
     def _preset(self, voice: Voice | None) -> VoicePreset | None:
         return None if voice is None else checked_voice(voice, self._bundle.voices, self._vocabulary)
@@ -93,10 +111,13 @@ class Planner:
         """What passages of a plan depend on, before the first one is spoken."""
         return Context(plan, self._vocabulary, lambda text: self._tokenizer.read(text).says_something)
 
-    def feed(self, narrator: Narrator) -> TextFeed:
+    def feed(self, narrator: Narrator, normalizer: Normalizer | None) -> TextFeed:
         """What gives a narrator a text that comes piece by piece."""
         narration = narrator.plan.narration
-        splitter = PieceSplitter(partial(self.fits, seconds=narration.passage_seconds), narration.first_clause)
+        fits = partial(self.fits, seconds=narration.passage_seconds)
+        splitter: PieceSplitter | NormalizingSplitter = PieceSplitter(fits, narration.first_clause)
+        if normalizer is not None:
+            splitter = NormalizingSplitter(fits, narration.first_clause, normalizer)
         return TextFeed(narrator, splitter, self._tokenizer, narration.flush_seconds)
 
 

@@ -264,12 +264,12 @@ class _PassageInHand:
         sounds = tuple(self._trimmer.sounds)
         if record is None:
             return PassageReport(
-                passage.text, passage.speaker, start, self._end / rate, sounds, self._seed, self._before + 1, (), (),
-                resumed=False,
+                passage.as_written, passage.text, passage.speaker, start, self._end / rate, sounds, self._seed,
+                self._before + 1, (), (), resumed=False,
             )  # fmt: skip
         return PassageReport(
-            passage.text, passage.speaker, start, self._end / rate, sounds, record.seed, record.attempts,
-            record.problems, record.rejected, resumed=self._prepared.resumed,
+            passage.as_written, passage.text, passage.speaker, start, self._end / rate, sounds, record.seed,
+            record.attempts, record.problems, record.rejected, resumed=self._prepared.resumed,
         )  # fmt: skip
 
 
@@ -277,7 +277,7 @@ def _continued(passage: PassageReport) -> PassageReport:
     """A passage whose end has not been taken, with as much sound as is expected of it."""
     sounded = sum(end - first for first, end in passage.sounds)
     end = passage.sounds[-1][1] if passage.sounds else 0.0
-    left = max(0.0, estimate_seconds(passage.text) - sounded)
+    left = max(0.0, estimate_seconds(passage.spoken) - sounded)
     return replace(passage, sounds=(*passage.sounds, (end, end + left))) if left else passage
 
 

@@ -114,11 +114,18 @@ class Passage:
     Args:
         ends_paragraph: whether it is the last passage of its paragraph.
         speaker: who says it in a script; None outside scripts.
+        written: how the text has it, if other words are said; None if it is said as it is written.
     """
 
     text: str
     ends_paragraph: bool
     speaker: str | None = None
+    written: str | None = None
+
+    @property
+    def as_written(self) -> str:
+        """How the text has it, for a reader."""
+        return self.text if self.written is None else self.written
 
 
 def passages(text: str, fits: Callable[[str], bool], speaker: str | None = None) -> list[Passage]:

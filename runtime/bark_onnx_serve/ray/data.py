@@ -141,7 +141,8 @@ class _Speaker:
 
     def _speak(self, rows: Sequence[AnyRow]) -> Iterator[tuple[Result, str | None, bytes]]:
         """The results as they come, each with the name and the content of the audio file."""
-        for spoken in speak_rows(self._bark, rows, worker=self._worker, narration=self._options.narration):
+        narration, normalize = self._options.narration, self._options.normalize
+        for spoken in speak_rows(self._bark, rows, worker=self._worker, narration=narration, normalize=normalize):
             yield finished(spoken, self._options)
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from bark_onnx import BarkError, GenerationOptions
 from bark_onnx.audio.formats import FORMATS
 from bark_onnx.audio.tempo import FASTEST, SLOWEST, check_speed
+from bark_onnx.normalizing.choice import chosen_normalizer
 from bark_onnx.numbers import SEEDS
 
 from ..service import Words
@@ -20,6 +21,7 @@ OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 ResponseFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 RESPONSE_FORMATS: tuple[ResponseFormat, ...] = get_args(ResponseFormat)
 
+Normalize = Literal["auto", "off", "en", "de", "es", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "tr", "zh"]
 Temperature = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -54,6 +56,11 @@ class SpeechRequest(BaseModel):
         None,
         description="With stream_format sse: events that say when each phrase is said, and a document in this format.",
     )
+    normalize: Normalize = Field(
+        "auto",
+        description="Read numbers, dates, symbols and the like as words of this language. auto: that of the voice's "
+        "name, if the server has the extra text. off: as they are written.",
+    )
     seed: int | None = Field(None, ge=0, lt=SEEDS, strict=True, description="The same seed gives the same speech.")
     text_temperature: Temperature = Field(0.7, description="Of the words' tokens: higher is more varied.")
     coarse_temperature: Temperature = Field(0.7, description="Of the voice's tokens: higher is more varied.")
@@ -86,6 +93,7 @@ class SpeechRequest(BaseModel):
         for param, check in (
             ("response_format", FORMATS[self.response_format].check_installed),
             ("speed", partial(check_speed, self.speed)),
+            ("normalize", partial(chosen_normalizer, self.normalize, None)),
         ):
             try:
                 check()
@@ -107,7 +115,7 @@ class SpeechRequest(BaseModel):
             top_p=self.top_p,
             min_eos_p=self.min_eos_p or None,
         )
-        return Words(self.input, self.voice_name, options, self.seed, whole=not self.stream)
+        return Words(self.input, self.voice_name, options, self.seed, not self.stream, self.normalize)
 
     @property
     def voice_name(self) -> str:

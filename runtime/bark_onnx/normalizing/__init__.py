@@ -1,0 +1,1 @@
+"""Numbers, dates, symbols and other writing that Bark reads badly, as words; read normalizer.py first."""

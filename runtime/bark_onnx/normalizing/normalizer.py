@@ -1,0 +1,94 @@
+"""A text as a person would read it out: "$3.50" becomes "three dollars and fifty cents".
+
+A `Normalizer` is for one language. `rules` has what is rewritten, `language` the words. Bark's tags, such as [laughs],
+and ♪ stay as they are, and so does every text in which there is nothing to rewrite.
+"""
+
+import re
+from collections.abc import Callable
+from functools import cache
+
+from ..splitting.passages import sentence_ends
+from ..splitting.punctuation import MARK
+from .english import English
+from .language import LANGUAGES, Language, read_table
+from .libraries import require
+from .marks import unmarked
+from .rules import Rule, rules
+
+_NAMED = re.compile(r"\(\?P<\w+>")
+# Writing that some rule may be for, besides abbreviations. It is quick to look for.
+_WRITING = r"\d|[^\w\s.,;:!?'\"…()–—-]|[½⅓⅔¼¾⅛⅜⅝⅞]|\w\.\w"
+
+
+class Normalizer:
+    """Rewrites texts in one language. Make one with `normalizer`.
+
+    Args:
+        language: its words.
+    """
+
+    def __init__(self, language: Language) -> None:
+        self.code = language.code
+        self._spaced = language.spaced
+        self._rules = [Rule(re.compile(MARK), re.Match.group), *rules(language)]
+        short = [*language.abbreviations, *language.before_number]
+        self._writing = re.compile("|".join([_WRITING, *map(re.escape, short)]))
+        patterns = (_NAMED.sub("(?:", rule.pattern.pattern) for rule in self._rules)
+        self._any = re.compile("|".join(f"({pattern})" for pattern in patterns))
+
+    def __call__(self, text: str) -> str:
+        """A whole text in words, without marks of Markdown."""
+        return self.words(unmarked(text))
+
+    def words(self, text: str) -> str:
+        """Sentences in words. Marks of Markdown are not looked for."""
+        if not self._writing.search(text):
+            return text
+        ends = {_without_space(text, end) for end in sentence_ends(text, 0, len(text))}
+        out: list[str] = []
+        at = 0
+        while found := self._any.search(text, at):
+            start = found.start()
+            out.append(text[at:start])
+            words, at = self._say(text, start, self._rules[(found.lastindex or 1) - 1 :])
+            if words is None:
+                out.append(text[start:at])
+                continue
+            if text[at - 1] == "." and at in ends:
+                words += "."  # of an abbreviation, at the end of a sentence
+            words = words.strip()
+            before, after = next((part[-1] for part in reversed(out) if part), ""), text[at : at + 1]
+            if self._spaced and words:
+                words = " " * (before.isalnum() and words[0].isalnum()) + words
+                words += " " * (words[-1].isalnum() and after.isalnum())
+            out.append(words)
+        return "".join([*out, text[at:]])
+
+    @staticmethod
+    def _say(text: str, start: int, tried: list[Rule]) -> tuple[str | None, int]:
+        """What is written at a place in words, and where it ends; None if no rule is for it."""
+        for rule in tried:
+            match = rule.pattern.match(text, start)
+            if match and match.end() > start and (words := rule.say(match)) is not None:
+                return words, match.end()
+        return None, start + 1
+
+
+def _without_space(text: str, end: int) -> int:
+    """Where the last character other than white space before `end` ends."""
+    while end and text[end - 1].isspace():
+        end -= 1
+    return end
+
+
+@cache
+def normalizer(code: str) -> Normalizer:
+    """The normalizer of a language.
+
+    Raises BarkError if the extra `text` is not installed.
+    """
+    assert code in LANGUAGES
+    require(f"normalize={code!r}")
+    make: Callable[..., Language] = English if code == "en" else Language
+    return Normalizer(make(code, **read_table(code)))
