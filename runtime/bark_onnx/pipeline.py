@@ -161,20 +161,16 @@ class Bark:
         """
         options, seed = or_default("options", options, GenerationOptions), checked_seed(seed)
         checked = None if single or narration is None else or_default("narration", narration, NarrationOptions)
-        require_something_to_say(text)
         normalize = for_single(normalize) if single else normalize
-        normalizer = chosen_normalizer(normalize, voice)
-        seconds = (checked or NarrationOptions()).passage_seconds
-        if not single and not self._planner.fits_one(text, seconds, normalizer):
+        words = self.words(text, voice=voice, normalize=normalize)
+        if not single and not self.fits(words, (checked or NarrationOptions()).passage_seconds):
             spoken = self.generate_long(
                 text, voice=voice, options=options, seed=seed, narration=checked, normalize=normalize
             )
             return LongSpeech.join([*spoken], seed)
         if checked is not None:
             return self._checked(text, voice, options, seed, checked, normalize)
-        if normalizer is not None:
-            text = normalizer(text)
-        text_ids, preset = self._tokenizer.encode(text), self.preset(voice)
+        text_ids, preset = self._tokenizer.encode(words), self.preset(voice)
         timings: dict[str, float] = {}
         with self._networks.lock:
             with _timed(timings, "semantic"):
@@ -256,7 +252,8 @@ class Bark:
         normalize = for_single(normalize) if single else normalize
         normalizer = chosen_normalizer(normalize, voice)
         if not growing and cast is None:
-            single = single or self._planner.fits_one(complete, narration.passage_seconds, normalizer)
+            words = self.words(complete, voice=voice, normalize=normalize)
+            single = single or self.fits(words, narration.passage_seconds)
         if single and not checked:
             narration = replace(narration, guards=replace(narration.guards, retries=0))
         plan, kept = self._planner.plan(
@@ -280,6 +277,8 @@ class Bark:
 
     def generate_batch(self, requests: Iterable[Request], *, slots: int = 8) -> list[Speech]:
         """Speak many texts together, each with its own voice, seed and options; return the results in the same order.
+
+        Each is one utterance, spoken as it is written; `words` writes numbers out.
 
         Args:
             slots: utterances at a time; each takes memory for its KV caches.
@@ -372,17 +371,15 @@ class Bark:
         """
         options, seed = or_default("options", options, GenerationOptions), checked_seed(seed)
         checked = None if narration is None else or_default("narration", narration, NarrationOptions)
-        require_something_to_say(text)
+        words = self.words(text, voice=voice, normalize=normalize)
         plans = partial(
             self._planner.plan, text, voice=voice, options=options, seed=seed, warns=False, normalize=normalize
         )
-        normalizer = chosen_normalizer(normalize, voice)
-        if not self._planner.fits_one(text, (checked or NarrationOptions()).passage_seconds, normalizer):
+        if not self.fits(words, (checked or NarrationOptions()).passage_seconds):
             plan, _ = plans(narration=checked)
             spoken = yield from narration_steps(self._planner.context(plan))
             return LongSpeech.join(spoken, seed)
         if checked is None:
-            words = text if normalizer is None else normalizer(text)
             (job,) = yield [Request(words, voice=voice, options=options, seed=seed)]
             return job.result()
         plan, _ = plans(narration=checked, single=True)
@@ -395,9 +392,10 @@ class Bark:
         Args:
             text, voice, normalize: as for `generate`.
         """
-        require_something_to_say(text)
         normalizer = chosen_normalizer(normalize, voice)
-        return text if normalizer is None else normalizer(text)
+        words = text if normalizer is None or not isinstance(text, str) else normalizer(text)
+        require_something_to_say(words)
+        return words
 
     def unknown_words(self, text: str) -> list[str]:
         """The words and symbols of a text that the model's vocabulary lacks, and which are not spoken."""

@@ -15,7 +15,7 @@ from bark_onnx import (
     StreamOptions,
 )
 from bark_onnx.long.narration import PassageReport
-from bark_onnx.model.tokenizer import Tokenizer, require_something_to_say
+from bark_onnx.model.tokenizer import Tokenizer
 from bark_onnx.normalizing.choice import AUTO, chosen_language
 from bark_onnx.splitting.passages import estimate_seconds
 
@@ -100,9 +100,7 @@ class Service:
             raise
 
     def _begin(self, words: Words) -> SpeechStream:
-        if isinstance(words.text, str):
-            require_something_to_say(words.text)
-        elif self.worker.waiting >= self.settings.max_queue:
+        if not isinstance(words.text, str) and self.worker.waiting >= self.settings.max_queue:
             # The worker cannot refuse it: the first passage is submitted later, when a sentence has come.
             raise QueueFull(f"{self.settings.max_queue} requests are waiting already: try again later")
         voice = self.voices.preset(words.voice)

@@ -131,7 +131,8 @@ class LongSpeech(Speech):
         end = len(record.waveform) / sample_rate
         passage = SpokenPassage(
             said.as_written, said.text, None, 0.0, end, tuple(stretches(record.waveform, sample_rate)), record.seed,
-            record.attempts, record.problems, record.rejected, False, record.waveform, sample_rate, record.tokens, record.timings,
+            record.attempts, record.problems, record.rejected, False, record.waveform, sample_rate, record.tokens,
+            record.timings,
         )  # fmt: skip
         return cls(record.waveform, sample_rate, record.tokens, seed, record.timings, (passage,))
 

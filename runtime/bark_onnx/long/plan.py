@@ -196,8 +196,10 @@ def plan_passages(
     Raises TextError for a text that says nothing, and BarkError for a script with speakers who are not in the cast.
     """
     if cast is None:
-        require_something_to_say(text)
-        return speakable(normalized_passages(text, fits, normalizers.get(None)), tokenizer, warns=warns)
+        normalizer = normalizers.get(None)
+        if normalizer is None or not isinstance(text, str):  # an emoji says something in words only
+            require_something_to_say(text)
+        return speakable(normalized_passages(text, fits, normalizer), tokenizer, warns=warns)
     return speakable(
         [
             replace(passage, ends_paragraph=passage.ends_paragraph and line.ends_paragraph)

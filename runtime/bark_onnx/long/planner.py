@@ -14,7 +14,7 @@ from ..model.voice import Voice, VoicePreset, checked_voice
 from ..normalizing.choice import AUTO, chosen_normalizer
 from ..normalizing.marks import unmarked
 from ..normalizing.normalizer import Normalizer
-from ..normalizing.passages import NormalizingSplitter, fits_in_words, in_words
+from ..normalizing.passages import NormalizingSplitter, in_words
 from ..numbers import check_seed
 from ..sampling.distribution import draw_seed
 from ..splitting.passages import Passage, estimate_seconds
@@ -44,11 +44,6 @@ class Planner:
     def fits(self, text: str, seconds: float = NarrationOptions.passage_seconds) -> bool:
         """Whether one utterance of at most so many seconds, by estimate, can say a text."""
         return estimate_seconds(text) <= seconds and self._tokenizer.count(text) <= self._vocabulary.text_window
-
-    def fits_one(self, text: str, seconds: float, normalizer: Normalizer | None) -> bool:
-        """As `fits`, for the words of a text."""
-        fits = partial(self.fits, seconds=seconds)
-        return fits(text) if normalizer is None else fits_in_words(unmarked(text), fits, normalizer)
 
     def plan(
         self,

@@ -201,7 +201,7 @@ class Language:
             currency: its code in ISO 4217.
             scale: the word after the number, such as "million".
         """
-        if self.code in ("pl", "ru") and not scale:
+        if self.code in ("pl", "ru") and not scale and len(number.whole) <= LONGEST:
             said = libraries.amount(self.code, currency, int(number.value), number.fraction)
             if said:
                 return said

@@ -46,7 +46,7 @@ def months(code: str) -> dict[str, int]:
     found: dict[str, int] = {}
     names = Locale.parse(code).months
     for context in ("format", "stand-alone"):
-        for width in ("wide", "abbreviated"):
+        for width in ("wide", "abbreviated") if code == "en" else ("wide",):  # "3 set" may be three sets in Italian
             for number, name in names[context][width].items():
                 found.setdefault(name.rstrip("."), number)
     return found

@@ -45,7 +45,8 @@ class Normalizer:
         """Sentences in words. Marks of Markdown are not looked for."""
         if not self._writing.search(text):
             return text
-        ends = {_without_space(text, end) for end in sentence_ends(text, 0, len(text))}
+        found_ends = sentence_ends(text, 0, len(text))
+        starts, ends = {0, *found_ends}, {_without_space(text, end) for end in found_ends}
         out: list[str] = []
         at = 0
         while found := self._any.search(text, at):
@@ -55,15 +56,22 @@ class Normalizer:
             if words is None:
                 out.append(text[start:at])
                 continue
-            if text[at - 1] == "." and at in ends:
+            if text[at - 1] == "." and at in ends and not words.endswith("."):
                 words += "."  # of an abbreviation, at the end of a sentence
             words = words.strip()
+            if start in starts:
+                words = self._capital(words)
             before, after = next((part[-1] for part in reversed(out) if part), ""), text[at : at + 1]
             if self._spaced and words:
                 words = " " * (before.isalnum() and words[0].isalnum()) + words
                 words += " " * (words[-1].isalnum() and after.isalnum())
             out.append(words)
         return "".join([*out, text[at:]])
+
+    def _capital(self, words: str) -> str:
+        """Words with a capital, as they begin a sentence: texts are split at capitals."""
+        first = words[:1]
+        return ("İ" if self.code == "tr" and first == "i" else first.upper()) + words[1:]
 
     @staticmethod
     def _say(text: str, start: int, tried: list[Rule]) -> tuple[str | None, int]:

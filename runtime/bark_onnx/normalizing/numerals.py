@@ -39,8 +39,8 @@ def cardinal(code: str, number: int) -> str:
 
 
 def ordinal(code: str, number: int) -> str:
-    """The place that a whole number means, such as "twenty-first"; in Chinese and Hindi only the number."""
-    if code in ("hi", "zh") or not 0 < number < 10**6:
+    """The place that a whole number means, such as "twenty-first"; only the number in hi, ja, ko and zh."""
+    if code in ("hi", "ja", "ko", "zh") or not 0 < number < 10**6:
         return cardinal(code, number)
     words = _plain(number_converter(code).to_ordinal(number))
     if code != "tr":

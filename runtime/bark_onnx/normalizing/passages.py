@@ -56,7 +56,9 @@ class NormalizingSplitter:
     def flush(self, *, complete: bool = False) -> Pieces:
         """End the sentence; see `PieceSplitter.flush`."""
         before = self._splitter.push(self._marks.flush())
-        after = self._splitter.flush(complete=complete and not before.passages)
+        if complete and before.passages:
+            return self._in_words(before)
+        after = self._splitter.flush(complete=complete)
         return self._in_words(Pieces([*before.passages, *after.passages], before.ends_paragraph))
 
     def _in_words(self, found: Pieces) -> Pieces:

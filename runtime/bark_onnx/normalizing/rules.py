@@ -103,6 +103,7 @@ class _Rules:
                 self._fraction,
             ),
             *self._of_language(months),
+            (r"(?<![\w.…])\.(?P<fraction>\d++)(?![.]?\w)" if language.decimal == "." else "(?!)", self._point),
             (
                 rf"(?<![\w)\].,%°])(?P<sign>[-−+±~≈])?(?P<number>{number}){range_to}\s?(?P<unit>{_alternatives(UNITS)}|[%‰％])(?!\w)",
                 self._quantity,
@@ -113,7 +114,7 @@ class _Rules:
             (rf"(?:{emojis.EMOJI})(?:\s?(?:{emojis.EMOJI})){{0,20}}+", self._emoji),
             (r"(?<=\d)\s?x\s?(?=\d)", lambda _: language.words.get("by", language.words["times"])),
             (r"(?<=\d)\s?[×*]\s?(?=\d)|(?<=\s)[×*](?=\s)", lambda _: language.words["times"]),
-            (r"(?<=\s)[+<>@](?=\s)|[=÷±§&＆№]", lambda match: language.words[SIGNS[match.group()]]),
+            (r"(?<=\s)[+<>@](?=\s)|(?<![=<>!:+-])=(?![=>])|[÷±§&＆№]", self._sign),
         ]  # fmt: skip
 
     def _of_language(self, months: str) -> list[Written]:
@@ -236,6 +237,9 @@ class _Rules:
             part = part.replace("one ", "a ", 1)
         return language.join(language.number(Number(whole)), language.words["and"], part)
 
+    def _point(self, match: re.Match[str]) -> str:
+        return self._language.join(self._language.words["point"], self._language.digits(match["fraction"]))
+
     def _ordinal(self, match: re.Match[str]) -> str:
         return self._language.ordinal(int(match["number"]))
 
@@ -279,6 +283,9 @@ class _Rules:
 
     def _whole(self, written: str) -> str:
         return self._language.number(Number(written))
+
+    def _sign(self, match: re.Match[str]) -> str:
+        return self._language.words[SIGNS[match.group()]]
 
     def _emoji(self, match: re.Match[str]) -> str:
         found = [emojis.name(emoji, self._language.code) for emoji in re.findall(emojis.EMOJI, match.group())]

@@ -1,0 +1,158 @@
+"""The same rule at every door: Python, the command, batch jobs and the server."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bark_onnx import (
+    Bark,
+    BarkError,
+    BatchOptions,
+    GenerationOptions,
+    NarrationOptions,
+    Row,
+    Speech,
+    VoicePreset,
+    speak_rows,
+)
+from bark_onnx.command.cli import main
+from bark_onnx.jobs.job import check_job
+from bark_onnx.long.guards import Guards
+from bark_onnx.long.planner import Planner
+from bark_onnx_serve.service import Service, Words
+from bark_onnx_serve.settings import Settings
+from bark_onnx_serve.speech.request import SpeechRequest
+from bark_onnx_serve.web.errors import ApiError
+from serving import LONG
+from voices import same_tokens
+
+WRITTEN, READ = "Give me 5 of 7 cats.", "Give me five of seven cats."
+VOICE = "v2/en_speaker_6"
+EARLY = GenerationOptions(max_seconds=0.3)
+
+
+@pytest.fixture(scope="module")
+def voiced(bundle_with_voice: Path) -> Bark:
+    return Bark.load(bundle_with_voice, device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def read(voiced: Bark) -> Speech:
+    """What the words are spoken as."""
+    return voiced.generate(READ, voice=VOICE, options=EARLY, seed=2, normalize="off")
+
+
+def test_the_language_of_the_voice_is_taken(voiced: Bark, read: Speech) -> None:
+    preset = voiced.preset(VOICE)
+    arguments = {"options": EARLY, "seed": 2}
+    assert same_tokens(voiced.generate(WRITTEN, voice=VOICE, **arguments).tokens, read.tokens)
+    assert same_tokens(voiced.generate(WRITTEN, voice=preset, normalize="en", **arguments).tokens, read.tokens)
+    assert same_tokens(
+        voiced.generate(WRITTEN, voice=VOICE, single=True, normalize="en", **arguments).tokens, read.tokens
+    )
+    written = voiced.generate(WRITTEN, voice=VOICE, normalize="off", **arguments)
+    assert not same_tokens(written.tokens, read.tokens)
+    assert same_tokens(voiced.generate(WRITTEN, voice=preset, **arguments).tokens, written.tokens)
+    assert same_tokens(voiced.generate(WRITTEN, voice=VOICE, single=True, **arguments).tokens, written.tokens)
+
+
+def said(tokens: VoicePreset | None) -> list[int]:
+    """The semantic tokens: a stream has other fine codes."""
+    assert tokens is not None
+    return tokens.semantic.tolist()
+
+
+def test_streams_and_rows_do_the_same(voiced: Bark, read: Speech) -> None:
+    for text in (WRITTEN, iter(["Give me ", "5 of 7 ca", "ts."])):
+        stream = voiced.stream(text, voice=VOICE, options=EARLY, seed=2)
+        list(stream)
+        assert said(stream.tokens) == said(read.tokens)
+        assert [(passage.text, passage.spoken) for passage in stream.passages] == [(WRITTEN, READ)]
+    (row,) = speak_rows(voiced, [Row(1, "a", WRITTEN, VOICE, 2, EARLY)])
+    assert row.speech is not None
+    assert same_tokens(row.speech.tokens, read.tokens)
+
+
+def test_subtitles_of_a_long_text_show_what_is_written(voiced: Bark) -> None:
+    text, once = f"{WRITTEN} " * 9, NarrationOptions(guards=Guards(retries=0))
+    passages = list(voiced.generate_long(text, voice=VOICE, options=EARLY, seed=2, narration=once))
+    assert len(passages) > 1
+    assert " ".join(passage.text for passage in passages) == text.strip()
+    assert all("five of seven" in passage.spoken for passage in passages)
+    assert " ".join(cue.text for passage in passages for cue in passage.cues) == text.strip()
+
+
+def test_a_script_is_read_in_the_language_of_each_voice(voiced: Bark) -> None:
+    planner: Planner = voiced._planner
+    plan, _ = planner.plan("A: 5.\nB: 5.", cast={"A": VOICE, "B": voiced.preset(VOICE) or VOICE})
+    assert [(passage.speaker, passage.text) for passage in plan.passages] == [("A", "Five."), ("B", "5.")]
+
+
+def test_a_journal_is_of_the_words(voiced: Bark, tmp_path: Path) -> None:
+    """A text without anything to rewrite has the same journal in every language; another text has another one."""
+    planner: Planner = voiced._planner
+
+    def fingerprint(text: str, normalize: str) -> str:
+        return planner.plan(text, voice=VOICE, seed=1, normalize=normalize)[0].fingerprint()
+
+    assert fingerprint(LONG, "en") == fingerprint(LONG, "off")
+    assert fingerprint(WRITTEN, "en") != fingerprint(WRITTEN, "off") != fingerprint(WRITTEN, "de")
+
+
+def test_a_batch_job_is_another_one_with_another_language(bundle_with_voice: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text('{"text": "5"}\n')
+    bundle = str(bundle_with_voice)
+    documents = [check_job(lines, BatchOptions(bundle, normalize=way), 1).document for way in ("auto", "en", "off")]
+    assert [document.get("normalize") for document in documents] == ["auto", "en", None]
+    with pytest.raises(BarkError, match="normalize must be"):
+        BatchOptions(normalize="xx")
+
+
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_say_shows_the_words(
+    bundle_with_voice: Path, tmp_path: Path, stream: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bark_onnx.command.say.piped_text", lambda: iter(WRITTEN))  # a stream's standard input
+    options = ["--voice", VOICE, "--max-seconds", "0.3", "--seed", "2", "--quiet", "--show-text", *stream]
+    files = ["--bundle", str(bundle_with_voice), "-o", str(tmp_path / "out.wav")]
+    result = CliRunner().invoke(main, ["say", WRITTEN, *options, *files])
+    assert (result.exit_code, result.stderr) == (0, f"{READ}\n"), result.output
+    piped = CliRunner().invoke(main, ["say", "-", *options, *files], input=WRITTEN)
+    assert (piped.exit_code, piped.stderr.splitlines()[0]) == (0, READ), piped.output
+    result = CliRunner().invoke(main, ["say", WRITTEN, *options, *files, "--single"])
+    assert result.stderr == f"{WRITTEN}\n"
+
+
+def test_the_server_takes_the_language_of_the_voice_that_a_name_means(voiced: Bark, read: Speech) -> None:
+    async def spoken(normalize: str, voice: str) -> list[int]:
+        words = Words(WRITTEN, voice, EARLY, 2, normalize=normalize)
+        with await service.begin(words) as speaking:
+            async for _ in speaking:
+                pass
+            return said(speaking._source.tokens)
+
+    service = Service(voiced, Settings(voice_aliases={"narrator": VOICE}))
+    try:
+        assert asyncio.run(spoken("auto", "narrator")) == said(read.tokens)
+        assert asyncio.run(spoken("off", "narrator")) != said(read.tokens)
+    finally:
+        service.worker.close()
+
+
+def test_a_request_names_a_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = SpeechRequest(model="tts-1", input="5", voice="alloy", normalize="de")
+    assert request.words().normalize == "de"
+    assert SpeechRequest(model="tts-1", input="5", voice="alloy").words().normalize == "auto"
+    with pytest.raises(ValueError, match="normalize"):
+        SpeechRequest(model="tts-1", input="5", voice="alloy", normalize="xx")
+    monkeypatch.setattr("bark_onnx.normalizing.libraries.missing", lambda: ("babel",))
+    monkeypatch.setattr("bark_onnx.normalizing.normalizer.require", _missing)
+    with pytest.raises(ApiError, match="this server cannot do that: normalize"):
+        SpeechRequest(model="tts-1", input="5", voice="alloy", normalize="pl").check("tts-1", 100)
+
+
+def _missing(wanted: str) -> None:
+    raise BarkError(f"{wanted} needs babel")
