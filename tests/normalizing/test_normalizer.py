@@ -59,14 +59,21 @@ OTHERS = {
         "zum Beispiel drei Euro und fünfzig Cent.",
     ),
     "es": ("21 km, 3,50 € a las 1:30", "veintiún kilómetros, tres euros con cincuenta céntimos a las una y treinta"),
-    "fr": ("Le 1er mars, 1 000 km, 50 %", "Le premier mars, mille kilomètres, cinquante pour cent"),
+    "fr": (
+        "Le 1er mars, 5 l'heure, 1 000 km, 50 %",
+        "Le premier mars, cinq l'heure, mille kilomètres, cinquante pour cent",
+    ),
     "hi": ("12,34,567 और ₹3.50", "बारह लाख चौंतीस हजार पाँच सौ सड़सठ और तीन रुपये और पचास पैसे"),
     "it": ("Il 5/3/2024, 2º posto", "Il cinque marzo duemilaventiquattro, secondo posto"),
     "ja": ("2024年3月5日、3.5kg、¥500", "二千二十四年三月五日、三点五キログラム、五百円"),
     "ko": ("3:30, ₩500", "세 시 삼십 분, 오백 원"),
     "pl": ("3,50 zł i 5 km", "trzy złote pięćdziesiąt groszy i pięć kilometrów"),
     "pt": ("R$ 3,50 às 14h30", "três reais e cinquenta centavos às catorze e trinta"),
-    "ru": ("5 марта 2024, 21 ₽", "пятое марта две тысячи двадцать четвёртого года, двадцать один рубль"),
+    "ru": (
+        "5 марта 2024, 21 руб., 5 кг, 60 км/ч, 5 млн человек",
+        "пятое марта две тысячи двадцать четвёртого года, двадцать один рубль, пять килограмм, шестьдесят километров в "
+        "час, пять миллионов человек",
+    ),
     "tr": ("%50, 1.234", "yüzde elli, bin iki yüz otuz dört"),
     "zh": ("2024年，10203，¥3.50，50%", "二零二四年，一万零二百零三，三点五零元，百分之五十"),
 }

@@ -13,6 +13,7 @@ from typing import Any
 
 from . import libraries
 from .numerals import LONGEST, cardinal, digits, ordinal, year
+from .signs import UNITS
 
 LANGUAGES = ("en", "de", "es", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "tr", "zh")  # those of Bark's voices
 
@@ -135,6 +136,11 @@ class Language:
     def digits(self, written: str) -> str:
         """Digit by digit."""
         return digits(self.code, written)
+
+    @cached_property
+    def units(self) -> dict[str, str]:
+        """Signs of units -> their names in CLDR."""
+        return {**libraries.unit_signs(self.code, UNITS.values()), **UNITS}
 
     # dates and times
 

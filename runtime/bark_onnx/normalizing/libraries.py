@@ -4,6 +4,7 @@ They are imported when a text is normalised, not before.
 """
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import cache
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from typing import Any
 
 from ..errors import BarkError, how_to_install
 
+_OTHER_WORDS = frozenset("с ч г В pi deg".split())  # abbreviations of units that more often are something else
 LIBRARIES = ("num2words", "babel", "emoji")
 
 
@@ -50,6 +52,15 @@ def months(code: str) -> dict[str, int]:
             for number, name in names[context][width].items():
                 found.setdefault(name.rstrip("."), number)
     return found
+
+
+def unit_signs(code: str, units: Iterable[str]) -> dict[str, str]:
+    """How a language abbreviates units, such as "км/ч" -> their names in CLDR."""
+    from babel.units import format_unit
+
+    written = {format_unit(1, unit, length="short", format="0", locale=code): unit for unit in units}
+    signs = {sign[1:].strip(): unit for sign, unit in written.items() if sign.startswith("1")}
+    return {sign: unit for sign, unit in signs.items() if sign not in _OTHER_WORDS}
 
 
 def with_unit(code: str, unit: str, number: Decimal, words: str) -> str:

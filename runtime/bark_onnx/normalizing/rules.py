@@ -12,7 +12,7 @@ from typing import TypeAlias
 from . import emojis, web
 from .language import Language
 from .sayings import Sayings
-from .signs import CURRENCIES, HALVES, UNITS
+from .signs import CURRENCIES, HALVES
 
 _SPACES = "\u00a0\u202f\u2009"  # that do not break, and stand between groups in every language
 
@@ -53,6 +53,9 @@ def _patterns(language: Language, say: Sayings) -> list[Written]:
     before = _alternatives(language.before_number)
     months = _alternatives({} if language.code in ("ja", "ko", "zh") else language.months)
     scales = _alternatives(language.scales)
+    short_scales = _alternatives(
+        sign for sign, word in language.scales.items() if len(sign) > 2 and not word.startswith(sign)
+    )
     currencies = _alternatives(CURRENCIES)
     range_to = rf"(?:%?\s?[-–—]\s?(?P<last>{number}))?"
     dash = "[-–—]"
@@ -97,10 +100,11 @@ def _patterns(language: Language, say: Sayings) -> list[Written]:
             r"(?<![\w.,/-])(?:(?P<whole>\d{1,3}) )?(?P<over>\d{1,3})[/⁄](?P<under>\d{1,3})(?![\w/]|\.\d)",
             say.fraction,
         ),
+        (rf"(?<![\w.,])(?P<number>{number})\s?(?P<scale>{short_scales})(?!\w)", say.scaled),
         *_of_language(language, say, months),
         (r"(?<![\w.…])\.(?P<fraction>\d++)(?![.]?\w)" if language.decimal == "." else "(?!)", say.point),
         (
-            rf"(?<![\w)\].,%°])(?P<sign>[-−+±~≈])?(?P<number>{number}){range_to}\s?(?P<unit>{_alternatives(UNITS)}|[%‰％])(?!\w)",
+            rf"(?<![\w)\].,%°])(?P<sign>[-−+±~≈])?(?P<number>{number}){range_to}\s?(?P<unit>{_alternatives(language.units)}|[%‰％])(?![\w'’])",
             say.quantity,
         ),
         (rf"(?:(?<![\w)\].,%°])(?P<sign>[-−+±~≈]|#\s?))?(?P<number>{number}){range_to}(?P<unit>)", say.quantity),

@@ -6,7 +6,7 @@ from itertools import groupby
 from . import emojis, web
 from .english import English
 from .language import Language, Number
-from .signs import BEFORE, CURRENCIES, HALVES, SIGNS, UNITS
+from .signs import BEFORE, CURRENCIES, HALVES, SIGNS
 
 _LENGTHS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # days of the months
 
@@ -129,7 +129,7 @@ class Sayings:
         if unit in ("%", "％", "‰"):
             said = language.share(language.number(number), language.words["per_mille" if unit == "‰" else "percent"])
         elif unit:
-            said = language.measure(UNITS[unit], number)
+            said = language.measure(language.units[unit], number)
         else:
             said = language.bare(number)
         if last:

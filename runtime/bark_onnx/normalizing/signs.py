@@ -4,6 +4,7 @@ ISO_4217 = "USD EUR GBP JPY CHF CAD AUD CNY INR KRW RUB TRY PLN BRL SEK NOK DKK 
 CURRENCIES = {
     "US$": "USD", "C$": "CAD", "A$": "AUD", "R$": "BRL", "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY",
     "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY", "zł": "PLN", "元": "CNY", "円": "JPY",
+    "руб.": "RUB", "руб": "RUB", "TL": "TRY", "Rs.": "INR",
     **{code: code for code in ISO_4217},
 }  # fmt: skip
 UNITS = {  # as they are written -> CLDR's names
