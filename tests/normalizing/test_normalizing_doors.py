@@ -156,3 +156,15 @@ def test_a_request_names_a_language(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _missing(wanted: str) -> None:
     raise BarkError(f"{wanted} needs babel")
+
+
+def test_without_the_libraries_say_notes_that_digits_are_spoken(
+    bundle_with_voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("command.say", "normalizing.choice"):
+        monkeypatch.setattr(f"bark_onnx.{module}.missing", lambda: ("babel",))
+    files = ["--bundle", str(bundle_with_voice), "-o", str(tmp_path / "out.wav")]
+    options = ["--voice", VOICE, "--max-seconds", "0.3", "--seed", "2"]
+    result = CliRunner().invoke(main, ["say", WRITTEN, *options, *files])
+    assert result.stderr.startswith("bark-onnx: numbers are spoken as they are written; to read them as words, ")
+    assert "numbers" not in CliRunner().invoke(main, ["say", READ, *options, *files]).stderr

@@ -13,7 +13,7 @@ import click
 from ..audio.files import format_of
 from ..audio.tempo import check_speed
 from ..errors import BarkError, how_to_install, one_line, reason, warn
-from ..normalizing.choice import AUTO, for_single, language_of
+from ..normalizing.choice import AUTO, chosen_normalizer, for_single, language_of
 from ..normalizing.libraries import missing
 from ..pipeline import Bark
 from ..texts.formats import read_text, refuse_binary
@@ -82,6 +82,7 @@ def say(
         sampling.options(), streaming.options(), long_text.voices(), long_text.options()
     except BarkError as error:
         raise click.UsageError(str(error)) from None
+    chosen_normalizer(sampling.normalize, sampling.voice)  # raises before the model is loaded
     comes = streaming.stream and not long_text.single and not long_text.cast  # else the whole text is needed first
     words = _prose(text_file, long_text, output.quiet) if text_file is not None else _argument(text, comes)
     if loading.bundle is None:

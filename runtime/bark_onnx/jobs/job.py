@@ -18,7 +18,7 @@ from ..long.guards import Guards
 from ..long.plan import NarrationOptions
 from ..model.bundle import Bundle
 from ..model.voice import open_voice
-from ..normalizing.choice import AUTO, OFF, chosen_normalizer
+from ..normalizing.choice import AUTO, OFF, chosen_language, chosen_normalizer
 from ..normalizing.libraries import missing
 from ..numbers import check_seed, whole
 from ..pipeline import Bark
@@ -84,7 +84,7 @@ class BatchOptions:
         object.__setattr__(self, "slots", whole("slots", self.slots))
         if self.slots < 1:
             raise BarkError(f"slots must be at least 1, not {self.slots}")
-        chosen_normalizer(self.normalize, None)  # raises
+        chosen_language(self.normalize, None)  # raises
         object.__setattr__(self, "provider_options", dict(self.provider_options))
 
     @property
@@ -179,6 +179,7 @@ def check_job(source: Path, options: BatchOptions, workers: int, *, progress: bo
     voice = None if options.voice is None else open_voice(options.voice, bundle.voices)
     if voice is not None:
         voice.check(bundle.manifest.vocabulary)
+    chosen_normalizer(options.normalize, options.voice)  # raises
     check_encoding(options.format, bundle.manifest.vocabulary.sample_rate, options.sample_rate)
     about = asdict(options)
     for name in ("bundle", "voice", "threads", "slots"):  # the first two by what is in them
