@@ -10,6 +10,7 @@ from bark_onnx import BarkError
 from bark_onnx.normalizing import libraries
 from bark_onnx.normalizing.choice import chosen_language, chosen_normalizer, for_single, language_of
 from bark_onnx.normalizing.language import LANGUAGES
+from bark_onnx.normalizing.libraries import LIBRARIES
 from bark_onnx.normalizing.marks import MarkFilter, unmarked
 from bark_onnx.normalizing.normalizer import normalizer
 from bark_onnx.normalizing.numerals import cardinal, ordinal
@@ -17,6 +18,9 @@ from bark_onnx.normalizing.passages import NormalizingSplitter, normalized_passa
 from bark_onnx.splitting.passages import estimate_seconds
 from bark_onnx.splitting.pieces import PieceSplitter
 from linear import is_linear
+
+for library in LIBRARIES:
+    pytest.importorskip(library)
 
 ENGLISH = {
     "On 2024-03-05.": "On March fifth, twenty twenty-four.",

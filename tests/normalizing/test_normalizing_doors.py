@@ -1,6 +1,5 @@
-"""The same rule at every door: Python, the command, batch jobs and the server."""
+"""The same rule at every door: Python, the command and batch jobs. The server has tests of its own."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,12 @@ from bark_onnx.command.cli import main
 from bark_onnx.jobs.job import check_job
 from bark_onnx.long.guards import Guards
 from bark_onnx.long.planner import Planner
-from bark_onnx_serve.service import Service, Words
-from bark_onnx_serve.settings import Settings
-from bark_onnx_serve.speech.request import SpeechRequest
-from bark_onnx_serve.web.errors import ApiError
+from bark_onnx.normalizing.libraries import LIBRARIES
 from serving import LONG
 from voices import same_tokens
+
+for library in LIBRARIES:
+    pytest.importorskip(library)
 
 WRITTEN, READ = "Give me 5 of 7 cats.", "Give me five of seven cats."
 VOICE = "v2/en_speaker_6"
@@ -124,38 +123,6 @@ def test_say_shows_the_words(
     assert (piped.exit_code, piped.stderr.splitlines()[0]) == (0, READ), piped.output
     result = CliRunner().invoke(main, ["say", WRITTEN, *options, *files, "--single"])
     assert result.stderr == f"{WRITTEN}\n"
-
-
-def test_the_server_takes_the_language_of_the_voice_that_a_name_means(voiced: Bark, read: Speech) -> None:
-    async def spoken(normalize: str, voice: str) -> list[int]:
-        words = Words(WRITTEN, voice, EARLY, 2, normalize=normalize)
-        with await service.begin(words) as speaking:
-            async for _ in speaking:
-                pass
-            return said(speaking._source.tokens)
-
-    service = Service(voiced, Settings(voice_aliases={"narrator": VOICE}))
-    try:
-        assert asyncio.run(spoken("auto", "narrator")) == said(read.tokens)
-        assert asyncio.run(spoken("off", "narrator")) != said(read.tokens)
-    finally:
-        service.worker.close()
-
-
-def test_a_request_names_a_language(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = SpeechRequest(model="tts-1", input="5", voice="alloy", normalize="de")
-    assert request.words().normalize == "de"
-    assert SpeechRequest(model="tts-1", input="5", voice="alloy").words().normalize == "auto"
-    with pytest.raises(ValueError, match="normalize"):
-        SpeechRequest(model="tts-1", input="5", voice="alloy", normalize="xx")
-    monkeypatch.setattr("bark_onnx.normalizing.libraries.missing", lambda: ("babel",))
-    monkeypatch.setattr("bark_onnx.normalizing.normalizer.require", _missing)
-    with pytest.raises(ApiError, match="this server cannot do that: normalize"):
-        SpeechRequest(model="tts-1", input="5", voice="alloy", normalize="pl").check("tts-1", 100)
-
-
-def _missing(wanted: str) -> None:
-    raise BarkError(f"{wanted} needs babel")
 
 
 def test_without_the_libraries_say_notes_that_digits_are_spoken(
