@@ -6,13 +6,14 @@ They are imported when a text is normalised, not before.
 import re
 from collections.abc import Iterable
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from typing import Any
 
 from ..errors import BarkError, how_to_install
 
 _OTHER_WORDS = frozenset("с ч г В pi deg".split())  # abbreviations of units that more often are something else
+_REMEMBERED = 4096  # quantities: a text that comes piece by piece is looked at after each word
 LIBRARIES = ("num2words", "babel", "emoji")
 
 
@@ -63,6 +64,7 @@ def unit_signs(code: str, units: Iterable[str]) -> dict[str, str]:
     return {sign: unit for sign, unit in signs.items() if sign not in _OTHER_WORDS}
 
 
+@lru_cache(_REMEMBERED)
 def with_unit(code: str, unit: str, number: Decimal, words: str) -> str:
     """A quantity in words, such as "five kilograms".
 

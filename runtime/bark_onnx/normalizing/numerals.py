@@ -5,7 +5,7 @@ than prose does is put right: commas between groups, Turkish numbers in one word
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from .libraries import number_converter
 
@@ -28,6 +28,7 @@ _TURKISH = re.compile(
 )
 
 
+@lru_cache(4096)
 def cardinal(code: str, number: int) -> str:
     """A whole number from 0 to 10 ** 15 - 1 in the words of a language."""
     if code == "hi":
