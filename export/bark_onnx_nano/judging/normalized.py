@@ -32,7 +32,7 @@ def compare(bark: Bark, sentences: Sequence[tuple[str, str]], voice: str) -> dic
     """Return the word errors by the way in which the sentences are spoken."""
     figures: dict[str, object] = {"sentences": len(sentences), "voice": voice}
     read = [_counted(words) for _, words in sentences]
-    for way in (OFF, "en"):
+    for way in ("en", OFF):
         words = [bark.words(written, normalize=way) for written, _ in sentences]
         speeches = bark.generate_batch([Request(text, voice=voice, seed=0, options=GREEDY) for text in words])
         heard = [_counted(recognise(speech.waveform, speech.sample_rate)) for speech in speeches]
@@ -40,6 +40,7 @@ def compare(bark: Bark, sentences: Sequence[tuple[str, str]], voice: str) -> dic
         low, high = errors.interval()
         figures[way] = {"wer": round(errors.rate, 4), "interval": [round(low, 4), round(high, 4)]}
         figures["words"] = sum(errors.words)
+        print(way, figures[way], flush=True)
     return figures
 
 

@@ -171,7 +171,7 @@ class Language:
             return cardinal(self.code, day)
         words = self.ordinal(day)
         if self.code == "ru":  # the neuter: пятое
-            return {"третий": "третье", "тридцатый": "тридцатое"}.get(words, words[:-2] + "ое")
+            return words[:-2] + ("ье" if words.endswith("третий") else "ое")
         return words + _GERMAN_ENDINGS.get(before.lower(), "r") if self.code == "de" else words
 
     def year(self, written: str) -> str:
