@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from . import libraries
@@ -17,6 +17,7 @@ from .signs import UNITS
 
 LANGUAGES = ("en", "de", "es", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "tr", "zh")  # those of Bark's voices
 
+_TABLES = Path(__file__).parent / "languages"
 _KOREAN_ONES = ("", "한", "두", "세", "네", "다섯", "여섯", "일곱", "여덟", "아홉")
 _KOREAN_TENS = ("", "열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔")
 
@@ -246,7 +247,7 @@ class Language:
 
 def read_table(code: str) -> dict[str, Any]:
     """The table of a language: the arguments of `Language` without its code."""
-    return tomllib.loads((files(__package__) / "languages" / f"{code}.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((_TABLES / f"{code}.toml").read_text(encoding="utf-8"))
 
 
 def _native_korean(number: int) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import cache, lru_cache
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..errors import BarkError, how_to_install
@@ -20,7 +20,13 @@ LIBRARIES = ("num2words", "babel", "emoji")
 @cache
 def missing() -> tuple[str, ...]:
     """The libraries that are not installed."""
-    return tuple(library for library in LIBRARIES if find_spec(library) is None)
+    found = []
+    for library in LIBRARIES:
+        try:
+            version(library)  # without importing it, which takes time
+        except PackageNotFoundError:
+            found.append(library)
+    return tuple(found)
 
 
 def require(wanted: str) -> None:

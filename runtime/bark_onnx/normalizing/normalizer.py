@@ -6,7 +6,7 @@ and ♪ stay as they are, and so does every text in which there is nothing to re
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 
 from ..splitting.passages import sentence_ends
 from ..splitting.punctuation import MARK
@@ -30,12 +30,20 @@ class Normalizer:
 
     def __init__(self, language: Language) -> None:
         self.code = language.code
-        self._spaced = language.spaced
-        self._rules = [Rule(re.compile(MARK), re.Match.group), *rules(language)]
+        self._language = language
         short = [*language.abbreviations, *language.before_number]
         self._writing = re.compile("|".join([_WRITING, *map(re.escape, short)]))
+
+    @cached_property
+    def _rules(self) -> list[Rule]:
+        """They are made, and the libraries imported, for the first text that needs them."""
+        return [Rule(re.compile(MARK), re.Match.group), *rules(self._language)]
+
+    @cached_property
+    def _any(self) -> re.Pattern[str]:
+        """Where some rule may hold: group n is the pattern of the rule n - 1."""
         patterns = (_NAMED.sub("(?:", rule.pattern.pattern) for rule in self._rules)
-        self._any = re.compile("|".join(f"({pattern})" for pattern in patterns))
+        return re.compile("|".join(f"({pattern})" for pattern in patterns))
 
     def __call__(self, text: str) -> str:
         """A whole text in words, without marks of Markdown."""
@@ -62,7 +70,7 @@ class Normalizer:
             if start in starts:
                 words = self._capital(words)
             before, after = next((part[-1] for part in reversed(out) if part), ""), text[at : at + 1]
-            if self._spaced and words:
+            if self._language.spaced and words:
                 words = " " * (before.isalnum() and words[0].isalnum()) + words
                 words += " " * (words[-1].isalnum() and after.isalnum())
             out.append(words)
