@@ -89,7 +89,7 @@ def valid_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sequences take tokens of their own, since the ids that kernels would sample are zeros."""
 
     def take(_: DeviceLoop, blocks: Blocks, sequences: dict[int, TokenSequence], count: int) -> Errors:
-        blocks.ids.pull()
+        blocks.sampled.pull()
         for sequence in sequences.values():
             for _step in range(count):
                 sequence.take(sequence.rule.codebook * sequence.rule.choices)

@@ -42,6 +42,11 @@ def allocate(shape: tuple[int, ...], dtype: type[np.generic], index: int) -> Any
     return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, "cuda", index)
 
 
+def runtime_library() -> ctypes.CDLL:
+    """CUDA's runtime library, which the CUDA provider is linked with. Raises OSError if it does not load."""
+    return ctypes.CDLL(f"cudart64_{_major()}.dll" if os.name == "nt" else f"libcudart.so.{_major()}")
+
+
 def failure(error: Exception) -> str:
     """Return what CUDA or cuDNN say in an error of ONNX Runtime, or else the error's first line."""
     said = reason(error)
@@ -84,12 +89,16 @@ def _package_directories() -> Iterator[Path]:
     ONNX Runtime looks only beside its own package. `nvidia` is a namespace, with a folder in any place of `sys.path`.
     """
     bases = [Path(place, "nvidia").absolute() for place in sys.path if place]
-    major = str(getattr(ort, "cuda_version", "")).split(".")[0]
-    for part in (f"cu{major}", "cudnn"):
+    for part in (f"cu{_major()}", "cudnn"):
         for base in bases:
             for folder in ("lib", "bin/x86_64", "bin"):  # Linux; Windows, where cuDNN is one folder higher
                 if any((base / part / folder).glob("*.dll" if os.name == "nt" else "lib*.so*")):
                     yield base / part / folder
+
+
+def _major() -> str:
+    """The version of CUDA that this ONNX Runtime is built for, such as 13; nothing in a build without CUDA."""
+    return str(getattr(ort, "cuda_version", "")).split(".")[0]
 
 
 @contextlib.contextmanager

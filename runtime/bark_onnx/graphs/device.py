@@ -1,7 +1,7 @@
 """The device that graphs run on: an execution provider and its options. The one place where a provider is chosen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import onnxruntime as ort
@@ -10,13 +10,14 @@ from ..errors import DeviceError, how_to_install, warn
 from ..numbers import whole
 from .cores import MOST_THREADS, default_threads, usable_cpus
 from .cuda import why_no_gpu
+from .stream import Stream
 from .tensorrt import EngineProfile
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 _REMOTE = "AzureExecutionProvider"  # is in every build, and runs no graph here: it sends requests to a service
 _SUFFIX = "ExecutionProvider"
-_CAPTURE = "enable_cuda_graph"  # ONNX Runtime's name for it
+_CAPTURE, _STREAM = "enable_cuda_graph", "user_compute_stream"  # ONNX Runtime's names
 
 # What differs from ONNX Runtime's defaults; a caller's options override it.
 _CUDA_OPTIONS = {
@@ -46,6 +47,7 @@ class Device:
         samples: whether tokens are sampled on the device, by the bundle's sampler graphs, or else on the host.
         one_arena: whether sessions share one memory arena on the CPU. A session with an arena of its own frees it
             when it is unloaded.
+        stream: the stream that sessions on CUDA share; without it, each run waits until the GPU is done.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Device:
     options: Mapping[str, str] = field(default_factory=dict)
     samples: bool = False
     one_arena: bool = True
+    stream: Stream | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def choose(
@@ -113,6 +116,20 @@ class Device:
         """Whether the CUDA provider was asked to record decode steps as CUDA graphs, and to replay them."""
         return self.name == "cuda" and self.samples and self.options.get(_CAPTURE) == "1"
 
+    def with_stream(self) -> "Device":
+        """The same with a stream for the sessions of one bundle, if they run on CUDA: the caller's, or a new one."""
+        if self.name != "cuda":
+            return self
+        given = self.options.get(_STREAM)
+        if given is not None and not (given.isascii() and given.isdecimal()):
+            raise DeviceError(f"{_STREAM} must be the address of a CUDA stream as a number, not {given!r:.40}")
+        return replace(self, stream=Stream(self.index, None if given is None else int(given)))
+
+    def wait(self) -> None:
+        """Wait until the GPU has done the runs that were not waited for. Raises DeviceError for what failed there."""
+        if self.stream is not None:
+            self.stream.wait()
+
     def providers(self, profile: EngineProfile | None, *, captures: bool = False) -> Providers:
         """The providers of a session: this one first, then those that run the operators that it does not support.
 
@@ -125,7 +142,8 @@ class Device:
             own.pop(_CAPTURE, None)  # a graph whose shapes change from run to run cannot be replayed
         cpu: Providers = [(CPU, {})]
         if self.name == "cuda":
-            return [(CUDA, {**_CUDA_OPTIONS, **index, **own}), *cpu]
+            stream = {} if self.stream is None else {_STREAM: str(self.stream.handle)}
+            return [(CUDA, {**_CUDA_OPTIONS, **index, **own, **stream}), *cpu]
         if self.name == "tensorrt":
             cuda: Providers = [(CUDA, {**_CUDA_OPTIONS, **index}), *cpu]
             return cuda if profile is None else [(TENSORRT, {**profile.options(), **index, **own}), *cuda]

@@ -41,4 +41,4 @@ class FineModel:
             codebook: [] int64.
             logits: [B, T, codebook_size] float32.
         """
-        return self._graph.bind(dict(zip(FINE_INPUTS, (codes, codebook), strict=True)), {LOGITS: logits})
+        return self._graph.bind(dict(zip(FINE_INPUTS, (codes, codebook), strict=True)), {LOGITS: logits}, repeated=True)

@@ -66,7 +66,7 @@ class Networks:
             raise DeviceError(NO_FP32)
         self.bundle = bundle
         samples = device.samples and bundle.manifest.for_gpu  # other bundles have no graphs that sample
-        self.device = replace(device, samples=samples, one_arena=not low_memory)
+        self.device = replace(device.with_stream(), samples=samples, one_arena=not low_memory)
         self.low_memory = low_memory
         self.lock = RLock()
         self._loaded: dict[tuple[str, str], Any] = {}  # by stage and graph

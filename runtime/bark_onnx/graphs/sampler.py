@@ -81,4 +81,4 @@ class FineSamplerGraph:
             sampled: [B, T, codebooks] int64, for the codes; -1 if the logits are not numbers.
         """
         values = {LOGITS: logits, **dict(zip(FINE_SAMPLER_INPUTS, inputs, strict=True))}
-        return self._graph.bind(values, {SAMPLED: sampled})
+        return self._graph.bind(values, {SAMPLED: sampled}, repeated=True)

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,6 +28,8 @@ Shapes: TypeAlias = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]
 _FILE_ERRORS = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 
 _ONNX_BFLOAT16 = 16  # TensorProto.BFLOAT16
+
+_ALIGNMENT = 256  # bytes; CUDA aligns what it allocates at this
 
 # Microseconds for which a session's threads wait busily for the next run. Sampling a token takes less, and waking the
 # threads would cost more. ONNX Runtime's default of about 20 ms takes every core from the session that runs next.
@@ -117,6 +119,40 @@ class Feed:
             self.array[...] = self.memory.owner.numpy()
 
 
+@dataclass(frozen=True)
+class Part:
+    """One of several small tensors that are sent together: the host's array, and the memory that a graph reads."""
+
+    array: NDArray[Any]
+    memory: Memory
+
+
+class Parcel:
+    """Small tensors that the host writes and graphs read. They are sent to the device in one copy.
+
+    Args:
+        shapes: the shape and the type of each; the first two axes are those of `Memory`.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[tuple[int, ...], type[np.generic]]], device: Device) -> None:
+        sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in shapes]
+        starts = np.cumsum([0] + [size + -size % _ALIGNMENT for size in sizes]).tolist()
+        self._whole = Feed.of(np.zeros(starts[-1], np.uint8), device)
+        self.parts = [
+            self._part(start, shape, dtype) for start, (shape, dtype) in zip(starts[:-1], shapes, strict=True)
+        ]
+
+    def _part(self, start: int, shape: tuple[int, ...], dtype: type[np.generic]) -> Part:
+        whole = self._whole
+        end = start + math.prod(shape) * np.dtype(dtype).itemsize
+        array = whole.array[start:end].view(dtype).reshape(shape)
+        return Part(array, replace(whole.memory, pointer=whole.memory.pointer + start, shape=shape, dtype=dtype))
+
+    def push(self) -> None:
+        """Copy the arrays to the graphs' memory."""
+        self._whole.push()
+
+
 class Graph:
     """One loaded graph. A run that fails raises a BundleError, on other devices than the CPU a DeviceError, or
     OutOfMemory; each names the graph's file.
@@ -171,7 +207,12 @@ class Graph:
             raise self._failure(error) from None
 
     def bind(self, inputs: Mapping[str, Memory], outputs: Mapping[str, Memory], *, repeated: bool = False) -> Binding:
-        """Bind memory to the inputs and outputs; `repeated` if the binding is run often, with the same shapes."""
+        """Bind memory to the inputs and outputs.
+
+        Args:
+            repeated: the binding is run often. All its memory is on the device, except inputs that are read there when
+                a run begins. The runs are not waited for if the device has a stream: see `Device.wait`.
+        """
         binding = self._session.io_binding()
         for name, value in inputs.items():
             binding.bind_input(name, value.memory, value.index, value.element, value.shape, value.pointer)
@@ -180,15 +221,19 @@ class Graph:
         return Binding(self, binding, self._run_options(repeated=repeated), [inputs, outputs])
 
     def _run_options(self, *, repeated: bool) -> ort.RunOptions | None:
-        """The number of the recording that a run makes or replays; -1 for a run that is not recorded.
+        """Whether a run ends when the GPU is done, and the number of the recording that it makes or replays.
 
-        None if the provider records nothing.
+        The number is -1 for a run that is not recorded.
         """
-        if not self._captures:
+        waits = self._device.stream is None or not repeated
+        if waits and not self._captures:
             return None
         options = ort.RunOptions()
-        options.add_run_config_entry("gpu_graph_id", str(self._recordings) if repeated else "-1")
-        self._recordings += repeated
+        if not waits:
+            options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        if self._captures:
+            options.add_run_config_entry("gpu_graph_id", str(self._recordings) if repeated else "-1")
+            self._recordings += repeated
         return options
 
     def run_bound(self, binding: Binding) -> None:
