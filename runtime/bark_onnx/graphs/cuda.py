@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,11 @@ from ..errors import reason
 _FATAL = 4  # ONNX Runtime's log severity
 _SAID = re.compile(r"(?:CUDA|CUDNN) (?:failure|error) \d+: [^;]+|cuDNN is unavailable.*|CUDA Provider not available")
 _DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
-_lock = Lock()  # standard output is replaced while libraries are loaded
+
+TURNS = RLock()
+"""Whoever uses a GPU in this process holds this. While one thread records runs, CUDA allows no other thread to allocate
+memory, to copy or to wait (cudaStreamCaptureModeGlobal, with which ONNX Runtime records). Standard output is replaced
+while libraries are loaded."""
 
 
 def why_no_gpu(index: int = 0) -> str | None:
@@ -28,12 +32,12 @@ def why_no_gpu(index: int = 0) -> str | None:
 
     A provider that ONNX Runtime lists was built in, but its libraries may be missing, and so may a GPU.
     """
-    with _lock:
+    with TURNS:
         missing = _load_libraries() or _missing_driver()
-    try:
-        allocate((1,), np.float32, index)
-    except Exception as error:  # ONNX Runtime's exceptions share no base class
-        return missing or failure(error)
+        try:
+            allocate((1,), np.float32, index)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            return missing or failure(error)
     return None
 
 

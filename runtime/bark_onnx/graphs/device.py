@@ -17,7 +17,7 @@ CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "Tensorrt
 _PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 _REMOTE = "AzureExecutionProvider"  # is in every build, and runs no graph here: it sends requests to a service
 _SUFFIX = "ExecutionProvider"
-_CAPTURE, _STREAM = "enable_cuda_graph", "user_compute_stream"  # ONNX Runtime's names
+CAPTURE, STREAM = "enable_cuda_graph", "user_compute_stream"  # ONNX Runtime's names
 
 # What differs from ONNX Runtime's defaults; a caller's options override it.
 _CUDA_OPTIONS = {
@@ -48,6 +48,7 @@ class Device:
         one_arena: whether sessions share one memory arena on the CPU. A session with an arena of its own frees it
             when it is unloaded.
         stream: the stream that sessions on CUDA share; without it, each run waits until the GPU is done.
+        captures: whether decode steps are recorded as CUDA graphs and replayed.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Device:
     samples: bool = False
     one_arena: bool = True
     stream: Stream | None = field(default=None, compare=False, repr=False)
+    captures: bool = False
 
     @classmethod
     def choose(
@@ -111,18 +113,13 @@ class Device:
         """ONNX Runtime's name of the memory that tensors stay in between runs."""
         return "cuda" if self.name in ("cuda", "tensorrt") else "cpu"
 
-    @property
-    def captures(self) -> bool:
-        """Whether the CUDA provider was asked to record decode steps as CUDA graphs, and to replay them."""
-        return self.name == "cuda" and self.samples and self.options.get(_CAPTURE) == "1"
-
     def with_stream(self) -> "Device":
         """The same with a stream for the sessions of one bundle, if they run on CUDA: the caller's, or a new one."""
         if self.name != "cuda":
             return self
-        given = self.options.get(_STREAM)
+        given = self.options.get(STREAM)
         if given is not None and not (given.isascii() and given.isdecimal()):
-            raise DeviceError(f"{_STREAM} must be the address of a CUDA stream as a number, not {given!r:.40}")
+            raise DeviceError(f"{STREAM} must be the address of a CUDA stream as a number, not {given!r:.40}")
         return replace(self, stream=Stream(self.index, None if given is None else int(given)))
 
     def wait(self) -> None:
@@ -138,12 +135,11 @@ class Device:
             captures: whether some of the graph's runs are recorded and replayed.
         """
         index, own = {"device_id": str(self.index)}, dict(self.options)
-        if self.name == "cuda" and not captures:
-            own.pop(_CAPTURE, None)  # a graph whose shapes change from run to run cannot be replayed
         cpu: Providers = [(CPU, {})]
         if self.name == "cuda":
-            stream = {} if self.stream is None else {_STREAM: str(self.stream.handle)}
-            return [(CUDA, {**_CUDA_OPTIONS, **index, **own, **stream}), *cpu]
+            stream = {} if self.stream is None else {STREAM: str(self.stream.handle)}
+            capture = {CAPTURE: str(int(captures))}  # a graph whose shapes change from run to run cannot be replayed
+            return [(CUDA, {**_CUDA_OPTIONS, **index, **own, **stream, **capture}), *cpu]
         if self.name == "tensorrt":
             cuda: Providers = [(CUDA, {**_CUDA_OPTIONS, **index}), *cpu]
             return cuda if profile is None else [(TENSORRT, {**profile.options(), **index, **own}), *cuda]

@@ -51,15 +51,15 @@ class SamplerGraph:
         }
         self._graph = Graph(path, device, inputs, {SAMPLED: (np.int64, (None, 1))}, repeated=True)
 
-    def bind(self, logits: Memory, inputs: SamplerInputs[Memory], ids: Memory) -> Binding:
-        """A run in the caller's memory.
+    def bind(self, logits: Memory, inputs: SamplerInputs[Memory], ids: Memory, *, repeated: bool = True) -> Binding:
+        """A run in the caller's memory; `repeated` as in `Graph.bind`.
 
         Args:
             logits: [B, V] float32.
             ids: [B, 1] int64, for the sampled ids; -1 if the logits are not numbers.
         """
         values = {LOGITS: logits, **dict(zip(self._names, inputs, strict=False))}
-        return self._graph.bind(values, {SAMPLED: ids}, repeated=True)
+        return self._graph.bind(values, {SAMPLED: ids}, repeated=repeated)
 
 
 class FineSamplerGraph:

@@ -13,9 +13,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..errors import LESS_MEMORY, BarkError, BundleError, DeviceError, OutOfMemory, is_out_of_memory, reason
+from ..errors import LESS_MEMORY, BarkError, BundleError, DeviceError, OutOfMemory, is_out_of_memory, reason, warn
 from .cuda import allocate, failure
-from .device import CPU, Device
+from .device import CAPTURE, CPU, Device
 from .tensorrt import EngineProfile
 
 BFLOAT16 = np.uint16
@@ -29,7 +29,13 @@ _FILE_ERRORS = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 
 _ONNX_BFLOAT16 = 16  # TensorProto.BFLOAT16
 
+MOST_RECORDINGS = 512
+"""Recorded runs of one graph. ONNX Runtime keeps each of them until the session is gone. A KV cache of 1024 rows has 88
+in its decoder's graph."""
+
 _ALIGNMENT = 256  # bytes; CUDA aligns what it allocates at this
+
+NO_RECORDING = f"; if it is the recording that fails, turn it off: --provider-option {CAPTURE}=0"
 
 # Microseconds for which a session's threads wait busily for the next run. Sampling a token takes less, and waking the
 # threads would cost more. ONNX Runtime's default of about 20 ms takes every core from the session that runs next.
@@ -170,7 +176,7 @@ class Graph:
         self.name = path.name
         self._device = device
         self._captures = device.captures and repeated
-        self._recordings = 0
+        self._recordings, self._full = 0, False
         providers = device.providers(profile, captures=self._captures)
         options = ort.SessionOptions()
         options.intra_op_num_threads = device.threads or 0
@@ -187,7 +193,7 @@ class Graph:
             # With ONNX Runtime's fallback, a failure would be printed to standard output, and another one be raised.
             self._session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise _cannot_load(path, device, error) from None
+            raise _cannot_load(path, device, error, captures=self._captures) from None
         if self._session.get_providers()[0] != providers[0][0]:
             raise DeviceError(f"device {device.name!r}: {providers[0][0]} did not start; are its libraries installed?")
         problems = _differences(self._session.get_inputs(), inputs) + _differences(self._session.get_outputs(), outputs)
@@ -232,8 +238,12 @@ class Graph:
         if not waits:
             options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         if self._captures:
-            options.add_run_config_entry("gpu_graph_id", str(self._recordings) if repeated else "-1")
-            self._recordings += repeated
+            recorded = repeated and self._recordings < MOST_RECORDINGS
+            options.add_run_config_entry("gpu_graph_id", str(self._recordings) if recorded else "-1")
+            self._recordings += recorded
+            if repeated and not recorded and not self._full:
+                self._full = True
+                warn(f"{self.name}: no more runs are recorded, after {MOST_RECORDINGS} in batches of many sizes")
         return options
 
     def run_bound(self, binding: Binding) -> None:
@@ -247,7 +257,10 @@ class Graph:
         if is_out_of_memory(error):
             return OutOfMemory(f"not enough memory to run {self.name}: {LESS_MEMORY}")
         if self._device.provider != CPU:
-            return DeviceError(f"device {self._device.name!r}: {self.name} failed while it ran: {failure(error)}")
+            advice = NO_RECORDING if self._captures else ""
+            return DeviceError(
+                f"device {self._device.name!r}: {self.name} failed while it ran: {failure(error)}{advice}"
+            )
         return BundleError(f"{self.name} failed while it ran: {reason(error)}")
 
 
@@ -289,16 +302,17 @@ class _ProcessMemory:
 _process = _ProcessMemory()
 
 
-def _cannot_load(path: Path, device: Device, error: Exception) -> BarkError:
+def _cannot_load(path: Path, device: Device, error: Exception, *, captures: bool) -> BarkError:
     """Return the error for a graph that does not load: the memory's, the options', the device's or the file's fault."""
     if is_out_of_memory(error):
         return OutOfMemory(f"not enough memory to load {path.name}: {LESS_MEMORY}")
+    advice = NO_RECORDING if captures else ""
     if device.options:
-        return DeviceError(f"{device.provider} does not start with these options: {failure(error)}")
+        return DeviceError(f"{device.provider} does not start with these options: {failure(error)}{advice}")
     if device.provider != CPU and type(error).__name__ not in _FILE_ERRORS:
         return DeviceError(
             f"device {device.name!r}: {device.provider} cannot load {path.name} ({failure(error)}); check that its "
-            "libraries are installed, for CUDA those of the extra gpu, or use device 'cpu'"
+            f"libraries are installed, for CUDA those of the extra gpu, or use device 'cpu'{advice}"
         )
     return BundleError(
         f"ONNX Runtime {ort.__version__} cannot load {path.name} ({reason(error)}): export the bundle again"

@@ -21,7 +21,7 @@ from ..graphs.decoder import Decoder
 from ..graphs.device import Device
 from ..graphs.fine import FineModel
 from ..graphs.networks import Networks
-from ..graphs.sampler import SAMPLER_DTYPES, FineSamplerGraph, SamplerInputs
+from ..graphs.sampler import SAMPLER_DTYPES, FineSamplerGraph, SamplerGraph, SamplerInputs
 from ..graphs.session import Binding, Feed, Memory, Parcel, Part
 from ..model.vocabulary import CausalStage
 from .sequence import NOT_NUMBERS, Errors, FineWindow, TokenSequence
@@ -100,7 +100,20 @@ class DeviceLoop:
         self._first_id = networks.vocabulary.first_id(stage)
 
     def new_cache(self, rows: int = 1) -> KVCache:
-        return self._decoder.new_cache(rows)
+        """An empty KV cache: the one that an engine before has left, with its recordings, if it has as many rows."""
+        with self._networks.lock:
+            spare = self._networks.spare_caches.pop(self._stage, None)
+            if spare is None or spare.rows != rows:
+                del spare  # before more memory is allocated
+                return self._decoder.new_cache(rows)
+            for row in range(rows):
+                spare.clear(row)
+            return spare
+
+    def release(self, cache: KVCache) -> None:
+        """Keep the cache for the next engine where steps are recorded."""
+        if self._decoder.device.captures and not self._networks.closed:
+            self._networks.spare_caches[self._stage] = cache
 
     def begin(
         self,
@@ -110,19 +123,25 @@ class DeviceLoop:
         history_ids: IntArray | None = None,
         row: int = 0,
     ) -> Errors:
-        blocks, rows = self._blocks_of(cache), range(row, row + 1)
-        self._decoder.prefill_into(cache, blocks.logits[0, rows], prompt_ids, history_ids, row)
+        blocks, own = self._blocks_of(cache), range(row, row + 1)
         top_k_top_p = blocks.write_rules({row: sequence}, 1, self._decoder.choices)
-        blocks.push()
-        self._samplers(blocks, rows, top_k_top_p=top_k_top_p)[0].run()
-        self._decoder.device.wait()
+        graph = self._networks.sampler(self._stage, top_k_top_p=top_k_top_p)
+
+        def run() -> None:
+            blocks.push()
+            logits, ids = blocks.logits[0, own], blocks.sampled.memory[0, own]
+            self._decoder.prefill_into(cache, logits, prompt_ids, history_ids, row)
+            graph.bind(logits, blocks.sampler_inputs(0, own), ids, repeated=False).run()
+            blocks.sampled.pull()
+
+        self._networks.run(run)
         return self._take(blocks, {row: sequence}, 1)
 
     def step(self, cache: KVCache, sequences: Mapping[int, TokenSequence]) -> Errors:
         """Decode the last token of each sequence and sample up to BLOCK tokens after it."""
         decoder, blocks = self._decoder, self._blocks_of(cache)
         size, rows = decoder.size, list(sequences)
-        span = range(min(rows), max(rows) + 1)
+        span = self._span(rows, cache.rows)
         part = slice(span.start, span.stop)
         count = min(BLOCK, *(sequence.left for sequence in sequences.values()))
         top_k_top_p = blocks.write_rules(sequences, count, decoder.choices)
@@ -135,15 +154,21 @@ class DeviceLoop:
         blocks.first.array[:] = 0
         blocks.first.array[0, rows, 0] = [sequence.last for sequence in sequences.values()]
         blocks.history.array[:] = size.no_history_id
-        blocks.push()
-        steps = blocks.steps.get(span, lambda rows: self._bind_steps(cache, blocks, rows))
-        samplers = self._samplers(blocks, span, top_k_top_p=top_k_top_p)
-        try:
-            for step, sampler in zip(steps[:count], samplers[:count], strict=True):
-                step.run()
-                sampler.run()
-        finally:
-            decoder.device.wait()  # also after a run that failed: the others read the block's memory
+        graph = self._networks.sampler(self._stage, top_k_top_p=top_k_top_p)
+
+        def run() -> None:
+            blocks.push()
+            steps = blocks.steps.get(span, lambda rows: self._bind_steps(cache, blocks, rows))
+            samplers = blocks.samplers[top_k_top_p].get(span, lambda rows: _bind_samplers(graph, blocks, rows))
+            try:
+                for step, sampler in zip(steps[:count], samplers[:count], strict=True):
+                    step.run()
+                    sampler.run()
+            finally:
+                decoder.device.wait()  # also after a run that failed: the others read the block's memory
+            blocks.sampled.pull()
+
+        self._networks.run(run)
         cache.lengths[part] = lengths
         errors = self._take(blocks, sequences, count)
         for row in rows:
@@ -153,6 +178,15 @@ class DeviceLoop:
             cache.ids[row, 1, start : start + count] = size.no_history_id
             cache.lengths[row] += count
         return errors
+
+    def _span(self, rows: Sequence[int], most: int) -> range:
+        """The neighbouring rows that a step of these rows runs.
+
+        Where steps are recorded these are the first 1, 2, 4, 8 and so on, up to all rows: so there are few recordings.
+        """
+        if not self._decoder.device.captures:
+            return range(min(rows), max(rows) + 1)
+        return range(min(1 << max(rows).bit_length(), most))
 
     def _totals(self, lengths: NDArray[np.int32]) -> IntArray:
         """The decoder's `total` at each step, from the index [BLOCK, R] of each row's last position.
@@ -174,22 +208,9 @@ class DeviceLoop:
         logits = blocks.logits[0, rows]
         return [self._decoder.bind_step(cache, rows, blocks.inputs(n, rows), logits) for n in range(BLOCK)]
 
-    def _samplers(self, blocks: Blocks, rows: range, *, top_k_top_p: bool) -> list[Binding]:
-        """The sampler of each step of a block; its ids are those that the next step decodes."""
-        graph = self._networks.sampler(self._stage, top_k_top_p=top_k_top_p)
-
-        def bind(rows: range) -> list[Binding]:
-            logits = blocks.logits[0, rows]
-            return [
-                graph.bind(logits, blocks.sampler_inputs(n, rows), blocks.sampled.memory[n, rows]) for n in range(BLOCK)
-            ]
-
-        return blocks.samplers[top_k_top_p].get(rows, bind)
-
     def _take(self, blocks: Blocks, sequences: Mapping[int, TokenSequence], count: int) -> Errors:
         """Give each sequence its tokens of a block, up to its end."""
         errors: Errors = {}
-        blocks.sampled.pull()
         for row, sequence in sequences.items():
             for choice in (blocks.sampled.array[:count, row, 0] - self._first_id).tolist():
                 if choice < 0:
@@ -199,6 +220,12 @@ class DeviceLoop:
                 if not sequence.left:
                     break
         return errors
+
+
+def _bind_samplers(graph: SamplerGraph, blocks: Blocks, rows: range) -> list[Binding]:
+    """The sampler of each step of a block; its ids are those that the next step decodes."""
+    logits = blocks.logits[0, rows]
+    return [graph.bind(logits, blocks.sampler_inputs(n, rows), blocks.sampled.memory[n, rows]) for n in range(BLOCK)]
 
 
 @dataclass(frozen=True)
