@@ -5,26 +5,23 @@ The stubs (runtime, cuBLAS, cuDNN, driver) make the provider start on a machine 
 (`fake_counts` and the other functions of `Stub`). No figure here is a time.
 """
 
-import ctypes
 import gc
-import os
+import threading
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bark_onnx import Bark, GenerationOptions
+from bark_onnx import Bark, GenerationOptions, Request
 from bark_onnx.graphs import device as device_module
-from bark_onnx.sampling.device import BLOCK, Blocks, DeviceLoop
-from bark_onnx.sampling.sequence import Errors, FineWindow, TokenSequence
-from bark_onnx.stages.coarse import CoarseSequence
+from bark_onnx.sampling.device import BLOCK, _bind_samplers
+from bark_onnx.sampling.sequence import FineWindow
 from generated import export
+from stub_cuda import Stub, begin_windows, needs_stub, take_valid_tokens
 
-VARIABLE = "BARK_ONNX_CUDA_STUB"
-pytestmark = pytest.mark.skipif(
-    VARIABLE not in os.environ, reason=f"{VARIABLE} does not name a directory with stub CUDA libraries"
-)
+pytestmark = needs_stub
+HALF_A_SECOND = GenerationOptions(max_seconds=0.5)
 
 BUNDLES = {
     "fp16": ("fp16", "static"),
@@ -40,41 +37,10 @@ ON_CPU = {"Concat": 3, "Squeeze": 1}
 # Kernels of a decode step of two layers and of its sampler, without matrix products: seen 67 to 82, at 1 to 8 rows.
 MOST_KERNELS = {"fp16": 72, "bf16": 72, "w8a16": 80, "w4a16": 80, "fp16-portable": 85, "fp32-portable": 85}
 MOST_MEGABYTES = 64  # of device memory for a model of two layers and eight rows
-SMALL_COPIES = 12  # from the host for a block: ids, positions, lengths, history, and the sampler's rules
-
-
-class Stub:
-    """The counters of the stub runtime."""
-
-    def __init__(self) -> None:
-        self._library = ctypes.CDLL("libcudart.so.13")
-        self._library.fake_counts.restype = self._library.fake_capbad.restype = ctypes.c_char_p
-        self._library.fake_live.restype = ctypes.c_size_t
-
-    def reset(self) -> None:
-        self._library.fake_reset()
-
-    @property
-    def calls(self) -> Counter[str]:
-        """The calls since the last reset; kernels begin with `k:`."""
-        lines = (line.split("\t", 1) for line in self._library.fake_counts().decode().splitlines())
-        return Counter({what: int(count) for count, what in lines})
-
-    @property
-    def not_allowed_in_captures(self) -> str:
-        found: str = self._library.fake_capbad().decode()
-        return found
-
-    @property
-    def megabytes(self) -> float:
-        """Device memory in use."""
-        live: int = self._library.fake_live()
-        return live / 1e6
 
 
 @pytest.fixture(scope="module")
 def stub() -> Stub:
-    assert device_module.why_no_gpu() is None
     return Stub()
 
 
@@ -86,16 +52,7 @@ def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture(autouse=True)
 def valid_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sequences take tokens of their own, since the ids that kernels would sample are zeros."""
-
-    def take(_: DeviceLoop, blocks: Blocks, sequences: dict[int, TokenSequence], count: int) -> Errors:
-        blocks.sampled.pull()
-        for sequence in sequences.values():
-            for _step in range(count):
-                sequence.take(sequence.rule.codebook * sequence.rule.choices)
-        return {}
-
-    monkeypatch.setattr(DeviceLoop, "_take", take)
+    take_valid_tokens(monkeypatch)
 
 
 def placement(path: Path, optimized: Path) -> tuple[Counter[str], bool]:
@@ -132,42 +89,93 @@ def test_a_block_of_steps(stub: Stub, bundles: dict[str, Path], name: str, recor
     gc.collect()
     before = stub.megabytes
     bark = Bark.load(bundles[name], device="cuda", provider_options={"enable_cuda_graph": str(int(recorded))})
-    loop, sequences = bark._loops.coarse, {}
-    cache = loop.new_cache(rows)
+    assert bark.device.captures is recorded
     stub.reset()
-    for row in range(rows):
-        random = np.random.default_rng(row)
-        sequence = sequences[row] = CoarseSequence(None, GenerationOptions(), bark.vocabulary, 1024, random)
-        sequence.feed(list(range(100)), ended=True)
-        assert not loop.begin(cache, sequence, sequence.begin_window(), row=row)
+    loop, cache, sequences = begin_windows(bark, rows)
     assert not loop.step(cache, sequences)  # records
     assert stub.not_allowed_in_captures == ""
-    stub.reset()
-    assert not loop.step(cache, sequences)
-    calls = stub.calls
-    kernels = sum(count for what, count in calls.items() if what.startswith("k:")) / BLOCK
+    with stub.in_order() as order:
+        assert not loop.step(cache, sequences)
+    calls, kernels = stub.calls, stub.kernels / BLOCK
     if recorded:
         assert (kernels, calls["cudaGraphLaunch"]) == (0, 2 * BLOCK)
         assert not [what for what in calls if "Capture" in what]
     else:
         assert 0 < kernels <= MOST_KERNELS[name]
-    assert calls["cudaMemcpy(sync) D2H"] == 1  # the tokens
-    assert calls["cudaMemcpy(sync) H2D"] <= SMALL_COPIES
+    between = order[:-2]  # all but the wait for the block and the copy of its tokens
+    assert between[0] == "cudaMemcpy(sync) H2D"  # with a wait of its own
+    assert order[-2].startswith("cudaStreamSynchronize 0x")
+    assert order[-1] == "cudaMemcpy(sync) D2H"
+    assert not [what for what in between[2:] if "sync" in what.lower() and "Async" not in what]
+    assert not [what for what in between if "H2D" in what or "D2H" in what][1:]
     assert not [what for what in calls if "Malloc" in what]
     assert stub.megabytes - before < MOST_MEGABYTES
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_steps_are_recorded_by_default_in_the_static_layout(bundles: dict[str, Path], stub: Stub, name: str) -> None:
+    assert Bark.load(bundles[name], device="cuda").device.captures is (name in STATIC)
+
+
+def test_nothing_is_recorded_twice(stub: Stub, bundles: dict[str, Path]) -> None:
+    """Whoever speaks the second time, and in whatever thread, replays, and takes no more memory."""
+    bark = Bark.load(bundles["w4a16"], device="cuda")
+    requests = [Request("hello", seed=seed, options=HALF_A_SECOND) for seed in range(5)]
+
+    def in_a_thread() -> None:
+        thread = threading.Thread(target=lambda: bark.generate("hello", options=HALF_A_SECOND, seed=1))
+        thread.start()
+        thread.join()
+
+    def all_ways() -> None:
+        bark.generate("hello", options=HALF_A_SECOND, seed=1)
+        bark.generate_batch(requests, slots=3)
+        gc.collect()  # the engine leaves its caches
+        assert len(list(bark.stream("hello", options=HALF_A_SECOND, seed=1))) > 1
+        in_a_thread()
+
+    stub.reset()
+    all_ways()
+    assert stub.not_allowed_in_captures == ""
+    # Three rows and two of the batch, one of `generate`, one of the stream; two graphs in each of two stages.
+    assert stub.calls["cudaGraphInstantiate"] == 4 * 2 * 2 * BLOCK
+    before = stub.megabytes
+    for _ in range(3):
+        stub.reset()
+        all_ways()
+        calls = stub.calls
+        assert calls["cudaGraphLaunch"] > 0
+        assert not [what for what in calls if "Capture" in what or "Malloc" in what]
+    assert stub.megabytes == before
+
+
+def test_a_stream_waits_once_for_each_block(stub: Stub, bundles: dict[str, Path]) -> None:
+    bark = Bark.load(bundles["fp16"], device="cuda")
+    list(bark.stream("hello", options=HALF_A_SECOND, seed=1))
+    with stub.in_order() as order:
+        list(bark.stream("hello", options=HALF_A_SECOND, seed=1))
+    launched = 0
+    for what in order:
+        launched += what == "cudaGraphLaunch"
+        if what.startswith("cudaStreamSynchronize 0x"):
+            assert launched in (0, 2, 4, 6, 8, 10, 12, 14, 16)  # a decoder and a sampler for each step of a block
+            launched = 0
+    assert stub.calls["cudaGraphLaunch"] >= 8 * BLOCK
 
 
 @pytest.mark.parametrize(("rows", "plain", "sorting"), [(1, 47, 72), (32, 50, 450)])
 def test_kernels_of_the_sampler(stub: Stub, bundles: dict[str, Path], rows: int, plain: int, sorting: int) -> None:
     """Of semantic tokens; with top-k or top-p it sorts. docs/devices.md has these numbers."""
-    loop = Bark.load(bundles["fp16"], device="cuda")._loops.semantic
+    bark = Bark.load(bundles["fp16"], device="cuda", provider_options={"enable_cuda_graph": "0"})
+    loop = bark._loops.semantic
     blocks = loop._blocks_of(loop.new_cache(rows))
     for top_k_top_p, most in ((False, plain), (True, sorting)):
-        first, second, *_ = loop._samplers(blocks, range(rows), top_k_top_p=top_k_top_p)
+        graph = bark._networks.sampler("semantic", top_k_top_p=top_k_top_p)
+        first, second, *_ = _bind_samplers(graph, blocks, range(rows))
         first.run()
         stub.reset()
         second.run()
-        assert 0 < sum(count for what, count in stub.calls.items() if what.startswith("k:")) <= most
+        assert 0 < stub.kernels <= most
 
 
 @pytest.mark.parametrize("name", BUNDLES)
@@ -178,6 +186,7 @@ def test_fine_passes(stub: Stub, bundles: dict[str, Path], name: str) -> None:
     codes = np.zeros((vocabulary.fine_codebooks, vocabulary.fine_window), np.int64)
     window = FineWindow(codes, 0, np.zeros((vocabulary.fine_window, vocabulary.fine_codebooks)), 0.5)
     fine.fill([window], 2)
-    stub.reset()
-    assert not fine.fill([window], 2)
+    with stub.in_order() as order:
+        assert not fine.fill([window], 2)
     assert stub.calls["cudaMemcpy(sync) D2H"] == 1
+    assert [what for what in order if what.startswith("cudaStreamSynchronize 0x")] == order[-2:-1]
