@@ -16,7 +16,8 @@ from bark_onnx import Bark, GenerationOptions, Request, Vocabulary
 from bark_onnx.errors import BundleError
 from bark_onnx.graphs import codec as codec_module
 from bark_onnx.graphs.codec import RUN_FRAMES, WAVEFORM, CodecDecoder
-from bark_onnx.graphs.session import Binding, Graph, Memory
+from bark_onnx.graphs.memory import Memory
+from bark_onnx.graphs.session import Binding, Graph
 from bark_onnx.model.sizes import CodecSize, codec_state, misfits
 from bark_onnx.stages.codec import WaveformStream
 

@@ -9,6 +9,7 @@ from time import sleep
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from bark_onnx import Bark, BarkError, BarkWarning, DeviceError, GenerationOptions, Request
@@ -18,8 +19,9 @@ from bark_onnx.graphs import session
 from bark_onnx.graphs import stream as stream_module
 from bark_onnx.graphs.cache import SPANS, KVCache
 from bark_onnx.graphs.device import CUDA, TENSORRT, Device
+from bark_onnx.graphs.memory import Feed
 from bark_onnx.graphs.networks import Networks
-from bark_onnx.graphs.session import Feed, Graph
+from bark_onnx.graphs.session import Graph
 from bark_onnx.graphs.stream import Stream
 from bark_onnx.model.bundle import Bundle
 from bark_onnx.sampling.device import BLOCK, DeviceFine, DeviceLoop
@@ -276,7 +278,7 @@ def test_steps_are_recorded_for_few_numbers_of_rows(recorded: Bark, rows: list[i
 
 
 def test_the_next_engine_of_a_size_records_nothing(recorded: Bark) -> None:
-    requests = [Request("hello", seed=seed, options=GREEDY) for seed in range(2)]
+    requests = [Request("hello", seed=seed, options=GenerationOptions(max_seconds=0.2)) for seed in range(2)]
     found = []
     for slots in (2, 2, 1):
         recorded.generate_batch(requests, slots=slots)
@@ -363,6 +365,24 @@ def test_only_graphs_with_steps_are_told_to_record() -> None:
     device = Device("cuda", options={"enable_cuda_graph": "1"}, samples=True, captures=True)
     assert device.providers(None, captures=True)[0][1]["enable_cuda_graph"] == "1"
     assert device.providers(None)[0][1]["enable_cuda_graph"] == "0"
+
+
+def test_options_of_a_session_are_not_the_provider_s(host: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime takes some of a provider's options from the session's configuration, and refuses them elsewhere."""
+    entry = "ep.cuda.fpa_intb_gemm"
+    device = Device("cuda", options={entry: "1", "use_tf32": "1"})
+    assert entry not in device.providers(None)[0][1]
+    assert device.providers(None)[0][1]["use_tf32"] == "1"
+    taken: list[ort.SessionOptions] = []
+    real = ort.InferenceSession
+
+    def session_of(path: Path, options: ort.SessionOptions, **named: Any) -> Any:
+        taken.append(options)
+        return real(path, options, **named)
+
+    monkeypatch.setattr(ort, "InferenceSession", session_of)
+    _ = Networks(host.bundle, replace(host.device, options={entry: "1"})).codec
+    assert taken[0].get_session_config_entry(entry) == "1"
 
 
 # The stream that sessions share on CUDA

@@ -13,7 +13,8 @@ from ..arrays import IntArray, Waveform
 from ..model.sizes import CodecSize, codec_state
 from .decoder import PAST, PRESENT
 from .device import Device
-from .session import Graph, Memory, Shapes
+from .memory import Memory
+from .session import Graph, Shapes
 
 CODEC_INPUTS = ("codes", "fresh")
 WAVEFORM = "waveform"

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import importlib
 import io
 import os
 import re
@@ -44,6 +45,15 @@ def why_no_gpu(index: int = 0) -> str | None:
 def allocate(shape: tuple[int, ...], dtype: type[np.generic], index: int) -> Any:
     """An OrtValue in a GPU's memory."""
     return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, "cuda", index)
+
+
+def load_tensorrt() -> None:
+    """Load TensorRT's libraries from NVIDIA's package, where the provider does not look for them.
+
+    Without the package the provider takes those of the system, if it finds any.
+    """
+    with TURNS, contextlib.suppress(Exception), _standard_output_to(io.StringIO()):
+        importlib.import_module("tensorrt")
 
 
 def runtime_library() -> ctypes.CDLL:

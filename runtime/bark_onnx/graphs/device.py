@@ -9,7 +9,7 @@ import onnxruntime as ort
 from ..errors import DeviceError, how_to_install, warn
 from ..numbers import whole
 from .cores import MOST_THREADS, default_threads, usable_cpus
-from .cuda import why_no_gpu
+from .cuda import load_tensorrt, why_no_gpu
 from .stream import Stream
 from .tensorrt import EngineProfile
 
@@ -43,7 +43,8 @@ class Device:
         name: `cpu`, `cuda`, `tensorrt`, or another provider's name in ONNX Runtime.
         threads: threads of one graph run on the CPU; None leaves the number to ONNX Runtime.
         index: the number of the GPU.
-        options: the provider's own options, by the provider's names; they override ours.
+        options: the provider's own options, by the provider's names; they override ours. Names that begin with `ep.`
+            are entries of a session's configuration (see `session_entries`).
         samples: whether tokens are sampled on the device, by the bundle's sampler graphs, or else on the host.
         one_arena: whether sessions share one memory arena on the CPU. A session with an arena of its own frees it
             when it is unloaded.
@@ -93,6 +94,8 @@ class Device:
                 f"device {name!r} needs {provider}, which this ONNX Runtime ({ort.__version__}) does not have; "
                 f"{advice}use device 'cpu'"
             )
+        if provider == TENSORRT:
+            load_tensorrt()
         if provider in (CUDA, TENSORRT) and (why := why_no_gpu(index)):
             raise DeviceError(
                 f"device {name!r}: {provider} is installed but does not load here ({why}); {_NEEDS}, "
@@ -112,6 +115,11 @@ class Device:
     def memory(self) -> str:
         """ONNX Runtime's name of the memory that tensors stay in between runs."""
         return "cuda" if self.name in ("cuda", "tensorrt") else "cpu"
+
+    @property
+    def session_entries(self) -> dict[str, str]:
+        """The options that ONNX Runtime takes from a session's configuration, such as `ep.cuda.fpa_intb_gemm`."""
+        return {name: value for name, value in self.options.items() if name.startswith("ep.")}
 
     def with_stream(self) -> "Device":
         """The same with a stream for the sessions of one bundle, if they run on CUDA: the caller's, or a new one."""
@@ -134,7 +142,8 @@ class Device:
             profile: the graph's profile for TensorRT; None for a graph that TensorRT does not run.
             captures: whether some of the graph's runs are recorded and replayed.
         """
-        index, own = {"device_id": str(self.index)}, dict(self.options)
+        index = {"device_id": str(self.index)}
+        own = {name: value for name, value in self.options.items() if name not in self.session_entries}
         cpu: Providers = [(CPU, {})]
         if self.name == "cuda":
             stream = {} if self.stream is None else {STREAM: str(self.stream.handle)}

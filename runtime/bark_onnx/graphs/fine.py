@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..arrays import FloatArray, IntArray
 from .decoder import LOGITS
 from .device import Device
-from .session import Binding, Graph, Memory
+from .memory import Memory
+from .session import Binding, Graph
 from .tensorrt import EngineProfile
 
 FINE_INPUTS = ("codes", "codebook")

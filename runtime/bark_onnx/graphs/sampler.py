@@ -13,7 +13,8 @@ import numpy as np
 from .decoder import LOGITS
 from .device import Device
 from .fine import FINE_INPUTS
-from .session import Binding, Graph, Memory, Shapes
+from .memory import Memory
+from .session import Binding, Graph, Shapes
 
 SAMPLED = "sampled"
 FINE_SAMPLER_INPUTS = (*FINE_INPUTS, "fills", "uniforms", "temperatures")

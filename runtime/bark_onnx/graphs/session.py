@@ -1,11 +1,10 @@
-"""Sessions of ONNX Runtime: graphs that are loaded and checked, and memory that they read and write in place."""
+"""Sessions of ONNX Runtime: graphs that are loaded, checked and run in memory of the caller's."""
 
 import contextlib
 import ctypes
-import math
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,13 +12,21 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..errors import LESS_MEMORY, BarkError, BundleError, DeviceError, OutOfMemory, is_out_of_memory, reason, warn
-from .cuda import allocate, failure
+from ..errors import (
+    LESS_MEMORY,
+    BarkError,
+    BundleError,
+    DeviceError,
+    OutOfMemory,
+    how_to_install,
+    is_out_of_memory,
+    reason,
+    warn,
+)
+from .cuda import failure
 from .device import CAPTURE, CPU, Device
+from .memory import BFLOAT16, Memory
 from .tensorrt import EngineProfile
-
-BFLOAT16 = np.uint16
-"""Stands for bfloat16, which numpy does not have. Both take two bytes, and no graph here has tensors of uint16."""
 
 Shapes: TypeAlias = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """The type and the axes of each input or output of a graph; None is an axis of any length."""
@@ -27,13 +34,9 @@ Shapes: TypeAlias = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]
 # ONNX Runtime's exceptions for a file that is missing, or is not a graph.
 _FILE_ERRORS = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 
-_ONNX_BFLOAT16 = 16  # TensorProto.BFLOAT16
-
 MOST_RECORDINGS = 512
 """Recorded runs of one graph. ONNX Runtime keeps each of them until the session is gone. A KV cache of 1024 rows has 88
 in its decoder's graph."""
-
-_ALIGNMENT = 256  # bytes; CUDA aligns what it allocates at this
 
 NO_RECORDING = f"; if it is the recording that fails, turn it off: --provider-option {CAPTURE}=0"
 
@@ -54,109 +57,6 @@ class Binding:
     def run(self) -> None:
         """Run the graph once. Raises BundleError, DeviceError or OutOfMemory."""
         self.graph.run_bound(self)
-
-
-@dataclass(frozen=True)
-class Memory:
-    """The address and the shape of a tensor that a graph reads or writes in place. `owner` holds the memory."""
-
-    pointer: int
-    shape: tuple[int, ...]
-    dtype: type[np.generic]
-    memory: str
-    owner: Any = field(repr=False)
-    index: int = 0
-
-    @classmethod
-    def of(cls, array: NDArray[Any]) -> "Memory":
-        """A numpy array's memory; the array is contiguous."""
-        return cls(array.ctypes.data, array.shape, array.dtype.type, "cpu", array)
-
-    @classmethod
-    def zeros(cls, shape: tuple[int, ...], dtype: type[np.generic], device: Device) -> "Memory":
-        """Zeros in the device's memory.
-
-        On the CPU, pages that are never touched take no memory. For one large block numpy asks for huge pages, so
-        that reading a KV cache of 75 MB at every step misses the TLB far less often.
-        """
-        zeros = np.zeros(shape, dtype)
-        if device.memory == "cpu":
-            return cls.of(zeros)
-        value = allocate(shape, dtype, device.index)
-        value.update_inplace(zeros)
-        return cls(value.data_ptr(), shape, dtype, device.memory, value, device.index)
-
-    @property
-    def element(self) -> type[np.generic] | int:
-        """The element type as ONNX Runtime takes it: numpy's type, or ONNX's number of a type that numpy lacks."""
-        return _ONNX_BFLOAT16 if self.dtype is BFLOAT16 else self.dtype
-
-    def __getitem__(self, place: tuple[int, range]) -> "Memory":
-        """`self[n, rows]`: neighbouring rows of the nth part. The first two axes are the parts and the rows."""
-        part, rows = place
-        row_bytes = math.prod(self.shape[2:]) * np.dtype(self.dtype).itemsize
-        start = self.pointer + (part * self.shape[1] + rows.start) * row_bytes
-        return replace(self, pointer=start, shape=(len(rows), *self.shape[2:]))
-
-
-@dataclass(frozen=True)
-class Feed:
-    """A small tensor that the host and a graph exchange: the host's array, and the memory that the graph is bound to.
-
-    On the CPU both are the same memory.
-    """
-
-    array: NDArray[Any]
-    memory: Memory
-
-    @classmethod
-    def of(cls, array: NDArray[Any], device: Device) -> "Feed":
-        on_cpu = device.memory == "cpu"
-        return cls(array, Memory.of(array) if on_cpu else Memory.zeros(array.shape, array.dtype.type, device))
-
-    def push(self) -> None:
-        """Copy the array to the graph's memory."""
-        if self.memory.owner is not self.array:
-            self.memory.owner.update_inplace(self.array)
-
-    def pull(self) -> None:
-        """Copy the graph's memory to the array."""
-        if self.memory.owner is not self.array:
-            self.array[...] = self.memory.owner.numpy()
-
-
-@dataclass(frozen=True)
-class Part:
-    """One of several small tensors that are sent together: the host's array, and the memory that a graph reads."""
-
-    array: NDArray[Any]
-    memory: Memory
-
-
-class Parcel:
-    """Small tensors that the host writes and graphs read. They are sent to the device in one copy.
-
-    Args:
-        shapes: the shape and the type of each; the first two axes are those of `Memory`.
-    """
-
-    def __init__(self, shapes: Sequence[tuple[tuple[int, ...], type[np.generic]]], device: Device) -> None:
-        sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in shapes]
-        starts = np.cumsum([0] + [size + -size % _ALIGNMENT for size in sizes]).tolist()
-        self._whole = Feed.of(np.zeros(starts[-1], np.uint8), device)
-        self.parts = [
-            self._part(start, shape, dtype) for start, (shape, dtype) in zip(starts[:-1], shapes, strict=True)
-        ]
-
-    def _part(self, start: int, shape: tuple[int, ...], dtype: type[np.generic]) -> Part:
-        whole = self._whole
-        end = start + math.prod(shape) * np.dtype(dtype).itemsize
-        array = whole.array[start:end].view(dtype).reshape(shape)
-        return Part(array, replace(whole.memory, pointer=whole.memory.pointer + start, shape=shape, dtype=dtype))
-
-    def push(self) -> None:
-        """Copy the arrays to the graphs' memory."""
-        self._whole.push()
 
 
 class Graph:
@@ -185,6 +85,8 @@ class Graph:
         # that the first run left in the arena: 44 MB more for a fine pass of bark-small. On a CPU no run was faster.
         options.enable_mem_pattern = device.memory != "cpu"
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN))
+        for name, value in device.session_entries.items():
+            options.add_session_config_entry(name, value)
         arena = device.one_arena and device.memory == "cpu"
         _process.add(self, arena=arena)
         if arena:
@@ -195,7 +97,10 @@ class Graph:
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise _cannot_load(path, device, error, captures=self._captures) from None
         if self._session.get_providers()[0] != providers[0][0]:
-            raise DeviceError(f"device {device.name!r}: {providers[0][0]} did not start; are its libraries installed?")
+            advice = f" For TensorRT's, {how_to_install('tensorrt')}" if device.name == "tensorrt" else ""
+            raise DeviceError(
+                f"device {device.name!r}: {providers[0][0]} did not start; are its libraries installed?{advice}"
+            )
         problems = _differences(self._session.get_inputs(), inputs) + _differences(self._session.get_outputs(), outputs)
         if problems:
             raise BundleError(f"{path.name} is not the graph that the manifest describes: {'; '.join(problems)}")

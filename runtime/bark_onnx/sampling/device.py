@@ -20,9 +20,10 @@ from ..graphs.cache import KVCache, Recent
 from ..graphs.decoder import Decoder
 from ..graphs.device import Device
 from ..graphs.fine import FineModel
+from ..graphs.memory import Feed, Memory, Parcel, Part
 from ..graphs.networks import Networks
 from ..graphs.sampler import SAMPLER_DTYPES, FineSamplerGraph, SamplerGraph, SamplerInputs
-from ..graphs.session import Binding, Feed, Memory, Parcel, Part
+from ..graphs.session import Binding
 from ..model.vocabulary import CausalStage
 from .sequence import NOT_NUMBERS, Errors, FineWindow, TokenSequence
 
@@ -100,15 +101,21 @@ class DeviceLoop:
         self._first_id = networks.vocabulary.first_id(stage)
 
     def new_cache(self, rows: int = 1) -> KVCache:
-        """An empty KV cache: the one that an engine before has left, with its recordings, if it has as many rows."""
+        """An empty KV cache: the one that an engine before has left, with its recordings, if it has as many rows.
+
+        A cache of more than one row takes the place of a spare one of another size, since both may not fit.
+        """
         with self._networks.lock:
-            spare = self._networks.spare_caches.pop(self._stage, None)
-            if spare is None or spare.rows != rows:
-                del spare  # before more memory is allocated
-                return self._decoder.new_cache(rows)
-            for row in range(rows):
-                spare.clear(row)
-            return spare
+            spares = self._networks.spare_caches
+            left = spares.get(self._stage)
+            if left is not None and left.rows == rows:
+                for row in range(rows):
+                    left.clear(row)
+                return spares.pop(self._stage)
+            if rows > 1:
+                left = None
+                spares.pop(self._stage, None)
+            return self._decoder.new_cache(rows)
 
     def release(self, cache: KVCache) -> None:
         """Keep the cache for the next engine where steps are recorded."""
