@@ -65,6 +65,20 @@ def in_one_run(codec: CodecDecoder, codes: NDArray[np.int64], monkeypatch: pytes
         return codec.decode(codes)
 
 
+@pytest.mark.parametrize("frames", [1, 6, 7, 63, 64, 65, 150])
+def test_runs_that_are_filled_up_change_nothing(
+    codec: CodecDecoder, frames: int, runs: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where all runs then have one length, except those of a few frames."""
+    codes = some_codes(codec, frames)
+    expected = codec.decode(codes)
+    runs.clear()
+    monkeypatch.setattr(codec, "_fills_runs", True)
+    np.testing.assert_allclose(codec.decode(codes), expected, rtol=0, atol=TOLERANCE)
+    filled = RUN_FRAMES if frames >= codec.size.first_frames else frames
+    assert set(runs) == {(1, filled * codec.size.frame_samples)}
+
+
 @pytest.mark.parametrize("seconds", [10, 60])
 def test_a_run_does_not_grow_with_the_utterance(
     codec: CodecDecoder, seconds: int, runs: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch

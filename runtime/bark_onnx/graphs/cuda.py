@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import importlib
 import io
 import os
 import re
@@ -53,7 +52,7 @@ def load_tensorrt() -> None:
     Without the package the provider takes those of the system, if it finds any.
     """
     with TURNS, contextlib.suppress(Exception), _standard_output_to(io.StringIO()):
-        importlib.import_module("tensorrt")
+        import tensorrt  # noqa: F401
 
 
 def runtime_library() -> ctypes.CDLL:

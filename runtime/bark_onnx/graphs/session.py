@@ -125,10 +125,13 @@ class Graph:
                 a run begins. The runs are not waited for if the device has a stream: see `Device.wait`.
         """
         binding = self._session.io_binding()
-        for name, value in inputs.items():
-            binding.bind_input(name, value.memory, value.index, value.element, value.shape, value.pointer)
-        for name, value in outputs.items():
-            binding.bind_output(name, value.memory, value.index, value.element, value.shape, value.pointer)
+        try:  # a provider with other memory than the host's copies inputs of the host here
+            for name, value in inputs.items():
+                binding.bind_input(name, value.memory, value.index, value.element, value.shape, value.pointer)
+            for name, value in outputs.items():
+                binding.bind_output(name, value.memory, value.index, value.element, value.shape, value.pointer)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise self._failure(error) from None
         return Binding(self, binding, self._run_options(repeated=repeated), [inputs, outputs])
 
     def _run_options(self, *, repeated: bool) -> ort.RunOptions | None:
