@@ -5,6 +5,7 @@ order: the sampler reads the logits after the decoder has written them. So the h
 """
 
 import ctypes
+import sys
 
 from ..errors import DeviceError
 from .cuda import runtime_library
@@ -36,7 +37,7 @@ class Stream:
             _checked(runtime_library().cudaStreamSynchronize(ctypes.c_void_p(self._handle)))
 
     def __del__(self) -> None:
-        if self._own and self._handle is not None:
+        if self._own and self._handle is not None and not sys.is_finalizing():
             runtime_library().cudaStreamDestroy(ctypes.c_void_p(self._handle))
 
 
