@@ -24,6 +24,7 @@ SOURCES = sorted(RUNTIME.rglob("*.py"))
 DEPENDENCIES = {"click", "numpy", "onnxruntime", "soundfile", "soxr", "tokenizers", "tqdm"}
 OPTIONAL = {  # extras, imported when they are used
     **{f"bark_onnx.audio.{name}": {"av"} for name in ("aac", "pyav", "tempo")},
+    "bark_onnx.graphs.cuda": {"tensorrt"},
     "bark_onnx.jobs.parquet": {"pyarrow"},
     **{f"bark_onnx.hub.{name}": {"huggingface_hub"} for name in ("failures", "snapshot")},
     "bark_onnx.normalizing.libraries": {"babel", "emoji", "num2words"},

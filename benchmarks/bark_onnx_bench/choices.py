@@ -41,7 +41,8 @@ def loops(device: Device) -> dict[str, Device]:
     """Return the ways to sample that a device has, by name."""
     ways = {"host": replace(device, samples=False), "device": replace(device, samples=True)}
     if device.provider == CUDA:
-        ways["recorded"] = replace(ways["device"], options={**device.options, "enable_cuda_graph": "1"})
+        for way, recorded in (("device", "0"), ("recorded", "1")):
+            ways[way] = replace(device, samples=True, options={**device.options, "enable_cuda_graph": recorded})
     return ways
 
 

@@ -412,8 +412,8 @@ class Bark:
         """An engine without a thread: it works while you call `Engine.step`. Submit and cancel requests at any time."""
         self._networks.check_open()
         # With low memory the engine has networks of its own, which are dropped together with it.
-        networks = Networks(self.bundle, self.device) if self._networks.low_memory else self._networks
-        return Engine(networks, self._tokenizer, self.preset, slots)
+        loops = Loops(Networks(self.bundle, self.device)) if self._networks.low_memory else self._loops
+        return Engine(loops, self._tokenizer, self.preset, slots)
 
     def worker(self, *, slots: int = 8, max_waiting: int = 64) -> Worker:
         """An engine on a thread of its own, for callers in several threads and in asyncio.

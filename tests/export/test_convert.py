@@ -194,6 +194,13 @@ def test_exporting_twice_gives_the_same_hashes(checkpoint: Path, bundle: Path, e
     assert [name for name in same if hash_file(exported.directory / name) != hash_file(bundle / name)] == []
 
 
+def test_bundles_for_cpus_have_no_operators_for_gpus(bundle: Path) -> None:
+    """tests/export/test_device_sampling.py: those for GPUs have."""
+    for stage in ("semantic", "coarse", "fine"):
+        nodes = onnx.load(bundle / f"{stage}.onnx", load_external_data=False).graph.node
+        assert not [node for node in nodes if node.op_type == "SkipLayerNormalization"]
+
+
 def test_both_layouts_give_the_same_bundle(model: BarkModel, bundle: Path, tmp_path: Path) -> None:
     """The bundles are equal byte for byte, except the model's name in the manifest."""
     source = save_suno(model, tmp_path / "suno")

@@ -83,10 +83,11 @@ def test_a_stream_has_the_same_codes(bundles: dict[str, Path]) -> None:
 def test_tokens_sampled_on_the_gpu_are_those_sampled_here(
     bundles: dict[str, Path], name: str, sampling: dict[str, float]
 ) -> None:
+    """Not recorded: recorded steps pass another total to the attention, which then adds up in another order."""
     options = GenerationOptions(max_seconds=1, **sampling)  # type: ignore[arg-type]
     found = []
     for samples in (True, False):
-        gpu = Bark.load(bundles[name], device="cuda")
+        gpu = Bark.load(bundles[name], device="cuda", provider_options={"enable_cuda_graph": "0"})
         gpu = Bark(gpu.bundle, replace(gpu.device, samples=samples))
         found.append(gpu.generate("the world is music", voice=None, options=options, seed=4).tokens)
     for tokens in ("semantic", "coarse", "fine"):

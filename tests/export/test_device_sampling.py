@@ -1,9 +1,11 @@
 """The sampler graphs of exported bundles give the host's tokens, and `verify` finds one that does not."""
 
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 
 from bark_onnx import Bark, BarkError, GenerationOptions
@@ -21,7 +23,7 @@ from utterances import assert_same_speech
     [("fp32", "portable"), ("fp16", "static"), ("fp16", "portable"), ("w8a16", "static"), ("w4a16", "static")],
 )
 def test_sampling_on_the_device_changes_nothing(checkpoint: Path, tmp_path: Path, precision: str, layout: str) -> None:
-    """In every kind of bundle for GPUs, run on the CPU."""
+    """In every kind of bundle for GPUs, run on the CPU. In the static layout sums and LayerNorms are one operator."""
     bundle = Bundle.open(export(checkpoint, tmp_path / "bundle", precision, layout))
     device = Device("cpu", 2)
     options = GenerationOptions(max_seconds=0.3)
@@ -30,6 +32,9 @@ def test_sampling_on_the_device_changes_nothing(checkpoint: Path, tmp_path: Path
         for on in (False, True)
     )
     assert_same_speech(found, expected)
+    nodes = onnx.load(bundle.graph("semantic"), load_external_data=False).graph.node
+    norms = Counter(node.op_type for node in nodes if "Norm" in node.op_type)
+    assert norms == {"SkipLayerNormalization" if layout == "static" else "LayerNormalization": 5}
 
 
 def test_verify_finds_a_sampling_graph_that_is_wrong(gpu_bundle: Path, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from bark_onnx import Bark, GenerationOptions, Request, Vocabulary
 from bark_onnx.errors import BundleError
 from bark_onnx.graphs import codec as codec_module
 from bark_onnx.graphs.codec import RUN_FRAMES, WAVEFORM, CodecDecoder
-from bark_onnx.graphs.session import Binding, Graph, Memory
+from bark_onnx.graphs.memory import Memory
+from bark_onnx.graphs.session import Binding, Graph
 from bark_onnx.model.sizes import CodecSize, codec_state, misfits
 from bark_onnx.stages.codec import WaveformStream
 
@@ -62,6 +63,20 @@ def in_one_run(codec: CodecDecoder, codes: NDArray[np.int64], monkeypatch: pytes
     with monkeypatch.context() as patch:
         patch.setattr(codec_module, "RUN_FRAMES", codes.shape[1])
         return codec.decode(codes)
+
+
+@pytest.mark.parametrize("frames", [1, 6, 7, 63, 64, 65, 150])
+def test_runs_that_are_filled_up_change_nothing(
+    codec: CodecDecoder, frames: int, runs: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where all runs then have one length, except those of a few frames."""
+    codes = some_codes(codec, frames)
+    expected = codec.decode(codes)
+    runs.clear()
+    monkeypatch.setattr(codec, "_fills_runs", True)
+    np.testing.assert_allclose(codec.decode(codes), expected, rtol=0, atol=TOLERANCE)
+    filled = RUN_FRAMES if frames >= codec.size.first_frames else frames
+    assert set(runs) == {(1, filled * codec.size.frame_samples)}
 
 
 @pytest.mark.parametrize("seconds", [10, 60])

@@ -11,7 +11,8 @@ import pytest
 from bark_onnx import BarkWarning, BundleError, DeviceError
 from bark_onnx.graphs import cuda
 from bark_onnx.graphs.device import Device
-from bark_onnx.graphs.session import Graph, Memory
+from bark_onnx.graphs.memory import Memory
+from bark_onnx.graphs.session import Graph
 from onnx_files import FLOAT, model, node, value_info
 
 CUDA = ["CUDAExecutionProvider", "CPUExecutionProvider"]

@@ -1,6 +1,7 @@
 """The choice of a device and the memory of its sessions. Tests set which providers ONNX Runtime lists."""
 
 import gc
+import sys
 import warnings
 import weakref
 from pathlib import Path
@@ -13,8 +14,9 @@ from bark_onnx import Bark, BarkWarning, DeviceError, GenerationOptions
 from bark_onnx.graphs import device as device_module
 from bark_onnx.graphs.decoder import CAUSAL_INPUTS, cache_names
 from bark_onnx.graphs.device import Device
+from bark_onnx.graphs.memory import BFLOAT16, Feed, Memory
 from bark_onnx.graphs.networks import Networks
-from bark_onnx.graphs.session import BFLOAT16, Feed, Graph, Memory
+from bark_onnx.graphs.session import Graph
 from bark_onnx.graphs.tensorrt import ROWS, EngineProfile, causal_profile, engine_directory, fine_profile
 from bark_onnx.graphs.tensorrt_decoder import TensorRTDecoder
 from bark_onnx.model.bundle import Bundle
@@ -162,6 +164,19 @@ def test_tensorrt_falls_back_to_cuda_and_the_cpu(gpus: None, tmp_path: Path) -> 
     assert options[0]["trt_timing_cache_path"] == str(tmp_path)
     assert options[0]["trt_profile_max_shapes"] == f"codes:{ROWS}x1024x8"
     assert [name for name, _ in device.providers(None)] == CUDA  # a graph that is left to CUDA
+
+
+def test_tensorrt_is_loaded_from_its_package(
+    gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tensorrt.py").write_text("print('loaded')")
+    monkeypatch.syspath_prepend(tmp_path)
+    Device.choose("cuda")
+    assert "tensorrt" not in sys.modules
+    Device.choose("tensorrt")
+    assert "tensorrt" in sys.modules
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    assert capsys.readouterr().out == ""  # audio may be written there
 
 
 def test_profiles_hold_every_shape_of_a_causal_graph(tmp_path: Path) -> None:

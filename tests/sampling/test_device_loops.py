@@ -1,18 +1,29 @@
 """Loops that sample on the device, run on the CPU: they give the host's tokens, alone and together."""
 
+import gc
+from _thread import interrupt_main
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event, Thread, get_ident
+from time import sleep
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
-from bark_onnx import Bark, BarkError, GenerationOptions, Request
+from bark_onnx import Bark, BarkError, BarkWarning, DeviceError, GenerationOptions, Request
 from bark_onnx.engine import engine as engine_module
+from bark_onnx.graphs import networks as networks_module
+from bark_onnx.graphs import session
+from bark_onnx.graphs import stream as stream_module
 from bark_onnx.graphs.cache import SPANS, KVCache
 from bark_onnx.graphs.device import CUDA, TENSORRT, Device
+from bark_onnx.graphs.memory import Feed
 from bark_onnx.graphs.networks import Networks
 from bark_onnx.graphs.session import Graph
+from bark_onnx.graphs.stream import Stream
+from bark_onnx.model.bundle import Bundle
 from bark_onnx.sampling.device import BLOCK, DeviceFine, DeviceLoop
 from bark_onnx.sampling.distribution import random_stream
 from bark_onnx.sampling.host import HostFine, HostLoop
@@ -209,12 +220,25 @@ def test_fewer_codebooks_given(host: Bark, on_device: Bark) -> None:
         assert np.array_equal(on_device.fine(codes, seed=1), host.fine(codes, seed=1))
 
 
-# Recorded decode steps
+# Recorded decode steps. The CPU accepts the options of such runs and ignores them.
 
 
-def test_only_steps_that_repeat_are_recorded(host: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the CUDA provider's `enable_cuda_graph`; the CPU accepts these options of a run and ignores them."""
-    monkeypatch.setattr(Device, "captures", True)
+@pytest.fixture(scope="module")
+def recorded(host: Bark) -> Bark:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks_module, "_records", lambda *_, **__: True)
+        return Bark(host.bundle, replace(host.device, samples=True))
+
+
+def recordings(bark: Bark) -> dict[str, int]:
+    """The number of recordings of each graph that has any."""
+    networks, loops = bark._networks, ("semantic", "coarse")
+    graphs = [networks.causal(stage)._graph for stage in loops]
+    graphs += [networks.sampler(stage, top_k_top_p=sorts)._graph for stage in loops for sorts in (False, True)]
+    return {graph.name: graph._recordings for graph in graphs if graph._recordings}
+
+
+def test_only_steps_that_repeat_are_recorded(host: Bark, recorded: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     real = Graph._run_options
 
@@ -224,30 +248,236 @@ def test_only_steps_that_repeat_are_recorded(host: Bark, monkeypatch: pytest.Mon
         return options
 
     monkeypatch.setattr(Graph, "_run_options", kept)
-    bark = Bark(host.bundle, replace(host.device, samples=True))
     options = GenerationOptions(max_seconds=0.6)
     assert_same_speech(
-        bark.generate("hello", voice=None, options=options, seed=1),
+        recorded.generate("hello", voice=None, options=options, seed=1),
         host.generate("hello", voice=None, options=options, seed=1),
     )
-    steps = [(name, number) for name, repeated, number in made if repeated]
-    assert len(set(steps)) == len(steps) >= 4 * BLOCK  # every recording of a graph has its own number
-    assert {name for name, _ in steps} == {
-        "semantic.onnx",
-        "semantic.sampler.onnx",
-        "coarse.onnx",
-        "coarse.sampler.onnx",
-    }
-    assert {number for _, repeated, number in made if not repeated} == {"-1", None}
+    steps = [(name, number) for name, repeated, number in made if repeated and number is not None]
+    assert len(set(steps)) == len(steps) == 4 * BLOCK  # every recording of a graph has its own number
+    assert recordings(recorded) == dict.fromkeys(
+        ("semantic.onnx", "semantic.sampler.onnx", "coarse.onnx", "coarse.sampler.onnx"), BLOCK
+    )
+    assert {number for name, repeated, number in made if not repeated} == {"-1", None}
 
 
-def test_options_of_the_cuda_provider() -> None:
-    asked = Device("cuda", options={"enable_cuda_graph": "1"}, samples=True)
-    assert asked.captures
-    assert asked.providers(None, captures=True)[0][1]["enable_cuda_graph"] == "1"
-    assert "enable_cuda_graph" not in asked.providers(None)[0][1]
-    assert not Device("cuda", samples=True).captures
-    assert not replace(asked, samples=False).captures
+def test_rows_that_are_recorded_have_the_tokens_of_each_alone(recorded: Bark, alone: list[Alone]) -> None:
+    engine = recorded.engine(slots=3)
+    jobs = [engine.submit(expected.request) for expected in alone]
+    while engine.step():
+        pass
+    for job, expected in zip(jobs, alone, strict=True):
+        assert_as_alone(job, expected)
+
+
+@pytest.mark.parametrize(("rows", "ran"), [([0], 1), ([1], 2), ([0, 2], 4), ([3], 4), ([4], 6), ([5], 6)])
+def test_steps_are_recorded_for_few_numbers_of_rows(recorded: Bark, rows: list[int], ran: int) -> None:
+    loop = Loops(recorded._networks).coarse
+    assert isinstance(loop, DeviceLoop)
+    assert loop._span(rows, 6) == range(ran)
+
+
+def test_the_next_engine_of_a_size_records_nothing(recorded: Bark) -> None:
+    requests = [Request("hello", seed=seed, options=GenerationOptions(max_seconds=0.2)) for seed in range(2)]
+    found = []
+    for slots in (2, 2, 1):
+        recorded.generate_batch(requests, slots=slots)
+        gc.collect()
+        found.append(recordings(recorded))
+    assert found[0] == found[1] != found[2]
+    assert {cache.rows for cache in recorded._networks.spare_caches.values()} == {1}
+
+
+def test_all_recorded_steps_run_in_one_thread(recorded: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime has recordings of its own for each thread."""
+    threads: set[int] = set()
+    real = Graph.run_bound
+
+    def noted(graph: Graph, binding: Any) -> None:
+        if graph._captures:
+            threads.add(get_ident())
+        real(graph, binding)
+
+    monkeypatch.setattr(Graph, "run_bound", noted)
+    for _ in range(2):
+        thread = Thread(target=lambda: recorded.generate("hello", voice=None, options=GREEDY, seed=1))
+        thread.start()
+        thread.join()
+    assert len(threads) == 1
+    assert get_ident() not in threads
+
+
+def test_recordings_are_limited(host: Bark, recorded: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MOST_RECORDINGS", BLOCK + 1)
+    monkeypatch.setattr(networks_module, "_records", lambda *_, **__: True)
+    bark = Bark(host.bundle, replace(host.device, samples=True))
+    request = Request("hello", voice=None, options=GREEDY, seed=1)
+    bark.generate_batch([request])
+    with pytest.warns(BarkWarning, match="no more runs are recorded, after 9 in batches of many sizes") as warned:
+        found = bark.generate_batch([request, request])
+    assert len(warned) == 4  # graphs
+    assert set(recordings(bark).values()) == {BLOCK + 1}
+    expected = host.generate("hello", voice=None, options=GREEDY, seed=1)
+    for speech in found:
+        assert np.array_equal(speech.tokens.fine, expected.tokens.fine)
+
+
+def test_an_interrupt_does_not_leave_a_run_behind(recorded: Bark) -> None:
+    """The caller's memory must not be freed while the other thread runs."""
+    begun, ended = Event(), Event()
+
+    def work() -> None:
+        begun.wait()
+        interrupt_main()
+        sleep(0.05)
+        ended.set()
+
+    begun.set()
+    with pytest.raises(KeyboardInterrupt):
+        recorded._networks.run(work)
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize(
+    ("device", "low_memory", "expected"),
+    [
+        (Device("cuda", samples=True), False, True),
+        (Device("cuda", samples=True), True, False),
+        (Device("cuda"), False, False),
+        (Device("tensorrt", samples=True), False, False),
+        (Device("cuda", samples=True, options={"enable_cuda_graph": "0"}), False, False),
+        (Device("cuda", samples=True, options={"user_compute_stream": "5"}), False, False),
+    ],
+)
+def test_steps_are_recorded_by_default(gpu_bundle: Path, device: Device, low_memory: bool, expected: bool) -> None:
+    opened = Bundle.open(gpu_bundle)
+    static = replace(opened, manifest=replace(opened.manifest, kv_layout="static"))
+    portable = replace(opened, manifest=replace(opened.manifest, kv_layout="portable"))
+    assert networks_module._records(static, device, low_memory=low_memory) is expected
+    assert not networks_module._records(portable, device, low_memory=low_memory)
+    asked = replace(device, options={**device.options, "enable_cuda_graph": "1"})
+    assert networks_module._records(portable, asked, low_memory=low_memory) is (
+        device.name == "cuda" and device.samples and not low_memory and "user_compute_stream" not in device.options
+    )
+
+
+def test_only_graphs_with_steps_are_told_to_record() -> None:
+    device = Device("cuda", options={"enable_cuda_graph": "1"}, samples=True, captures=True)
+    assert device.providers(None, captures=True)[0][1]["enable_cuda_graph"] == "1"
+    assert device.providers(None)[0][1]["enable_cuda_graph"] == "0"
+
+
+def test_options_of_a_session_are_not_the_provider_s(host: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime takes some of a provider's options from the session's configuration, and refuses them elsewhere."""
+    entry = "ep.cuda.fpa_intb_gemm"
+    device = Device("cuda", options={entry: "1", "use_tf32": "1"})
+    assert entry not in device.providers(None)[0][1]
+    assert device.providers(None)[0][1]["use_tf32"] == "1"
+    taken: list[ort.SessionOptions] = []
+    real = ort.InferenceSession
+
+    def session_of(path: Path, options: ort.SessionOptions, **named: Any) -> Any:
+        taken.append(options)
+        return real(path, options, **named)
+
+    monkeypatch.setattr(ort, "InferenceSession", session_of)
+    _ = Networks(host.bundle, replace(host.device, options={entry: "1"})).codec
+    assert taken[0].get_session_config_entry(entry) == "1"
+
+
+# The stream that sessions share on CUDA
+
+
+class Told:
+    """CUDA's runtime library: it notes its calls, and answers with an error code."""
+
+    def __init__(self, code: int = 0) -> None:
+        self.calls: list[str] = []
+        self.code = code
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "cudaGetErrorString":
+            return lambda code: b"an illegal memory access was encountered"
+
+        def call(*arguments: Any) -> int:
+            self.calls.append(name)
+            if name == "cudaStreamCreateWithFlags":
+                arguments[0]._obj.value = 77
+            return self.code
+
+        return call
+
+
+def test_a_block_is_waited_for_once_before_its_tokens_are_read(host: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    stream = Stream(0, 0)
+    monkeypatch.setattr(Device, "with_stream", lambda device: replace(device, stream=stream))
+    monkeypatch.setattr(stream, "wait", lambda: order.append("wait"))
+    run, pull = Graph.run_bound, Feed.pull
+
+    def noted_pull(feed: Feed) -> None:
+        order.append("pull")
+        pull(feed)
+
+    def noted(graph: Graph, binding: Any) -> None:
+        # The options of a run that is not recorded are None, unless it is not waited for.
+        order.append("run, wait" if binding.options is None else "run")
+        run(graph, binding)
+
+    monkeypatch.setattr(Graph, "run_bound", noted)
+    monkeypatch.setattr(Feed, "pull", noted_pull)
+    loop = Loops(Networks(host.bundle, replace(host.device, samples=True))).coarse
+    cache, sequence = loop.new_cache(), Counting(BLOCK + 1)
+    assert loop.begin(cache, sequence, np.arange(40)) == {}
+    assert order == ["run, wait", "run, wait", "pull"]
+    order.clear()
+    assert loop.step(cache, {0: sequence}) == {}
+    assert order == [*["run"] * 2 * BLOCK, "wait", "pull"]
+
+
+def test_a_block_is_waited_for_even_if_a_run_fails(host: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    loop = Loops(Networks(host.bundle, replace(host.device, samples=True))).coarse
+    cache, sequence = loop.new_cache(), Counting(9)
+    assert loop.begin(cache, sequence, np.arange(40)) == {}
+    monkeypatch.setattr(Device, "wait", lambda _: waited.append(1))
+    monkeypatch.setattr(Graph, "run_bound", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        loop.step(cache, {0: sequence})
+    assert waited == [1]
+
+
+def test_a_stream_is_created_when_it_is_needed_and_destroyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = Told()
+    monkeypatch.setattr(stream_module, "runtime_library", lambda: cuda)
+    device = Device("cuda").with_stream()
+    device.wait()
+    assert cuda.calls == []  # nothing has run
+    assert device.providers(None)[0][1]["user_compute_stream"] == "77"
+    device.wait()
+    del device
+    gc.collect()
+    made = ["cudaGetDevice", "cudaSetDevice", "cudaStreamCreateWithFlags", "cudaSetDevice"]
+    assert cuda.calls == [*made, "cudaStreamSynchronize", "cudaStreamDestroy"]
+
+
+def test_the_caller_s_stream_is_not_destroyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = Told()
+    monkeypatch.setattr(stream_module, "runtime_library", lambda: cuda)
+    device = Device("cuda", options={"user_compute_stream": "5"}).with_stream()
+    assert device.providers(None)[0][1]["user_compute_stream"] == "5"
+    device.wait()
+    del device
+    assert cuda.calls == ["cudaStreamSynchronize"]
+    with pytest.raises(DeviceError, match="user_compute_stream must be the address of a CUDA stream"):
+        Device("cuda", options={"user_compute_stream": "main"}).with_stream()
+
+
+def test_what_fails_on_the_gpu_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "runtime_library", lambda: Told(700))
+    with pytest.raises(DeviceError, match=r"^device 'cuda' failed: CUDA error 700: an illegal memory access") as error:
+        Stream(0, 5).wait()
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("provider", [CUDA, TENSORRT])

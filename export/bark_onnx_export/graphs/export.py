@@ -9,6 +9,7 @@ import onnx
 from bark_onnx.checks.quality import LIMITS
 from bark_onnx.model.bundle import (
     CAUSAL_STAGES,
+    GPU_PRECISIONS,
     QUANTIZE_CACHE,
     SAMPLER,
     STEP,
@@ -43,6 +44,7 @@ from .networks import (
 )
 from .onnx_files import check_portable, save_model
 from .quantize import quantize
+from .skip_norm import fuse_skip_norms
 from .tracing import Tracing, export_graph
 
 # The share of a precision's limit of the KL divergence that the choice of formats may use up. The rest is for what is
@@ -105,6 +107,8 @@ def _trace(stage: str, weights: Weights, scratch: Path, vocabulary: Vocabulary, 
         weights = Weights(weights.size, cast_tensors(weights.tensors, precision))
     path = scratch / graph_file(stage)
     export_graph(_graph(build_module(stage, weights, vocabulary, kv_layout), weights.size), path)
+    if stage != "codec" and kv_layout == "static" and precision in GPU_PRECISIONS:
+        fuse_skip_norms(path)
     return path
 
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from ..arrays import Waveform
 from ..errors import BarkError, NothingSaid, or_default, shown
-from ..graphs.networks import Networks
 from ..model.tokenizer import Tokenizer
 from ..model.vocabulary import CausalStage
 from ..model.voice import Voice, VoicePreset
@@ -56,13 +55,14 @@ class Engine:
     One thread at a time runs `step`; `submit` and `cancel` may be called from any thread at any time.
 
     Args:
+        loops: the model's loops, which other engines may share.
         slots: utterances at a time in the semantic stage, and as many in the coarse stage; more wait in a queue.
         find_voice: the preset of a request's voice; raises VoiceError.
     """
 
     def __init__(
         self,
-        networks: Networks,
+        loops: Loops,
         tokenizer: Tokenizer,
         find_voice: Callable[[Voice | None], VoicePreset | None],
         slots: int,
@@ -72,16 +72,15 @@ class Engine:
             raise BarkError(f"an engine needs at least 1 slot, not {shown(slots)}")
         if slots > MOST_SLOTS:
             raise BarkError(f"an engine has at most {MOST_SLOTS} slots, not {shown(slots)}")
-        self._networks = networks
-        self._loops = Loops(networks)
+        self._loops, self._networks = loops, loops.networks
         self._tokenizer = tokenizer
-        self._vocabulary = networks.vocabulary
+        self._vocabulary = self._networks.vocabulary
         self._find_voice = find_voice
         self._semantic = Rows(self._loops.semantic, slots)
         self._coarse = Rows(self._loops.coarse, slots)
         self._fine = self._loops.fine  # `prepare` must not wait for the networks' lock, which others hold for seconds
-        self._codec = networks.codec
-        self._open_alone = OPEN_ALONE[networks.device.memory]
+        self._codec = self._networks.codec
+        self._open_alone = OPEN_ALONE[self._networks.device.memory]
         self._waiting: deque[Job] = deque()  # for a row of the semantic stage
         self._between: deque[Job] = deque()  # for a row of the coarse stage
         self._order, self._order_between = ListenersFirst(self._waiting), ListenersFirst(self._between)

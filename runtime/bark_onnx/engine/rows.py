@@ -1,5 +1,7 @@
 """The rows of a causal decoder's KV cache, and the job that owns each."""
 
+from weakref import finalize
+
 from ..sampling.loops import CausalLoop
 from .job import Job
 
@@ -15,6 +17,7 @@ class Rows:
     def __init__(self, loop: CausalLoop, rows: int) -> None:
         self.loop = loop
         self.cache = loop.new_cache(rows)
+        finalize(self, loop.release, self.cache).atexit = False
         self.jobs: dict[int, Job] = {}
 
     @property

@@ -7,7 +7,7 @@ from typing import Generic, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .session import Memory
+from .memory import Memory
 
 IdArray: TypeAlias = NDArray[np.int64]
 T = TypeVar("T")

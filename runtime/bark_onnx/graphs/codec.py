@@ -13,7 +13,8 @@ from ..arrays import IntArray, Waveform
 from ..model.sizes import CodecSize, codec_state
 from .decoder import PAST, PRESENT
 from .device import Device
-from .session import Graph, Memory, Shapes
+from .memory import Memory
+from .session import Graph, Shapes
 
 CODEC_INPUTS = ("codes", "fresh")
 WAVEFORM = "waveform"
@@ -44,6 +45,7 @@ class CodecDecoder:
 
     def __init__(self, path: Path, size: CodecSize, device: Device) -> None:
         self.size = size
+        self._fills_runs = device.memory != "cpu"
         shapes = [(np.float32, (None, *shape)) for shape in codec_state(size).values()]
         self._past, self._present = (codec_state_names(prefix, size) for prefix in (PAST, PRESENT))
         codes, fresh = (np.int64, (None, size.codebooks, None)), (np.bool_, (None,))
@@ -51,6 +53,11 @@ class CodecDecoder:
         waveform = (np.float32, (None, None))
         outputs = {WAVEFORM: waveform, **dict(zip(self._present, shapes, strict=True))}
         self._graph = Graph(path, device, inputs, outputs)
+
+    @property
+    def _run_frames(self) -> int:
+        """The most frames of one run."""
+        return max(RUN_FRAMES, self.size.first_frames)
 
     def new_state(self, rows: int) -> CodecState:
         """The state of rows that have decoded nothing yet; their first chunk must be `fresh`."""
@@ -71,7 +78,7 @@ class CodecDecoder:
             The waveforms [rows, T * frame_samples] of these frames, full scale at 1.
         """
         rows, _, frames = codes.shape
-        samples, run = self.size.frame_samples, max(RUN_FRAMES, self.size.first_frames)
+        samples, run = self.size.frame_samples, self._run_frames
         waveform = np.empty((rows, frames * samples), np.float32)
         past = state.arrays
         for start in range(0, frames, run):
@@ -95,6 +102,13 @@ class CodecDecoder:
         return waveform, present
 
     def decode(self, codes: IntArray) -> Waveform:
-        """Fine codes [codebooks, T] of a whole utterance -> waveform [T * frame_samples], full scale at 1."""
+        """Fine codes [codebooks, T] of a whole utterance -> waveform [T * frame_samples], full scale at 1.
+
+        On a GPU the last run is filled up with frames that are cut off afterwards: cuDNN plans its convolutions anew
+        for each length. Whatever is shorter than the reflection at the beginning is decoded as it is.
+        """
+        frames = codes.shape[1]
+        if self._fills_runs and frames >= self.size.first_frames:
+            codes = np.pad(codes, ((0, 0), (0, -frames % self._run_frames)))
         waveform: Waveform = self.decode_chunk(self.new_state(1), codes[None], np.ones(1, np.bool_))[0]
-        return waveform
+        return waveform[: frames * self.size.frame_samples]

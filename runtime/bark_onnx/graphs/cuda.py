@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,11 @@ from ..errors import reason
 _FATAL = 4  # ONNX Runtime's log severity
 _SAID = re.compile(r"(?:CUDA|CUDNN) (?:failure|error) \d+: [^;]+|cuDNN is unavailable.*|CUDA Provider not available")
 _DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
-_lock = Lock()  # standard output is replaced while libraries are loaded
+
+TURNS = RLock()
+"""Whoever uses a GPU in this process holds this. While one thread records runs, CUDA allows no other thread to allocate
+memory, to copy or to wait (cudaStreamCaptureModeGlobal, with which ONNX Runtime records). Standard output is replaced
+while libraries are loaded."""
 
 
 def why_no_gpu(index: int = 0) -> str | None:
@@ -28,18 +32,32 @@ def why_no_gpu(index: int = 0) -> str | None:
 
     A provider that ONNX Runtime lists was built in, but its libraries may be missing, and so may a GPU.
     """
-    with _lock:
+    with TURNS:
         missing = _load_libraries() or _missing_driver()
-    try:
-        allocate((1,), np.float32, index)
-    except Exception as error:  # ONNX Runtime's exceptions share no base class
-        return missing or failure(error)
+        try:
+            allocate((1,), np.float32, index)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            return missing or failure(error)
     return None
 
 
 def allocate(shape: tuple[int, ...], dtype: type[np.generic], index: int) -> Any:
     """An OrtValue in a GPU's memory."""
     return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, "cuda", index)
+
+
+def load_tensorrt() -> None:
+    """Load TensorRT's libraries from NVIDIA's package, where the provider does not look for them.
+
+    Without the package the provider takes those of the system, if it finds any.
+    """
+    with TURNS, contextlib.suppress(Exception), _standard_output_to(io.StringIO()):
+        import tensorrt  # noqa: F401
+
+
+def runtime_library() -> ctypes.CDLL:
+    """CUDA's runtime library, which the CUDA provider is linked with. Raises OSError if it does not load."""
+    return ctypes.CDLL(f"cudart64_{_major()}.dll" if os.name == "nt" else f"libcudart.so.{_major()}")
 
 
 def failure(error: Exception) -> str:
@@ -84,12 +102,16 @@ def _package_directories() -> Iterator[Path]:
     ONNX Runtime looks only beside its own package. `nvidia` is a namespace, with a folder in any place of `sys.path`.
     """
     bases = [Path(place, "nvidia").absolute() for place in sys.path if place]
-    major = str(getattr(ort, "cuda_version", "")).split(".")[0]
-    for part in (f"cu{major}", "cudnn"):
+    for part in (f"cu{_major()}", "cudnn"):
         for base in bases:
             for folder in ("lib", "bin/x86_64", "bin"):  # Linux; Windows, where cuDNN is one folder higher
                 if any((base / part / folder).glob("*.dll" if os.name == "nt" else "lib*.so*")):
                     yield base / part / folder
+
+
+def _major() -> str:
+    """The version of CUDA that this ONNX Runtime is built for, such as 13; nothing in a build without CUDA."""
+    return str(getattr(ort, "cuda_version", "")).split(".")[0]
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ from ..errors import DeviceError
 from ..model.sizes import TransformerSize
 from .cache import IdArray, KVCache, Recent
 from .device import Device
-from .session import BFLOAT16, Binding, Feed, Graph, Memory, Shapes
+from .memory import BFLOAT16, Feed, Memory
+from .session import Binding, Graph, Shapes
 from .tensorrt import EngineProfile
 
 LOGITS = "logits"

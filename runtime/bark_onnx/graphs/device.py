@@ -1,7 +1,7 @@
 """The device that graphs run on: an execution provider and its options. The one place where a provider is chosen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import onnxruntime as ort
@@ -9,14 +9,15 @@ import onnxruntime as ort
 from ..errors import DeviceError, how_to_install, warn
 from ..numbers import whole
 from .cores import MOST_THREADS, default_threads, usable_cpus
-from .cuda import why_no_gpu
+from .cuda import load_tensorrt, why_no_gpu
+from .stream import Stream
 from .tensorrt import EngineProfile
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 _REMOTE = "AzureExecutionProvider"  # is in every build, and runs no graph here: it sends requests to a service
 _SUFFIX = "ExecutionProvider"
-_CAPTURE = "enable_cuda_graph"  # ONNX Runtime's name for it
+CAPTURE, STREAM = "enable_cuda_graph", "user_compute_stream"  # ONNX Runtime's names
 
 # What differs from ONNX Runtime's defaults; a caller's options override it.
 _CUDA_OPTIONS = {
@@ -42,10 +43,13 @@ class Device:
         name: `cpu`, `cuda`, `tensorrt`, or another provider's name in ONNX Runtime.
         threads: threads of one graph run on the CPU; None leaves the number to ONNX Runtime.
         index: the number of the GPU.
-        options: the provider's own options, by the provider's names; they override ours.
+        options: the provider's own options, by the provider's names; they override ours. Names that begin with `ep.`
+            are entries of a session's configuration (see `session_entries`).
         samples: whether tokens are sampled on the device, by the bundle's sampler graphs, or else on the host.
         one_arena: whether sessions share one memory arena on the CPU. A session with an arena of its own frees it
             when it is unloaded.
+        stream: the stream that sessions on CUDA share; without it, each run waits until the GPU is done.
+        captures: whether decode steps are recorded as CUDA graphs and replayed.
     """
 
     name: str
@@ -54,6 +58,8 @@ class Device:
     options: Mapping[str, str] = field(default_factory=dict)
     samples: bool = False
     one_arena: bool = True
+    stream: Stream | None = field(default=None, compare=False, repr=False)
+    captures: bool = False
 
     @classmethod
     def choose(
@@ -88,6 +94,8 @@ class Device:
                 f"device {name!r} needs {provider}, which this ONNX Runtime ({ort.__version__}) does not have; "
                 f"{advice}use device 'cpu'"
             )
+        if provider == TENSORRT:
+            load_tensorrt()
         if provider in (CUDA, TENSORRT) and (why := why_no_gpu(index)):
             raise DeviceError(
                 f"device {name!r}: {provider} is installed but does not load here ({why}); {_NEEDS}, "
@@ -109,9 +117,23 @@ class Device:
         return "cuda" if self.name in ("cuda", "tensorrt") else "cpu"
 
     @property
-    def captures(self) -> bool:
-        """Whether the CUDA provider was asked to record decode steps as CUDA graphs, and to replay them."""
-        return self.name == "cuda" and self.samples and self.options.get(_CAPTURE) == "1"
+    def session_entries(self) -> dict[str, str]:
+        """The options that ONNX Runtime takes from a session's configuration, such as `ep.cuda.fpa_intb_gemm`."""
+        return {name: value for name, value in self.options.items() if name.startswith("ep.")}
+
+    def with_stream(self) -> "Device":
+        """The same with a stream for the sessions of one bundle, if they run on CUDA: the caller's, or a new one."""
+        if self.name != "cuda":
+            return self
+        given = self.options.get(STREAM)
+        if given is not None and not (given.isascii() and given.isdecimal()):
+            raise DeviceError(f"{STREAM} must be the address of a CUDA stream as a number, not {given!r:.40}")
+        return replace(self, stream=Stream(self.index, None if given is None else int(given)))
+
+    def wait(self) -> None:
+        """Wait until the GPU has done the runs that were not waited for. Raises DeviceError for what failed there."""
+        if self.stream is not None:
+            self.stream.wait()
 
     def providers(self, profile: EngineProfile | None, *, captures: bool = False) -> Providers:
         """The providers of a session: this one first, then those that run the operators that it does not support.
@@ -120,12 +142,13 @@ class Device:
             profile: the graph's profile for TensorRT; None for a graph that TensorRT does not run.
             captures: whether some of the graph's runs are recorded and replayed.
         """
-        index, own = {"device_id": str(self.index)}, dict(self.options)
-        if self.name == "cuda" and not captures:
-            own.pop(_CAPTURE, None)  # a graph whose shapes change from run to run cannot be replayed
+        index = {"device_id": str(self.index)}
+        own = {name: value for name, value in self.options.items() if name not in self.session_entries}
         cpu: Providers = [(CPU, {})]
         if self.name == "cuda":
-            return [(CUDA, {**_CUDA_OPTIONS, **index, **own}), *cpu]
+            stream = {} if self.stream is None else {STREAM: str(self.stream.handle)}
+            capture = {CAPTURE: str(int(captures))}  # a graph whose shapes change from run to run cannot be replayed
+            return [(CUDA, {**_CUDA_OPTIONS, **index, **own, **stream, **capture}), *cpu]
         if self.name == "tensorrt":
             cuda: Providers = [(CUDA, {**_CUDA_OPTIONS, **index}), *cpu]
             return cuda if profile is None else [(TENSORRT, {**profile.options(), **index, **own}), *cuda]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..arrays import FloatArray, IntArray
 from .decoder import LOGITS
 from .device import Device
-from .session import Binding, Graph, Memory
+from .memory import Memory
+from .session import Binding, Graph
 from .tensorrt import EngineProfile
 
 FINE_INPUTS = ("codes", "codebook")
@@ -41,4 +42,4 @@ class FineModel:
             codebook: [] int64.
             logits: [B, T, codebook_size] float32.
         """
-        return self._graph.bind(dict(zip(FINE_INPUTS, (codes, codebook), strict=True)), {LOGITS: logits})
+        return self._graph.bind(dict(zip(FINE_INPUTS, (codes, codebook), strict=True)), {LOGITS: logits}, repeated=True)

@@ -9,6 +9,7 @@ import ctypes
 import logging
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from threading import RLock
 from time import perf_counter
@@ -29,9 +30,11 @@ from ..model.bundle import (
 )
 from ..model.sizes import TransformerSize
 from ..model.vocabulary import CausalStage, Vocabulary
+from .cache import KVCache
 from .codec import CodecDecoder
+from .cuda import TURNS
 from .decoder import NO_BF16, CausalDecoder, Decoder
-from .device import Device
+from .device import CAPTURE, STREAM, Device
 from .fine import FINE_INPUTS, FineModel
 from .sampler import FineSamplerGraph, SamplerGraph
 from .split_decoder import SplitDecoder
@@ -58,6 +61,10 @@ class Networks:
     Args:
         low_memory: keep at most one network in memory. To ask for one unloads the others.
 
+    Attributes:
+        spare_caches: of each stage, the KV cache of an engine that is gone, kept where decode steps are recorded: its
+            recordings are of its memory, and ONNX Runtime can forget none.
+
     Raises DeviceError for a bundle whose attention has no kernel on the device.
     """
 
@@ -66,9 +73,12 @@ class Networks:
             raise DeviceError(NO_FP32)
         self.bundle = bundle
         samples = device.samples and bundle.manifest.for_gpu  # other bundles have no graphs that sample
-        self.device = replace(device, samples=samples, one_arena=not low_memory)
+        device = replace(device.with_stream(), samples=samples, one_arena=not low_memory)
+        self.device = replace(device, captures=_records(bundle, device, low_memory=low_memory))
         self.low_memory = low_memory
-        self.lock = RLock()
+        self.lock = RLock() if device.memory == "cpu" else TURNS
+        self._one_thread = ThreadPoolExecutor(1, "bark-onnx GPU") if self.device.captures else None
+        self.spare_caches: dict[CausalStage, KVCache] = {}
         self._loaded: dict[tuple[str, str], Any] = {}  # by stage and graph
         self.closed = False
         self._used = False  # since they were loaded
@@ -125,6 +135,20 @@ class Networks:
         codebooks, codebook_size = vocabulary.fine_codebooks, vocabulary.codebook_size
         return self._get("fine", SAMPLER, lambda: FineSamplerGraph(path, codebooks, codebook_size, device))
 
+    def run(self, work: Callable[[], T]) -> T:
+        """Do work that runs graphs: where steps are recorded, always in the same thread.
+
+        ONNX Runtime keeps recordings, and the handles and workspaces of CUDA's libraries, for each thread that runs a
+        session. The caller holds `lock`, so the work must not ask for it.
+        """
+        if self._one_thread is None:
+            return work()
+        future = self._one_thread.submit(work)
+        try:
+            return future.result()
+        finally:
+            wait([future])  # an interrupt ends the call, but not the work
+
     def load(self) -> None:
         """Load all four networks now, so that errors come early. Raises BundleError or DeviceError."""
         # ONNX Runtime reorders the codec's weights and frees the first copy of them, 35 MB. The networks that are
@@ -143,7 +167,10 @@ class Networks:
         """Unload all networks, for good."""
         with self.lock:
             self.closed = True
+            self.spare_caches.clear()
             self._loaded.clear()
+        if self._one_thread is not None:
+            self._one_thread.shutdown()
 
     def check_open(self) -> None:
         """Raise BarkError if the networks have been closed, or are those of another process."""
@@ -212,6 +239,18 @@ class Networks:
     def _open_codec(self) -> CodecDecoder:
         """TensorRT leaves the codec to CUDA, since its chunks have many lengths."""
         return CodecDecoder(self.bundle.graph("codec"), self.sizes.codec, self.device)
+
+
+def _records(bundle: Bundle, device: Device, *, low_memory: bool) -> bool:
+    """Whether decode steps are recorded.
+
+    They are unless the caller's options say otherwise. In the portable layout they are if the options say so. Networks
+    that are unloaded after each stage would lose their recordings. A stream of the caller's may not allow it.
+    """
+    if device.name != "cuda" or not device.samples or low_memory or STREAM in device.options:
+        return False
+    asked = device.options.get(CAPTURE)
+    return bundle.manifest.kv_layout == "static" if asked is None else asked.lower() in ("1", "true")
 
 
 def _after_fork() -> None:

@@ -13,7 +13,8 @@ import numpy as np
 from .decoder import LOGITS
 from .device import Device
 from .fine import FINE_INPUTS
-from .session import Binding, Graph, Memory, Shapes
+from .memory import Memory
+from .session import Binding, Graph, Shapes
 
 SAMPLED = "sampled"
 FINE_SAMPLER_INPUTS = (*FINE_INPUTS, "fills", "uniforms", "temperatures")
@@ -51,15 +52,15 @@ class SamplerGraph:
         }
         self._graph = Graph(path, device, inputs, {SAMPLED: (np.int64, (None, 1))}, repeated=True)
 
-    def bind(self, logits: Memory, inputs: SamplerInputs[Memory], ids: Memory) -> Binding:
-        """A run in the caller's memory.
+    def bind(self, logits: Memory, inputs: SamplerInputs[Memory], ids: Memory, *, repeated: bool = True) -> Binding:
+        """A run in the caller's memory; `repeated` as in `Graph.bind`.
 
         Args:
             logits: [B, V] float32.
             ids: [B, 1] int64, for the sampled ids; -1 if the logits are not numbers.
         """
         values = {LOGITS: logits, **dict(zip(self._names, inputs, strict=False))}
-        return self._graph.bind(values, {SAMPLED: ids}, repeated=True)
+        return self._graph.bind(values, {SAMPLED: ids}, repeated=repeated)
 
 
 class FineSamplerGraph:
@@ -81,4 +82,4 @@ class FineSamplerGraph:
             sampled: [B, T, codebooks] int64, for the codes; -1 if the logits are not numbers.
         """
         values = {LOGITS: logits, **dict(zip(FINE_SAMPLER_INPUTS, inputs, strict=True))}
-        return self._graph.bind(values, {SAMPLED: sampled})
+        return self._graph.bind(values, {SAMPLED: sampled}, repeated=True)

@@ -1,11 +1,10 @@
-"""Sessions of ONNX Runtime: graphs that are loaded and checked, and memory that they read and write in place."""
+"""Sessions of ONNX Runtime: graphs that are loaded, checked and run in memory of the caller's."""
 
 import contextlib
 import ctypes
-import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,13 +12,21 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..errors import LESS_MEMORY, BarkError, BundleError, DeviceError, OutOfMemory, is_out_of_memory, reason
-from .cuda import allocate, failure
-from .device import CPU, Device
+from ..errors import (
+    LESS_MEMORY,
+    BarkError,
+    BundleError,
+    DeviceError,
+    OutOfMemory,
+    how_to_install,
+    is_out_of_memory,
+    reason,
+    warn,
+)
+from .cuda import failure
+from .device import CAPTURE, CPU, Device
+from .memory import BFLOAT16, Memory
 from .tensorrt import EngineProfile
-
-BFLOAT16 = np.uint16
-"""Stands for bfloat16, which numpy does not have. Both take two bytes, and no graph here has tensors of uint16."""
 
 Shapes: TypeAlias = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """The type and the axes of each input or output of a graph; None is an axis of any length."""
@@ -27,7 +34,11 @@ Shapes: TypeAlias = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]
 # ONNX Runtime's exceptions for a file that is missing, or is not a graph.
 _FILE_ERRORS = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 
-_ONNX_BFLOAT16 = 16  # TensorProto.BFLOAT16
+MOST_RECORDINGS = 512
+"""Recorded runs of one graph. ONNX Runtime keeps each of them until the session is gone. A KV cache of 1024 rows has 88
+in its decoder's graph."""
+
+NO_RECORDING = f"; if it is the recording that fails, turn it off: --provider-option {CAPTURE}=0"
 
 # Microseconds for which a session's threads wait busily for the next run. Sampling a token takes less, and waking the
 # threads would cost more. ONNX Runtime's default of about 20 ms takes every core from the session that runs next.
@@ -48,75 +59,6 @@ class Binding:
         self.graph.run_bound(self)
 
 
-@dataclass(frozen=True)
-class Memory:
-    """The address and the shape of a tensor that a graph reads or writes in place. `owner` holds the memory."""
-
-    pointer: int
-    shape: tuple[int, ...]
-    dtype: type[np.generic]
-    memory: str
-    owner: Any = field(repr=False)
-    index: int = 0
-
-    @classmethod
-    def of(cls, array: NDArray[Any]) -> "Memory":
-        """A numpy array's memory; the array is contiguous."""
-        return cls(array.ctypes.data, array.shape, array.dtype.type, "cpu", array)
-
-    @classmethod
-    def zeros(cls, shape: tuple[int, ...], dtype: type[np.generic], device: Device) -> "Memory":
-        """Zeros in the device's memory.
-
-        On the CPU, pages that are never touched take no memory. For one large block numpy asks for huge pages, so
-        that reading a KV cache of 75 MB at every step misses the TLB far less often.
-        """
-        zeros = np.zeros(shape, dtype)
-        if device.memory == "cpu":
-            return cls.of(zeros)
-        value = allocate(shape, dtype, device.index)
-        value.update_inplace(zeros)
-        return cls(value.data_ptr(), shape, dtype, device.memory, value, device.index)
-
-    @property
-    def element(self) -> type[np.generic] | int:
-        """The element type as ONNX Runtime takes it: numpy's type, or ONNX's number of a type that numpy lacks."""
-        return _ONNX_BFLOAT16 if self.dtype is BFLOAT16 else self.dtype
-
-    def __getitem__(self, place: tuple[int, range]) -> "Memory":
-        """`self[n, rows]`: neighbouring rows of the nth part. The first two axes are the parts and the rows."""
-        part, rows = place
-        row_bytes = math.prod(self.shape[2:]) * np.dtype(self.dtype).itemsize
-        start = self.pointer + (part * self.shape[1] + rows.start) * row_bytes
-        return replace(self, pointer=start, shape=(len(rows), *self.shape[2:]))
-
-
-@dataclass(frozen=True)
-class Feed:
-    """A small tensor that the host and a graph exchange: the host's array, and the memory that the graph is bound to.
-
-    On the CPU both are the same memory.
-    """
-
-    array: NDArray[Any]
-    memory: Memory
-
-    @classmethod
-    def of(cls, array: NDArray[Any], device: Device) -> "Feed":
-        on_cpu = device.memory == "cpu"
-        return cls(array, Memory.of(array) if on_cpu else Memory.zeros(array.shape, array.dtype.type, device))
-
-    def push(self) -> None:
-        """Copy the array to the graph's memory."""
-        if self.memory.owner is not self.array:
-            self.memory.owner.update_inplace(self.array)
-
-    def pull(self) -> None:
-        """Copy the graph's memory to the array."""
-        if self.memory.owner is not self.array:
-            self.array[...] = self.memory.owner.numpy()
-
-
 class Graph:
     """One loaded graph. A run that fails raises a BundleError, on other devices than the CPU a DeviceError, or
     OutOfMemory; each names the graph's file.
@@ -134,7 +76,7 @@ class Graph:
         self.name = path.name
         self._device = device
         self._captures = device.captures and repeated
-        self._recordings = 0
+        self._recordings, self._full = 0, False
         providers = device.providers(profile, captures=self._captures)
         options = ort.SessionOptions()
         options.intra_op_num_threads = device.threads or 0
@@ -143,6 +85,8 @@ class Graph:
         # that the first run left in the arena: 44 MB more for a fine pass of bark-small. On a CPU no run was faster.
         options.enable_mem_pattern = device.memory != "cpu"
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN))
+        for name, value in device.session_entries.items():
+            options.add_session_config_entry(name, value)
         arena = device.one_arena and device.memory == "cpu"
         _process.add(self, arena=arena)
         if arena:
@@ -151,9 +95,12 @@ class Graph:
             # With ONNX Runtime's fallback, a failure would be printed to standard output, and another one be raised.
             self._session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise _cannot_load(path, device, error) from None
+            raise _cannot_load(path, device, error, captures=self._captures) from None
         if self._session.get_providers()[0] != providers[0][0]:
-            raise DeviceError(f"device {device.name!r}: {providers[0][0]} did not start; are its libraries installed?")
+            advice = f" For TensorRT's, {how_to_install('tensorrt')}" if device.name == "tensorrt" else ""
+            raise DeviceError(
+                f"device {device.name!r}: {providers[0][0]} did not start; are its libraries installed?{advice}"
+            )
         problems = _differences(self._session.get_inputs(), inputs) + _differences(self._session.get_outputs(), outputs)
         if problems:
             raise BundleError(f"{path.name} is not the graph that the manifest describes: {'; '.join(problems)}")
@@ -171,24 +118,40 @@ class Graph:
             raise self._failure(error) from None
 
     def bind(self, inputs: Mapping[str, Memory], outputs: Mapping[str, Memory], *, repeated: bool = False) -> Binding:
-        """Bind memory to the inputs and outputs; `repeated` if the binding is run often, with the same shapes."""
+        """Bind memory to the inputs and outputs.
+
+        Args:
+            repeated: the binding is run often. All its memory is on the device, except inputs that are read there when
+                a run begins. The runs are not waited for if the device has a stream: see `Device.wait`.
+        """
         binding = self._session.io_binding()
-        for name, value in inputs.items():
-            binding.bind_input(name, value.memory, value.index, value.element, value.shape, value.pointer)
-        for name, value in outputs.items():
-            binding.bind_output(name, value.memory, value.index, value.element, value.shape, value.pointer)
+        try:  # a provider with other memory than the host's copies inputs of the host here
+            for name, value in inputs.items():
+                binding.bind_input(name, value.memory, value.index, value.element, value.shape, value.pointer)
+            for name, value in outputs.items():
+                binding.bind_output(name, value.memory, value.index, value.element, value.shape, value.pointer)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise self._failure(error) from None
         return Binding(self, binding, self._run_options(repeated=repeated), [inputs, outputs])
 
     def _run_options(self, *, repeated: bool) -> ort.RunOptions | None:
-        """The number of the recording that a run makes or replays; -1 for a run that is not recorded.
+        """Whether a run ends when the GPU is done, and the number of the recording that it makes or replays.
 
-        None if the provider records nothing.
+        The number is -1 for a run that is not recorded.
         """
-        if not self._captures:
+        waits = self._device.stream is None or not repeated
+        if waits and not self._captures:
             return None
         options = ort.RunOptions()
-        options.add_run_config_entry("gpu_graph_id", str(self._recordings) if repeated else "-1")
-        self._recordings += repeated
+        if not waits:
+            options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        if self._captures:
+            recorded = repeated and self._recordings < MOST_RECORDINGS
+            options.add_run_config_entry("gpu_graph_id", str(self._recordings) if recorded else "-1")
+            self._recordings += recorded
+            if repeated and not recorded and not self._full:
+                self._full = True
+                warn(f"{self.name}: no more runs are recorded, after {MOST_RECORDINGS} in batches of many sizes")
         return options
 
     def run_bound(self, binding: Binding) -> None:
@@ -202,7 +165,10 @@ class Graph:
         if is_out_of_memory(error):
             return OutOfMemory(f"not enough memory to run {self.name}: {LESS_MEMORY}")
         if self._device.provider != CPU:
-            return DeviceError(f"device {self._device.name!r}: {self.name} failed while it ran: {failure(error)}")
+            advice = NO_RECORDING if self._captures else ""
+            return DeviceError(
+                f"device {self._device.name!r}: {self.name} failed while it ran: {failure(error)}{advice}"
+            )
         return BundleError(f"{self.name} failed while it ran: {reason(error)}")
 
 
@@ -244,16 +210,17 @@ class _ProcessMemory:
 _process = _ProcessMemory()
 
 
-def _cannot_load(path: Path, device: Device, error: Exception) -> BarkError:
+def _cannot_load(path: Path, device: Device, error: Exception, *, captures: bool) -> BarkError:
     """Return the error for a graph that does not load: the memory's, the options', the device's or the file's fault."""
     if is_out_of_memory(error):
         return OutOfMemory(f"not enough memory to load {path.name}: {LESS_MEMORY}")
+    advice = NO_RECORDING if captures else ""
     if device.options:
-        return DeviceError(f"{device.provider} does not start with these options: {failure(error)}")
+        return DeviceError(f"{device.provider} does not start with these options: {failure(error)}{advice}")
     if device.provider != CPU and type(error).__name__ not in _FILE_ERRORS:
         return DeviceError(
             f"device {device.name!r}: {device.provider} cannot load {path.name} ({failure(error)}); check that its "
-            "libraries are installed, for CUDA those of the extra gpu, or use device 'cpu'"
+            f"libraries are installed, for CUDA those of the extra gpu, or use device 'cpu'{advice}"
         )
     return BundleError(
         f"ONNX Runtime {ort.__version__} cannot load {path.name} ({reason(error)}): export the bundle again"

@@ -15,7 +15,8 @@ from ..model.sizes import TransformerSize
 from .cache import KVCache
 from .decoder import PAST, PRESENT, CausalDecoder, Decoder, cache_names, prompt_ids
 from .device import Device
-from .session import Binding, Graph, Memory
+from .memory import Memory
+from .session import Binding, Graph
 
 SHORT = 16  # positions
 

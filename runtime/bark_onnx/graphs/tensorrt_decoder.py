@@ -9,7 +9,8 @@ from ..model.sizes import TransformerSize
 from .cache import KVCache
 from .decoder import CAUSAL_INPUTS, PAST, CausalDecoder, Decoder, cache_names
 from .device import Device
-from .session import Binding, Memory
+from .memory import Memory
+from .session import Binding
 from .tensorrt import ROWS, causal_profile
 
 

@@ -3,8 +3,8 @@
 Sampling is a graph as well (`bark_onnx.graphs.sampler`), so nothing crosses to the host between a prompt and its
 tokens. A block of `BLOCK` steps is prepared in the device's memory beforehand, since everything but the tokens is
 known: each step has inputs of its own there, and its sampled ids are written where the next step reads them. The host
-sends a block's random numbers and reads its tokens. If a sequence ends within a block, its tokens after the end are
-dropped.
+sends a block's inputs in one copy, starts all its runs, waits, and reads its tokens. If a sequence ends within a block,
+its tokens after the end are dropped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,10 @@ from ..graphs.cache import KVCache, Recent
 from ..graphs.decoder import Decoder
 from ..graphs.device import Device
 from ..graphs.fine import FineModel
+from ..graphs.memory import Feed, Memory, Parcel, Part
 from ..graphs.networks import Networks
-from ..graphs.sampler import SAMPLER_DTYPES, FineSamplerGraph, SamplerInputs
-from ..graphs.session import Binding, Feed, Memory
+from ..graphs.sampler import SAMPLER_DTYPES, FineSamplerGraph, SamplerGraph, SamplerInputs
+from ..graphs.session import Binding
 from ..model.vocabulary import CausalStage
 from .sequence import NOT_NUMBERS, Errors, FineWindow, TokenSequence
 
@@ -38,32 +39,31 @@ class Blocks:
 
     def __init__(self, rows: int, choices: int, device: Device) -> None:
         self.logits = Memory.zeros((1, rows, choices), np.float32, device)
-        self.ids = Feed.of(np.zeros((BLOCK + 1, rows, 1), np.int64), device)
-        self.positions = Feed.of(np.zeros((BLOCK, rows, 1), np.int64), device)
-        self.lengths = Feed.of(np.zeros((BLOCK, rows), np.int32), device)
-        self.history = Feed.of(np.zeros((1, rows, 1), np.int64), device)
-        self.totals = np.zeros((BLOCK, 1), np.int32)  # the attention reads these in the host's memory
-        self.rules: SamplerInputs[Feed] = SamplerInputs(
-            *(
-                Feed.of(np.zeros((steps, rows), dtype), device)
-                for steps, dtype in zip(_RULE_STEPS, SAMPLER_DTYPES, strict=True)
-            )
+        self.sampled = Feed.of(np.zeros((BLOCK, rows, 1), np.int64), device)
+        ids, moving = (1, rows, 1), (BLOCK, rows, 1)
+        rules = [((steps, rows), dtype) for steps, dtype in zip(_RULE_STEPS, SAMPLER_DTYPES, strict=True)]
+        self._sent = Parcel(
+            [(ids, np.int64), (ids, np.int64), (moving, np.int64), (moving[:2], np.int32), *rules], device
         )
+        self.first, self.history, self.positions, self.lengths, *parts = self._sent.parts
+        self.rules: SamplerInputs[Part] = SamplerInputs(*parts)
+        self.totals = np.zeros((BLOCK, 1), np.int32)  # the attention reads these in the host's memory
         self.steps: Recent[list[Binding]] = Recent()
         self.samplers: dict[bool, Recent[list[Binding]]] = {False: Recent(), True: Recent()}  # by top_k_top_p
 
     def inputs(self, step: int, rows: range) -> list[Memory]:
         """The decoder's inputs at a step, in the order of CAUSAL_INPUTS."""
         total = Memory.of(self.totals[step].reshape(()))
+        ids = self.sampled.memory[step - 1, rows] if step else self.first.memory[0, rows]
         moving = (self.positions.memory[step, rows], self.lengths.memory[step, rows])
-        return [self.ids.memory[step, rows], self.history.memory[0, rows], *moving, total]
+        return [ids, self.history.memory[0, rows], *moving, total]
 
     def sampler_inputs(self, step: int, rows: range) -> SamplerInputs[Memory]:
-        return SamplerInputs(*(feed.memory[step % len(feed.array), rows] for feed in self.rules))
+        return SamplerInputs(*(part.memory[step % len(part.array), rows] for part in self.rules))
 
     def write_rules(self, sequences: Mapping[int, TokenSequence], count: int, choices: int) -> bool:
         """Write the rules of the next `count` tokens of these rows; True if one of them has top-k or top-p."""
-        rules = SamplerInputs(*(feed.array for feed in self.rules))
+        rules = SamplerInputs(*(part.array for part in self.rules))
         # A row without a sequence takes the first choice.
         for array, value in zip(rules, (0.0, 0, 1, 0.0, -1, np.inf, 1, np.inf), strict=True):
             array[:] = value
@@ -79,9 +79,11 @@ class Blocks:
             rules.top_ks[:, row] = choices if rule.top_k is None else min(rule.top_k, choices)
             rules.top_ps[:, row] = np.inf if rule.top_p is None else rule.top_p
             top_k_top_p = top_k_top_p or rule.top_k is not None or rule.top_p is not None
-        for feed in self.rules:
-            feed.push()
         return top_k_top_p
+
+    def push(self) -> None:
+        """Send everything that the host has written for the next block."""
+        self._sent.push()
 
 
 class DeviceLoop:
@@ -99,7 +101,26 @@ class DeviceLoop:
         self._first_id = networks.vocabulary.first_id(stage)
 
     def new_cache(self, rows: int = 1) -> KVCache:
-        return self._decoder.new_cache(rows)
+        """An empty KV cache: the one that an engine before has left, with its recordings, if it has as many rows.
+
+        A cache of more than one row takes the place of a spare one of another size, since both may not fit.
+        """
+        with self._networks.lock:
+            spares = self._networks.spare_caches
+            left = spares.get(self._stage)
+            if left is not None and left.rows == rows:
+                for row in range(rows):
+                    left.clear(row)
+                return spares.pop(self._stage)
+            if rows > 1:
+                left = None
+                spares.pop(self._stage, None)
+            return self._decoder.new_cache(rows)
+
+    def release(self, cache: KVCache) -> None:
+        """Keep the cache for the next engine where steps are recorded."""
+        if self._decoder.device.captures and not self._networks.closed:
+            self._networks.spare_caches[self._stage] = cache
 
     def begin(
         self,
@@ -109,17 +130,25 @@ class DeviceLoop:
         history_ids: IntArray | None = None,
         row: int = 0,
     ) -> Errors:
-        blocks, rows = self._blocks_of(cache), range(row, row + 1)
-        self._decoder.prefill_into(cache, blocks.logits[0, rows], prompt_ids, history_ids, row)
+        blocks, own = self._blocks_of(cache), range(row, row + 1)
         top_k_top_p = blocks.write_rules({row: sequence}, 1, self._decoder.choices)
-        self._samplers(blocks, rows, top_k_top_p=top_k_top_p)[0].run()
+        graph = self._networks.sampler(self._stage, top_k_top_p=top_k_top_p)
+
+        def run() -> None:
+            blocks.push()
+            logits, ids = blocks.logits[0, own], blocks.sampled.memory[0, own]
+            self._decoder.prefill_into(cache, logits, prompt_ids, history_ids, row)
+            graph.bind(logits, blocks.sampler_inputs(0, own), ids, repeated=False).run()
+            blocks.sampled.pull()
+
+        self._networks.run(run)
         return self._take(blocks, {row: sequence}, 1)
 
     def step(self, cache: KVCache, sequences: Mapping[int, TokenSequence]) -> Errors:
         """Decode the last token of each sequence and sample up to BLOCK tokens after it."""
         decoder, blocks = self._decoder, self._blocks_of(cache)
         size, rows = decoder.size, list(sequences)
-        span = range(min(rows), max(rows) + 1)
+        span = self._span(rows, cache.rows)
         part = slice(span.start, span.stop)
         count = min(BLOCK, *(sequence.left for sequence in sequences.values()))
         top_k_top_p = blocks.write_rules(sequences, count, decoder.choices)
@@ -129,24 +158,42 @@ class DeviceLoop:
         reached = lengths + np.arange(BLOCK)[:, None] * moves
         blocks.positions.array[:, part, 0] = blocks.lengths.array[:, part] = np.minimum(reached, size.context - 1)
         blocks.totals[:, 0] = self._totals(blocks.lengths.array[:, part])
-        blocks.ids.array[0] = 0
-        blocks.ids.array[0, rows, 0] = [sequence.last for sequence in sequences.values()]
+        blocks.first.array[:] = 0
+        blocks.first.array[0, rows, 0] = [sequence.last for sequence in sequences.values()]
         blocks.history.array[:] = size.no_history_id
-        for feed in (blocks.ids, blocks.positions, blocks.lengths, blocks.history):
-            feed.push()
-        steps = blocks.steps.get(span, lambda rows: self._bind_steps(cache, blocks, rows))
-        samplers = self._samplers(blocks, span, top_k_top_p=top_k_top_p)
-        for step, sampler in zip(steps[:count], samplers[:count], strict=True):
-            step.run()
-            sampler.run()
+        graph = self._networks.sampler(self._stage, top_k_top_p=top_k_top_p)
+
+        def run() -> None:
+            blocks.push()
+            steps = blocks.steps.get(span, lambda rows: self._bind_steps(cache, blocks, rows))
+            samplers = blocks.samplers[top_k_top_p].get(span, lambda rows: _bind_samplers(graph, blocks, rows))
+            try:
+                for step, sampler in zip(steps[:count], samplers[:count], strict=True):
+                    step.run()
+                    sampler.run()
+            finally:
+                decoder.device.wait()  # also after a run that failed: the others read the block's memory
+            blocks.sampled.pull()
+
+        self._networks.run(run)
         cache.lengths[part] = lengths
         errors = self._take(blocks, sequences, count)
         for row in rows:
             start = cache.lengths[row]
-            cache.ids[row, 0, start : start + count] = blocks.ids.array[:count, row, 0]
+            cache.ids[row, 0, start] = blocks.first.array[0, row, 0]
+            cache.ids[row, 0, start + 1 : start + count] = blocks.sampled.array[: count - 1, row, 0]
             cache.ids[row, 1, start : start + count] = size.no_history_id
             cache.lengths[row] += count
         return errors
+
+    def _span(self, rows: Sequence[int], most: int) -> range:
+        """The neighbouring rows that a step of these rows runs.
+
+        Where steps are recorded these are the first 1, 2, 4, 8 and so on, up to all rows: so there are few recordings.
+        """
+        if not self._decoder.device.captures:
+            return range(min(rows), max(rows) + 1)
+        return range(min(1 << max(rows).bit_length(), most))
 
     def _totals(self, lengths: NDArray[np.int32]) -> IntArray:
         """The decoder's `total` at each step, from the index [BLOCK, R] of each row's last position.
@@ -168,24 +215,11 @@ class DeviceLoop:
         logits = blocks.logits[0, rows]
         return [self._decoder.bind_step(cache, rows, blocks.inputs(n, rows), logits) for n in range(BLOCK)]
 
-    def _samplers(self, blocks: Blocks, rows: range, *, top_k_top_p: bool) -> list[Binding]:
-        """The sampler of each step of a block; its ids are those that the next step decodes."""
-        graph = self._networks.sampler(self._stage, top_k_top_p=top_k_top_p)
-
-        def bind(rows: range) -> list[Binding]:
-            logits = blocks.logits[0, rows]
-            return [
-                graph.bind(logits, blocks.sampler_inputs(n, rows), blocks.ids.memory[n + 1, rows]) for n in range(BLOCK)
-            ]
-
-        return blocks.samplers[top_k_top_p].get(rows, bind)
-
     def _take(self, blocks: Blocks, sequences: Mapping[int, TokenSequence], count: int) -> Errors:
         """Give each sequence its tokens of a block, up to its end."""
         errors: Errors = {}
-        blocks.ids.pull()
         for row, sequence in sequences.items():
-            for choice in (blocks.ids.array[1 : count + 1, row, 0] - self._first_id).tolist():
+            for choice in (blocks.sampled.array[:count, row, 0] - self._first_id).tolist():
                 if choice < 0:
                     errors[row] = BarkError(NOT_NUMBERS)
                     break
@@ -193,6 +227,12 @@ class DeviceLoop:
                 if not sequence.left:
                     break
         return errors
+
+
+def _bind_samplers(graph: SamplerGraph, blocks: Blocks, rows: range) -> list[Binding]:
+    """The sampler of each step of a block; its ids are those that the next step decodes."""
+    logits = blocks.logits[0, rows]
+    return [graph.bind(logits, blocks.sampler_inputs(n, rows), blocks.sampled.memory[n, rows]) for n in range(BLOCK)]
 
 
 @dataclass(frozen=True)
@@ -236,9 +276,12 @@ class DeviceFine:
             passes.uniforms.array[:, place, window.fill :] = window.uniforms.T
         for feed in (first, passes.fills, passes.temperatures, passes.uniforms):
             feed.push()
-        for codebook in range(given, codebooks):
-            for binding in passes.bound[codebook]:
-                binding.run()
+        try:
+            for codebook in range(given, codebooks):
+                for binding in passes.bound[codebook]:
+                    binding.run()
+        finally:
+            self._model.device.wait()
         last = passes.codes[codebooks % 2]
         last.pull()
         errors: Errors = {}

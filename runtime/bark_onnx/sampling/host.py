@@ -22,6 +22,9 @@ class HostLoop:
     def new_cache(self, rows: int = 1) -> KVCache:
         return self._decoder.new_cache(rows)
 
+    def release(self, cache: KVCache) -> None:
+        """The cache is freed with its last reference."""
+
     def begin(
         self,
         cache: KVCache,

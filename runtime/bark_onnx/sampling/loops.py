@@ -23,6 +23,9 @@ class CausalLoop(Protocol):
     def new_cache(self, rows: int = 1) -> KVCache:
         """An empty KV cache for this many sequences."""
 
+    def release(self, cache: KVCache) -> None:
+        """Say that nobody will use a cache of `new_cache` again."""
+
     def begin(
         self,
         cache: KVCache,
@@ -51,7 +54,7 @@ class Loops:
     """
 
     def __init__(self, networks: Networks) -> None:
-        self._networks = networks
+        self.networks = networks
         self._blocks: WeakKeyDictionary[KVCache, Blocks] = WeakKeyDictionary()
         self._passes: WeakKeyDictionary[FineModel, Passes] = WeakKeyDictionary()
 
@@ -65,7 +68,7 @@ class Loops:
 
     def causal(self, stage: CausalStage) -> CausalLoop:
         """The loop of the semantic or the coarse network."""
-        networks = self._networks
+        networks = self.networks
         decoder = networks.causal(stage)
         if not networks.device.samples:
             return HostLoop(decoder)
@@ -73,7 +76,7 @@ class Loops:
 
     @property
     def fine(self) -> FineLoop:
-        networks = self._networks
+        networks = self.networks
         if not networks.device.samples:
             return HostFine(networks.fine)
         return DeviceFine(networks.fine, networks.fine_sampler, self._passes)
