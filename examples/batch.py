@@ -1,4 +1,7 @@
-"""Speak several texts together, each with its own voice, seed and options."""
+"""Speak several texts together, each with its own voice, seed and options.
+
+python examples/batch.py
+"""
 
 from bark_onnx import Bark, BatchError, GenerationOptions, Request
 

@@ -1,4 +1,7 @@
-"""Speak a dialogue of any length to one file, with subtitles. After an interruption, run it again: it continues."""
+"""Speak a dialogue of any length to one file, with subtitles. After an interruption, run it again: it continues.
+
+python examples/long_text.py
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Speak a sentence to a file, save its voice, and speak again with the same voice."""
+"""Speak a sentence to a file, save its voice, and speak again with the same voice.
+
+python examples/speak.py
+"""
 
 from bark_onnx import Bark, GenerationOptions
 

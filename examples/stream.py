@@ -1,4 +1,7 @@
-"""Give audio to a player while it is generated. Here the player is a WAV file; put your sound card in its place."""
+"""Give audio to a player while it is generated. Here the player is a WAV file; put your sound card in its place.
+
+python examples/stream.py
+"""
 
 import wave
 

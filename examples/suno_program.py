@@ -1,4 +1,7 @@
-"""The example of suno-ai/bark's README. Only the import of bark and the names of the voice and the files differ."""
+"""The example of suno-ai/bark's README. Only the import of bark and the names of the voice and the files differ.
+
+python examples/suno_program.py
+"""
 
 import soundfile
 

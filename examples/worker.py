@@ -1,4 +1,7 @@
-"""One worker for a whole server: requests come from asyncio and from threads, and are spoken together."""
+"""One worker for a whole server: requests come from asyncio and from threads, and are spoken together.
+
+python examples/worker.py
+"""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Reads the README and the pages of docs/: headings, links, fenced blocks."""
+"""Reads the README, the pages of docs/ and that of examples/: headings, links, fenced blocks."""
 
 import re
 import shlex
@@ -8,7 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES_PAGE = ROOT / "examples" / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), EXAMPLES_PAGE]
 
 _FENCE = re.compile(r"^```(\S*)\s*$")
 _NOT_RUN = re.compile(r"^<!-- not run: \S.* -->$")

@@ -92,6 +92,10 @@ def wrong(words: list[str]) -> str | None:
             if importlib.util.find_spec(module) is None:
                 return f"no module {module}"
             return wrong_options(arguments) if module.startswith("bark_onnx") else None
+        case ["python", script, *_] if "/" in script:
+            return None if (ROOT / script).is_file() else f"no file {script}"
+        case ["pip", "wheel", "--no-deps", "."]:
+            return None
         case ["pip", "install", requirement]:
             extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
             unknown = set(re.findall(r"[\w-]+", requirement)) - extras.keys()
@@ -100,7 +104,7 @@ def wrong(words: list[str]) -> str | None:
             return wrong_arguments(["export", checkpoint, *arguments])
         case [program] if "/" in program:
             return None if (ROOT / program).is_file() else f"no file {program}"
-        case [("aplay" | "curl" | "echo" | "export" | "kubectl" | "ray" | "serve" | "tail"), *_]:
+        case [("aplay" | "curl" | "echo" | "export" | "kubectl" | "nc" | "ray" | "serve" | "tail"), *_]:
             return None
         case _:
             return f"unknown program in {words}"
