@@ -21,11 +21,11 @@ figure = Figure(figsize=(9, 2 + 0.6 * len(bundles)), dpi=120, layout="constraine
 axes = figure.add_subplot()
 for place, bundle in enumerate(bundles):
     with Bark.load(bundle) as bark:
-        (measured,) = measure(bark, next(iter(bark.voices), None), repeats=3)  # medians
+        (measured,) = measure(bark, next(iter(bark.voices), None), repeats=2)
     end = 0.0
     for stage, seconds in measured.seconds.items():
         cost = seconds / measured.audio_seconds
-        axes.barh(place, cost, left=end, color=COLORS[stage], label=None if place else stage)
+        axes.barh(place, cost, 0.6, left=end, color=COLORS[stage], label=None if place else stage)
         end += cost
     axes.annotate(f" {1 / end:.1f} times as fast as speech", (end, place), va="center")
     print(f"{bundle}: {end:.2f} s for one second of audio")
@@ -34,5 +34,5 @@ axes.set_yticks(range(len(bundles)), bundles)
 axes.set_xlim(0, 1.5 * max(1, axes.dataLim.xmax))  # with room for the notes
 axes.set_xlabel("seconds of computing for one second of audio; as fast as speech at 1")
 axes.set_title(machine_line(machine()), fontsize=10)
-axes.legend(loc="upper right", ncols=4, frameon=False)
+figure.legend(loc="outside lower center", ncols=4, frameon=False)
 figure.savefig("benchmark.png")

@@ -79,8 +79,8 @@ async def play(queue: VoiceQueue, channel: wave.Wave_write) -> None:
 async def main() -> None:
     with Bark.load() as bark, bark.worker(slots=4) as worker, wave.open("channel.wav", "wb") as channel:
         queue = VoiceQueue(bark, worker)
-        queue.say("ada", "Good morning, everybody.")
-        queue.say("carol", "Good morning, Ada. How are you?")
+        queue.say("ada", "Good morning.")
+        queue.say("carol", "Good morning, Ada.")
         player = asyncio.create_task(play(queue, channel))
         await queue.join()
         player.cancel()

@@ -136,7 +136,7 @@ def test_the_service_speaks_to_each_client_and_survives_bad_ones() -> None:
         with create_connection(("127.0.0.1", port), timeout=60) as leaves:
             leaves.sendall(b"This client leaves after the first samples, and nobody takes the others.\n")
             assert leaves.recv(2)
-        for line in (b"\n", b"\xff\n", b"x" * 100_000 + b"\n", b"..."):
+        for line in (b"\n", b"\xff\n", b"x" * 100_000 + b"\n", b"...\n"):
             assert ask(line) == b""
         samples = np.frombuffer(ask(b"Good morning.\n"), "<i2") / 32768
     assert 0.5 < len(samples) / 24_000 < 5
