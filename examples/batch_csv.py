@@ -17,7 +17,7 @@ nobody,Who says this?,nobody,,
 """
 
 Path("lines.csv").write_text(LINES, encoding="utf-8")
-report = run_batch("lines.csv", "speech", BatchOptions(format="flac", slots=8))
+report = run_batch("lines.csv", "speech", BatchOptions(format="flac"))
 print(report.table)
 for result in map(json.loads, report.results.read_text(encoding="utf-8").splitlines()):
     print(result["id"], result["path"] or f"failed: {result['error']}")

@@ -3,7 +3,7 @@
     python examples/benchmark.py
     python examples/benchmark.py nano bundles/bark-small-int8 bundles/bark-small-mixed
 
-It needs the extra `bench`. For one bundle in detail: bark-onnx bench BUNDLE --plot details.png
+It needs matplotlib. For one bundle in detail: bark-onnx bench BUNDLE --plot details.png
 """
 
 import sys
@@ -21,7 +21,7 @@ figure = Figure(figsize=(9, 2 + 0.6 * len(bundles)), dpi=120, layout="constraine
 axes = figure.add_subplot()
 for place, bundle in enumerate(bundles):
     with Bark.load(bundle) as bark:
-        (measured,) = measure(bark, next(iter(bark.voices), None), repeats=2)
+        (measured,) = measure(bark, next(iter(bark.voices), None), repeats=3)  # medians
     end = 0.0
     for stage, seconds in measured.seconds.items():
         cost = seconds / measured.audio_seconds

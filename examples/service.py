@@ -22,7 +22,7 @@ async def answer(bark: Bark, worker: Worker, reader: asyncio.StreamReader, write
                 async for chunk in stream:
                     writer.write((chunk.waveform.clip(-1, 1) * 32767).astype("<i2").tobytes())
                     await writer.drain()  # waits for a slow client, and raises OSError if it has left
-    except (BarkError, OSError, ValueError) as error:  # of the speech, the connection, the line
+    except (BarkError, OSError, ValueError, asyncio.CancelledError) as error:  # speech, connection, line, Ctrl-C
         print(f"no more speech for this client: {error!r}", file=sys.stderr)
     finally:
         writer.close()

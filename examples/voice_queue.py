@@ -24,6 +24,7 @@ class VoiceQueue:
 
     def __init__(self, bark: Bark, worker: Worker, most_waiting: int = 20) -> None:
         self._bark, self._worker = bark, worker
+        self._voices = bark.voices or (None,)
         self._waiting: asyncio.Queue[SpeechStream] = asyncio.Queue(most_waiting)
         self._heard: SpeechStream | None = None
 
@@ -31,7 +32,7 @@ class VoiceQueue:
         """Add a message. Raises QueueFull if too many wait, and BarkError for a text without words."""
         if self._waiting.full():
             raise QueueFull(f"{self._waiting.qsize()} messages are waiting: try again later")
-        voice = self._bark.voices[crc32(user.encode()) % len(self._bark.voices)]  # always the same for a user
+        voice = self._voices[crc32(user.encode()) % len(self._voices)]  # always the same for a user
         self._waiting.put_nowait(self._bark.stream(text, voice=voice, worker=self._worker))
 
     def skip(self) -> None:
@@ -67,6 +68,7 @@ class VoiceQueue:
 
 
 def stereo(samples: bytes) -> bytes:
+    """Give each 16-bit sample to both channels."""
     return np.frombuffer(samples, "<i2").repeat(2).tobytes()
 
 

@@ -94,7 +94,7 @@ def wrong(words: list[str]) -> str | None:
             return wrong_options(arguments) if module.startswith("bark_onnx") else None
         case ["python", script, *_] if "/" in script:
             return None if (ROOT / script).is_file() else f"no file {script}"
-        case ["pip", "wheel", "--no-deps", "."]:
+        case ["pip", "wheel", "--no-deps", "-w", "dist", "."]:
             return None
         case ["pip", "install", requirement]:
             extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
