@@ -35,6 +35,10 @@ class HubError(BarkError):
     """A model on the Hugging Face hub cannot be read or written: its name, the network, the user's rights."""
 
 
+class UnknownModel(HubError):
+    """Nothing says that there is such a model: the hub did not show one, or was not reached. It may be a path."""
+
+
 class TextError(BarkError):
     """A text cannot be spoken: there is nothing to say in it, or it is not a string."""
 

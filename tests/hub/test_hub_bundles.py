@@ -99,8 +99,8 @@ def test_what_is_in_the_cache_is_opened_without_a_network(
     commit = hub.add("me/cached", files).commit("main")
     error = offline.open("me/cached").error
     assert error == (
-        "the Hugging Face hub was not asked for me/cached, since HF_HUB_OFFLINE is set, and it is not in the cache: "
-        "unset it to download"
+        "me/cached: no such directory; the Hugging Face hub was not asked for me/cached, since HF_HUB_OFFLINE is set, "
+        "and it is not in the cache: unset it to download"
     )
     directory = assert_opened(online.open("me/cached"), f"me/cached@{commit}")
     hub.requests.clear()
@@ -230,10 +230,13 @@ def test_a_hostile_manifest_is_refused(hub: HubServer, online: HubProcess, home:
         ("me/gated", None, ["me/gated is gated: accept its licence on http", "hf auth login", "HF_TOKEN"]),
         ("me/gated", "hf_stranger", ["me/gated is gated: accept its licence"]),
         ("me/private", None, ["there is no model me/private on the Hugging Face hub, or it is private"]),
-        ("me/absent", "hf_member", ["there is no model me/absent", "check the name"]),
+        ("me/absent", "hf_member", ["me/absent: no such directory; there is no model me/absent", "check the name"]),
+        (f"me/{'long' * 99}", None, ["no such directory; me/longlong", "is not a name that the Hugging Face hub allows"]),
         ("me/gated", "hf_expired", ["refused your token for me/gated"]),
+        ("me/gated", "hf_é", ["your token for the Hugging Face hub has characters that no token has: log in"]),
         ("me/gated@nowhere", None, ["me/gated has no revision nowhere: check the revision"]),
         ("me/gated@a..b", None, ["'a..b' is not a revision"]),
+        ("me/page", None, ["me/page: manifest.json is not JSON"]),
         ("me/checkpoint", None, ["is not a bundle (no manifest.json)", "export it first: `bark-onnx export me/checkp"]),
     ],
 )
@@ -243,6 +246,7 @@ def test_an_error_of_the_hub_is_explained(
     hub.add("me/gated", files, gated=True)
     hub.add("me/private", files, private=True)
     hub.add("me/checkpoint", {"config.json": b"{}"})
+    hub.add("me/page", {MANIFEST: b"<html>please log in</html>"})
     error = online.open(name, token).error
     assert [fragment for fragment in fragments if fragment not in error] == [], error
 
@@ -257,7 +261,6 @@ def test_the_token_of_a_member_gives_access(hub: HubServer, online: HubProcess, 
 
 
 def test_a_path_with_a_typing_error_is_recognised(online: HubProcess) -> None:
-    (online.directory / "bundles").mkdir()
     error = online.open("bundles/speken").error
     assert error.startswith("bundles/speken: no such directory; there is no model bundles/speken on the Hugging Face")
 

@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from bark_onnx.errors import BarkWarning
 from bark_onnx.hub.repository import Repository
-from bark_onnx.hub.snapshot import Snapshot, look_up
+from bark_onnx.hub.snapshot import Snapshot
+from bark_onnx.model.place import look_up
 
 from ..errors import CheckpointError
 from ..sources.directory import LFS_POINTER, CheckpointDirectory, is_lfs_pointer
@@ -38,7 +39,7 @@ def find_source(
     repository = None if path.exists() else Repository.parse(path_or_repo, revision)
     if repository is None:
         raise CheckpointError(f"{path_or_repo} is neither a directory nor a name on the hub such as suno/bark-small")
-    snapshot = look_up(repository, quiet=quiet)
+    snapshot = look_up(repository, progress=not quiet)
     return downloaded(snapshot, [name for name in DESCRIPTIONS if name in snapshot.names]), snapshot
 
 

@@ -18,11 +18,13 @@ class Failure:
         what: what is wrong.
         advice: what the user can do.
         unreachable: whether the only problem is that the hub cannot be reached, so that the cache may be used instead.
+        unknown: whether the hub says that it has no such model, or none that the user may see.
     """
 
     what: str
     advice: str
     unreachable: bool = False
+    unknown: bool = False
 
     @property
     def message(self) -> str:
@@ -55,6 +57,7 @@ def explain(name: str, revision: str | None, error: Exception, *, writing: bool 
         return Failure(
             f"there is no model {name} on the Hugging Face hub, or it is private",
             f"check the name; if it is private, {LOG_IN}",
+            unknown=True,
         )
     if status == 403:
         verb = "write to" if writing else "read"
@@ -62,7 +65,9 @@ def explain(name: str, revision: str | None, error: Exception, *, writing: bool 
     if writing and status in (409, 412):
         return Failure(f"{name} exists or was changed by somebody else", "try again, or choose another name")
     if isinstance(error, errors.HFValidationError):
-        return Failure(f"{name} is not a name that the Hugging Face hub allows", "check it")
+        return Failure(f"{name} is not a name that the Hugging Face hub allows", "check it", unknown=True)
+    if isinstance(error, UnicodeEncodeError):  # an HTTP header is ASCII
+        return Failure("your token for the Hugging Face hub has characters that no token has", LOG_IN)
     if isinstance(error, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
         return Failure(
             f"the Hugging Face hub was not asked for {name}, since HF_HUB_OFFLINE is set",

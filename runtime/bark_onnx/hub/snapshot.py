@@ -18,11 +18,9 @@ from huggingface_hub.utils import logging as hub_logging
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from huggingface_hub.utils.tqdm import tqdm as hub_tqdm
 
-from ..errors import HubError, warn
+from ..errors import HubError, UnknownModel, warn
 from .failures import explain, is_incomplete
 from .repository import Repository
-
-_TIMEOUT = 30  # seconds until the hub must answer the question which files a repository has
 
 
 @dataclass(frozen=True)
@@ -125,18 +123,20 @@ def look_up(repository: Repository, *, quiet: bool = False) -> Snapshot:
         quiet: show no progress bars for downloads. Without it they are shown if standard error is a terminal.
 
     Raises:
-        HubError: the repository or revision does not exist, the user may not read it, or the hub cannot be reached and
-            the cache has no snapshot.
+        UnknownModel: the repository does not exist or is private, or the hub cannot be reached and the cache has no
+            snapshot. The hub must answer within HF_HUB_ETAG_TIMEOUT seconds, by default 10.
+        HubError: the revision does not exist, or the user may not read the repository.
     """
     name, revision = repository.name, repository.revision
     try:
-        info = HfApi().model_info(name, revision=revision, timeout=_TIMEOUT, files_metadata=True)
+        info = HfApi().model_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT, files_metadata=True)
     except Exception as error:  # the network, the hub and its client raise different types
         failure = explain(name, revision, error)
         cached = _find_cached(repository) if failure.unreachable else None
         if cached is None:
             nowhere = ", and it is not in the cache" if failure.unreachable else ""
-            raise HubError(f"{failure.what}{nowhere}: {failure.advice}") from error
+            kind = UnknownModel if failure.unreachable or failure.unknown else HubError
+            raise kind(f"{failure.what}{nowhere}: {failure.advice}") from error
         if not constants.HF_HUB_OFFLINE:
             warn(f"{failure.what}: taking the copy in the cache")
         paths = (path for path in cached.rglob("*") if path.is_symlink() or path.is_file())

@@ -204,7 +204,7 @@ class Bundle:
         repository = named_repository(directory)
         if repository is not None:
             return cls._on_hub(repository, progress)
-        opened = cls(directory, _read_manifest(directory))
+        opened = cls(directory, _read_manifest(directory, directory))
         if problems := opened.problems():
             raise BundleError(f"{directory} is damaged: {problems}; copy the bundle again or export it again")
         return opened
@@ -220,7 +220,7 @@ class Bundle:
         if (snapshot.files[MANIFEST].bytes or 0) > MAX_MANIFEST_BYTES:
             raise BundleError(f"{MANIFEST} of {repository} is over {MAX_MANIFEST_BYTES >> 20} MiB: not a manifest")
         directory = snapshot.download([MANIFEST])
-        manifest = _read_manifest(directory)
+        manifest = _read_manifest(directory, snapshot.label)
         snapshot.check({name: (entry.bytes, entry.sha256) for name, entry in manifest.files.items()})
         snapshot.download([MANIFEST, *manifest.files])
         opened = cls(directory, manifest, Repository(repository.name, snapshot.commit))
@@ -268,7 +268,8 @@ class Bundle:
         }
 
 
-def _read_manifest(directory: Path) -> Manifest:
+def _read_manifest(directory: Path, label: Path | str) -> Manifest:
+    """Read a bundle's manifest. Raises BundleError, which gives the bundle the name `label` if the text is wrong."""
     path = directory / MANIFEST
     try:
         if path.exists() and not path.is_file():  # to open a pipe would wait for its writer
@@ -283,7 +284,7 @@ def _read_manifest(directory: Path) -> Manifest:
     try:
         return Manifest.from_json(text)
     except BundleError as error:
-        raise BundleError(f"{directory}: {error}") from None
+        raise BundleError(f"{label}: {error}") from None
 
 
 def hash_file(path: Path) -> str:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import BundleError, HubError, how_to_install
+from ..errors import BundleError, HubError, UnknownModel, how_to_install
 from ..hub.repository import Repository
 
 if TYPE_CHECKING:  # it needs huggingface_hub, which is optional
@@ -31,7 +31,12 @@ def named_repository(directory: Path) -> Repository | None:
 
 
 def look_up(repository: Repository, progress: bool) -> "Snapshot":
-    """Find a model on the hub, or in the hub's cache. Raises HubError."""
+    """Find a model on the hub, or in the hub's cache, whose name is no path here.
+
+    Raises:
+        UnknownModel: nothing says that the hub has it, so its name may be a path with an error in it.
+        HubError: huggingface_hub is not installed, or the user may not read the model.
+    """
     try:
         from ..hub.snapshot import look_up as ask
     except ImportError:
@@ -41,10 +46,8 @@ def look_up(repository: Repository, progress: bool) -> "Snapshot":
         ) from None
     try:
         return ask(repository, quiet=not progress)
-    except HubError as error:
-        if Path(str(repository)).parent.is_dir():  # perhaps a path with an error in it
-            raise HubError(f"{repository}: no such directory; {error}") from error
-        raise
+    except UnknownModel as error:
+        raise UnknownModel(f"{repository}: no such directory; {error}") from error
 
 
 def no_bundle(directory: Path, manifest: str) -> BundleError:

@@ -316,8 +316,8 @@ def test_offline_the_error_says_so(client: Client, bark_small: Files) -> None:
     offline = client.environment(HF_HUB_OFFLINE="1")
     error = open_in_process(offline, "suno/bark-small").error
     assert error == (
-        "the Hugging Face hub was not asked for suno/bark-small, since HF_HUB_OFFLINE is set, and it is not in the "
-        "cache: unset it to download"
+        "suno/bark-small: no such directory; the Hugging Face hub was not asked for suno/bark-small, since "
+        "HF_HUB_OFFLINE is set, and it is not in the cache: unset it to download"
     )
     # Another tool may have cached the configuration alone.
     client.hub.add("suno/bark-small", bark_small)
@@ -334,12 +334,13 @@ def test_if_the_hub_is_down_the_cache_is_used(client: Client, bark_small: Files)
     client.hub.status[""] = 503
     error = open_in_process(client.environment(), "suno/bark-small").error
     assert error == (
-        "the Hugging Face hub answered 503 for suno/bark-small, and it is not in the cache: try again later"
+        "suno/bark-small: no such directory; the Hugging Face hub answered 503 for suno/bark-small, and it is not in the "
+        "cache: try again later"
     )
     closed = client.environment(HF_ENDPOINT="http://127.0.0.1:9")
     error = open_in_process(closed, "suno/bark-small").error
     assert error is not None
-    assert error.startswith("the Hugging Face hub could not be reached for suno/bark-small (")
+    assert error.startswith("suno/bark-small: no such directory; the Hugging Face hub could not be reached for suno/")
     assert error.endswith(", and it is not in the cache: check the network")
 
     client.hub.status.clear()
