@@ -1,13 +1,15 @@
 """The networks of a bundle: loaded when they are used, all at once or one at a time."""
 
 import gc
+import os
 import weakref
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
 from bark_onnx import BarkError
+from bark_onnx.graphs import cuda
 from bark_onnx.graphs.codec import CodecDecoder
 from bark_onnx.graphs.decoder import CausalDecoder
 from bark_onnx.graphs.device import Device
@@ -84,3 +86,32 @@ def test_threads_get_the_same_network(opened: Bundle) -> None:
         thread.join()
     assert len(found) == 4
     assert len(set(map(id, found))) == 1
+
+
+def test_networks_on_the_cpu_do_not_wait_for_others(gpu_bundle: Path) -> None:
+    opened = Bundle.open(gpu_bundle)
+    on_cpu, on_gpu = ([Networks(opened, Device(name)) for _ in range(2)] for name in ("cpu", "tensorrt"))
+    assert on_cpu[0].lock is not on_cpu[1].lock
+    assert on_gpu[0].lock is on_gpu[1].lock is cuda.TURNS
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_gpu_that_a_thread_uses_does_not_stop_a_forked_process(gpu_bundle: Path) -> None:
+    """The child has no such thread, so nobody would ever release the lock there."""
+    networks, taken, forked = Networks(Bundle.open(gpu_bundle), Device("tensorrt")), Event(), Event()
+
+    def use() -> None:
+        with networks.lock:
+            taken.set()
+            forked.wait()
+
+    thread = Thread(target=use)
+    thread.start()
+    taken.wait()
+    child = os.fork()
+    if child == 0:
+        free = networks.lock is cuda.TURNS and cuda.TURNS.acquire(timeout=1)
+        os._exit(0 if free else 1)
+    forked.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

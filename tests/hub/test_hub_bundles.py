@@ -231,7 +231,7 @@ def test_a_hostile_manifest_is_refused(hub: HubServer, online: HubProcess, home:
         ("me/gated", "hf_stranger", ["me/gated is gated: accept its licence"]),
         ("me/private", None, ["there is no model me/private on the Hugging Face hub, or it is private"]),
         ("me/absent", "hf_member", ["me/absent: no such directory; there is no model me/absent", "check the name"]),
-        (f"me/{'long' * 99}", None, ["no such directory; me/longlong", "is not a name that the Hugging Face hub allows"]),
+        (f"me/{'long' * 99}", None, ["no such directory; me/longlong", "is not a name that the Hugging Face hub"]),
         ("me/gated", "hf_expired", ["refused your token for me/gated"]),
         ("me/gated", "hf_é", ["your token for the Hugging Face hub has characters that no token has: log in"]),
         ("me/gated@nowhere", None, ["me/gated has no revision nowhere: check the revision"]),

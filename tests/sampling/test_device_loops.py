@@ -1,6 +1,7 @@
 """Loops that sample on the device, run on the CPU: they give the host's tokens, alone and together."""
 
 import gc
+import weakref
 from _thread import interrupt_main
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -305,6 +306,39 @@ def test_all_recorded_steps_run_in_one_thread(recorded: Bark, monkeypatch: pytes
         thread.join()
     assert len(threads) == 1
     assert get_ident() not in threads
+
+
+def test_a_run_that_failed_keeps_nothing(recorded: Bark) -> None:
+    """A KV cache for which memory was lacking must be freed at once, not when Python looks for cycles."""
+
+    def failing() -> weakref.ref[Any]:
+        cache = recorded._loops.coarse.new_cache()
+
+        def work() -> None:
+            raise BarkError(f"failed with {cache.rows} row")
+
+        with pytest.raises(BarkError, match="failed with 1 row"):
+            recorded._networks.run(work)
+        return weakref.ref(cache)
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert failing()() is None
+    finally:
+        gc.enable()
+
+
+def test_an_engine_that_is_freed_does_not_change_which_spare_cache_is_taken(
+    recorded: Bark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python frees it in any thread, and at any time."""
+    loop, spares = recorded._loops.coarse, recorded._networks.spare_caches
+    left, other = loop.new_cache(3), loop.new_cache(2)
+    monkeypatch.setitem(spares, "coarse", left)
+    monkeypatch.setattr(KVCache, "clear", lambda *_: loop.release(other))
+    assert loop.new_cache(3) is left
+    assert spares["coarse"] is other
 
 
 def test_recordings_are_limited(host: Bark, recorded: Bark, monkeypatch: pytest.MonkeyPatch) -> None:

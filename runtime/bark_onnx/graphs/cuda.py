@@ -27,6 +27,16 @@ memory, to copy or to wait (cudaStreamCaptureModeGlobal, with which ONNX Runtime
 while libraries are loaded."""
 
 
+def _new_turns() -> None:
+    """In the child of a fork, no thread is left that could release the lock."""
+    global TURNS
+    TURNS = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_turns)
+
+
 def why_no_gpu(index: int = 0) -> str | None:
     """Try to allocate memory on a GPU; None if that works, else why not, in one line.
 

@@ -30,9 +30,9 @@ from ..model.bundle import (
 )
 from ..model.sizes import TransformerSize
 from ..model.vocabulary import CausalStage, Vocabulary
+from . import cuda
 from .cache import KVCache
 from .codec import CodecDecoder
-from .cuda import TURNS
 from .decoder import NO_BF16, CausalDecoder, Decoder
 from .device import CAPTURE, STREAM, Device
 from .fine import FINE_INPUTS, FineModel
@@ -76,8 +76,8 @@ class Networks:
         device = replace(device.with_stream(), samples=samples, one_arena=not low_memory)
         self.device = replace(device, captures=_records(bundle, device, low_memory=low_memory))
         self.low_memory = low_memory
-        self.lock = RLock() if device.memory == "cpu" else TURNS
-        self._one_thread = ThreadPoolExecutor(1, "bark-onnx GPU") if self.device.captures else None
+        self.lock = self._turns()
+        self._one_thread = self._new_thread()
         self.spare_caches: dict[CausalStage, KVCache] = {}
         self._loaded: dict[tuple[str, str], Any] = {}  # by stage and graph
         self.closed = False
@@ -148,6 +148,7 @@ class Networks:
             return future.result()
         finally:
             wait([future])  # an interrupt ends the call, but not the work
+            del future  # its exception's traceback has this frame: a cycle, which would keep the work's memory
 
     def load(self) -> None:
         """Load all four networks now, so that errors come early. Raises BundleError or DeviceError."""
@@ -184,11 +185,20 @@ class Networks:
 
     def after_fork(self) -> None:
         """Called in the child of a fork, before anything else runs there."""
-        self.lock = RLock()  # another thread of the parent may have held it
+        self.lock = self._turns()  # another thread of the parent may have held it
+        self._one_thread = self._new_thread()
         for network in self._loaded.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(network))  # see the top of this file
         self._loaded = {}
         self._forked = self._used
+
+    def _turns(self) -> RLock:
+        """The lock of these networks: on a GPU that of everything that uses one."""
+        return RLock() if self.device.memory == "cpu" else cuda.TURNS
+
+    def _new_thread(self) -> ThreadPoolExecutor | None:
+        """The thread that runs all graphs, where steps are recorded."""
+        return ThreadPoolExecutor(1, "bark-onnx GPU") if self.device.captures else None
 
     def _get(self, stage: str, graph: str, load: Callable[[], T]) -> T:
         with self.lock:

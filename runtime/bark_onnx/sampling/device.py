@@ -107,14 +107,14 @@ class DeviceLoop:
         """
         with self._networks.lock:
             spares = self._networks.spare_caches
-            left = spares.get(self._stage)
+            left = spares.pop(self._stage, None)  # in one step: an engine may be freed, and call `release`, at any time
             if left is not None and left.rows == rows:
                 for row in range(rows):
                     left.clear(row)
-                return spares.pop(self._stage)
-            if rows > 1:
-                left = None
-                spares.pop(self._stage, None)
+                return left
+            if left is not None and rows == 1:
+                spares.setdefault(self._stage, left)
+            left = None
             return self._decoder.new_cache(rows)
 
     def release(self, cache: KVCache) -> None:

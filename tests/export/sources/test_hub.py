@@ -334,8 +334,8 @@ def test_if_the_hub_is_down_the_cache_is_used(client: Client, bark_small: Files)
     client.hub.status[""] = 503
     error = open_in_process(client.environment(), "suno/bark-small").error
     assert error == (
-        "suno/bark-small: no such directory; the Hugging Face hub answered 503 for suno/bark-small, and it is not in the "
-        "cache: try again later"
+        "suno/bark-small: no such directory; the Hugging Face hub answered 503 for suno/bark-small, and it is not in "
+        "the cache: try again later"
     )
     closed = client.environment(HF_ENDPOINT="http://127.0.0.1:9")
     error = open_in_process(closed, "suno/bark-small").error
