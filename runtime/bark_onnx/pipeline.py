@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import NoReturn
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,7 +43,7 @@ from .long.speech_stream import SpeechStream
 from .model.bundle import Bundle
 from .model.tokenizer import Tokenizer, require_something_to_say
 from .model.vocabulary import CausalStage
-from .model.voice import Voice, VoicePreset, checked_voice
+from .model.voice import Voice, VoicePreset
 from .normalizing.choice import AUTO, chosen_normalizer, for_single
 from .numbers import whole
 from .progress import ProgressOption, counted, shown
@@ -81,6 +82,8 @@ class Bark:
         self._caches: dict[CausalStage, KVCache] = {}  # of one row, kept on GPUs only: see `_cache`
         self._planner = Planner(bundle, self._tokenizer)
         self._idle_workers = IdleWorkers(keep=not low_memory)
+        # The thread of an idle worker keeps the networks in memory. Nothing of a worker refers to its Bark.
+        finalize(self, self._idle_workers.close, wait=False).atexit = False
         if not low_memory:
             self._networks.load()
 
@@ -413,7 +416,7 @@ class Bark:
         self._networks.check_open()
         # With low memory the engine has networks of its own, which are dropped together with it.
         loops = Loops(Networks(self.bundle, self.device)) if self._networks.low_memory else self._loops
-        return Engine(loops, self._tokenizer, self.preset, slots)
+        return Engine(loops, self._tokenizer, self._planner.preset, slots)
 
     def worker(self, *, slots: int = 8, max_waiting: int = 64) -> Worker:
         """An engine on a thread of its own, for callers in several threads and in asyncio.
@@ -545,7 +548,7 @@ class Bark:
 
     def preset(self, voice: Voice | None) -> VoicePreset | None:
         """The VoicePreset of a name or a path, checked against this model. Raises VoiceError."""
-        return None if voice is None else checked_voice(voice, self.bundle.voices, self.vocabulary)
+        return self._planner.preset(voice)
 
     def close(self) -> None:
         """Free the networks and their memory. Engines and workers of this Bark must not be used afterwards."""

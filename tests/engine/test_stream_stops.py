@@ -3,8 +3,10 @@
 import gc
 import threading
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from itertools import zip_longest
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
@@ -147,3 +149,17 @@ def test_a_stream_that_fails(bark: Bark) -> None:
             next(stream)
     assert len(bark._idle_workers.kept) == idle
     assert streamed(bark, TEXT, voice=None, options=lasting(5), seed=7)[1].tokens.semantic.size == 5
+
+
+def test_a_model_that_nobody_has_any_more_is_freed_after_a_stream(bundle: Path) -> None:
+    """The thread that is kept for the next stream ends, and does not keep the networks in memory."""
+    bark = Bark.load(bundle, threads=1)
+    assert list(bark.stream(TEXT, options=lasting(20), seed=7))
+    networks, (worker,) = weakref.ref(bark._networks), bark._idle_workers.kept
+    thread = worker._thread
+    del bark, worker
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
+    gc.collect()
+    assert networks() is None

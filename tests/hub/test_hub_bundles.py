@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bark_onnx.hub.failures import explain
 from bark_onnx.hub.repository import Repository
 from bark_onnx.jobs import job as jobs
 from bark_onnx.jobs.job import BatchOptions, check_job
@@ -249,6 +250,15 @@ def test_an_error_of_the_hub_is_explained(
     hub.add("me/page", {MANIFEST: b"<html>please log in</html>"})
     error = online.open(name, token).error
     assert [fragment for fragment in fragments if fragment not in error] == [], error
+
+
+def test_a_page_in_place_of_the_hub_s_answer_is_explained() -> None:
+    """Networks that one must log in to answer every request with a page."""
+    failure = explain("me/bark", None, json.JSONDecodeError("Expecting value", "<html>", 0))
+    assert failure.message == (
+        "what answered for me/bark is not the Hugging Face hub: check the network; a proxy may want you to log in"
+    )
+    assert failure.unreachable  # the cache is used
 
 
 @pytest.mark.parametrize("access", ["gated", "private"])

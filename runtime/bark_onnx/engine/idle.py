@@ -33,8 +33,12 @@ class IdleWorkers:
         else:
             self.kept.append(worker)
 
-    def close(self) -> None:
-        """Stop the workers that are kept, and keep none from now on."""
+    def close(self, *, wait: bool = True) -> None:
+        """Stop the workers that are kept, and keep none from now on.
+
+        Args:
+            wait: return only when their threads have ended.
+        """
         self._keep = False
         while self.kept:
-            self.kept.pop().close(finish=False)
+            self.kept.pop().close(finish=False, wait=wait)

@@ -80,7 +80,13 @@ def explain(name: str, revision: str | None, error: Exception, *, writing: bool 
             f"{name} could not be {done} ({where}: {reason(error)})",
             "make room, or set HF_HOME to another directory",
         )
-    if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError):
+    if isinstance(error, JSONDecodeError):
+        return Failure(
+            f"what answered for {name} is not the Hugging Face hub",
+            "check the network; a proxy may want you to log in",
+            unreachable=True,
+        )
+    if isinstance(error, ValueError):
         return Failure(f"{name} cannot be {done} ({reason(error)})", "choose another repository or revision")
     if status is not None:
         return Failure(f"the Hugging Face hub answered {status} for {name}", "try again later", unreachable=True)

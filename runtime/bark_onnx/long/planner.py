@@ -87,7 +87,7 @@ class Planner:
         path = None if journal is None or single else Path(journal)
         if seed is None and path is not None:
             seed = Journal.seed(path)
-        voices = {speaker: self._preset(own) for speaker, own in speakers.items()}
+        voices = {speaker: self.preset(own) for speaker, own in speakers.items()}
         plan = Plan(
             passages, voices, history, checked_seed(seed), options, narration, self._model, streaming, single,
             growing=growing,
@@ -99,7 +99,8 @@ class Planner:
         passage = Passage(text, ends_paragraph=True)
         return passage if normalizer is None else in_words(replace(passage, text=unmarked(text)), normalizer)
 
-    def _preset(self, voice: Voice | None) -> VoicePreset | None:
+    def preset(self, voice: Voice | None) -> VoicePreset | None:
+        """The VoicePreset of a name or a path, checked against this model. Raises VoiceError."""
         return None if voice is None else checked_voice(voice, self._bundle.voices, self._vocabulary)
 
     def context(self, plan: Plan) -> Context:
