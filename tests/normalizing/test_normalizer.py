@@ -41,6 +41,8 @@ ENGLISH = {
     "1 kg, 100 km/h, 10-20 m": "one kilogram, one hundred kilometers per hour, ten to twenty meters",
     "1st, 22nd": "first, twenty-second",
     "Dr. Lee, 5 Main St. in St. Louis, No. 5": "Doctor Lee, five Main Street in Saint Louis, number five",
+    "Dr. Lee is in.": "Doctor Lee is in.",
+    "He lives in St. Louis": "He lives in Saint Louis",
     "Cats, e.g. mine, etc. He left.": "Cats, for example mine, et cetera. He left.",
     "555-123-4567": "five five five, one two three, four five six seven",
     "v2.0 and 1.2.3": "version two point zero and one point two point three",

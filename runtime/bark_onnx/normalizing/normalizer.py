@@ -17,8 +17,9 @@ from .marks import unmarked
 from .rules import Rule, rules
 
 _NAMED = re.compile(r"\(\?P<\w+>")
-# Writing that some rule may be for, besides abbreviations. It is quick to look for.
-_WRITING = r"\d|[^\w\s.,;:!?'\"…()–—-]|[½⅓⅔¼¾⅛⅜⅝⅞]|\w\.\w"
+# Writing that some rule may be for, besides the abbreviations of the tables. It is quick to look for. "Dr." and "St."
+# have two meanings in English each, so they have rules instead of an entry in the table.
+_WRITING = r"\d|[^\w\s.,;:!?'\"…()–—-]|[½⅓⅔¼¾⅛⅜⅝⅞]|\w\.\w|\b(?:Dr|St)\."
 
 
 class Normalizer:
