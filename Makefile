@@ -54,6 +54,7 @@ dist: $(VENV)/installed
 REFERENCE := bark_onnx bark_onnx.compat bark_onnx.audio.encoder bark_onnx.audio.files bark_onnx.subtitles.formats bark_onnx.subtitles.timing bark_onnx.texts.formats
 docs: $(VENV)/installed
 	$(BIN)/python -W error -m pdoc -d google -o $(OUT)/reference $(REFERENCE)
+	@echo "wrote $(OUT)/reference/index.html"
 
 # The published sizes with random weights: export, speak, measure. SIZE=large needs 16 GiB of memory and 12 GB of disk.
 SIZE ?= small

@@ -116,6 +116,14 @@ def test_links_of_the_reference_lead_somewhere(pages: dict[Path, str]) -> None:
     assert broken == []
 
 
+def test_every_page_of_the_reference_can_be_reached_from_its_first_page(pages: dict[Path, str]) -> None:
+    first = next(path for path in pages if path.name == "bark_onnx.html")
+    index = next(path for path in pages if path.name == "index.html")
+    assert "bark_onnx.html" in pages[index]
+    links = {(first.parent / link.partition("#")[0]).resolve() for link in re.findall(r' href="([^"]+)"', pages[first])}
+    assert {path.resolve() for path in pages} - links == {first.resolve(), index.resolve()}
+
+
 def test_a_name_in_a_docstring_is_one_that_exists(pages: dict[Path, str]) -> None:
     """What stands in backticks and looks like a name is a link to its documentation, an argument or a value.
 

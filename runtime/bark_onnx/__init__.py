@@ -7,6 +7,10 @@ Load a bundle once, and speak:
     bark = Bark.load("bundles/bark-small-int8")
     speech = bark.generate("Hello [laughs]", voice="v2/en_speaker_6", seed=7)
     speech.save("hello.wav")
+
+These modules have more public names: `bark_onnx.compat` (suno-ai/bark's), `bark_onnx.texts.formats` (text files),
+`bark_onnx.audio.files` and `bark_onnx.audio.encoder` (audio), `bark_onnx.subtitles.formats` and
+`bark_onnx.subtitles.timing` (subtitles).
 """
 
 import logging
