@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bark_onnx import Bark, BarkError
-from bark_onnx.command.group import device_options, pairs
+from bark_onnx.command.group import about_nano, device_options, pairs
 from bark_onnx.errors import how_to_install
 from bark_onnx.model.bundle import Bundle
 
@@ -16,7 +16,6 @@ from .settings import Settings
 
 API_KEY = "BARK_ONNX_API_KEY"
 
-NANO = "this is nano, a demonstration voice; for Bark: bark-onnx export suno/bark-small DIR, then serve --bundle DIR"
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +84,7 @@ def serve(
     settings = Settings(**chosen)
     configure_logs("json" if log_format == "json" else "text")
     if bundle is None:
-        log.info(NANO)
+        log.info(about_nano("serve"))
 
     def load() -> Bark:
         opened = Bundle.open(bundle, progress=True)

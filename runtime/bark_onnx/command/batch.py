@@ -17,9 +17,8 @@ from ..jobs.report import BatchReport
 from ..jobs.row import Columns
 from ..long.guards import Guards
 from ..long.plan import NarrationOptions
-from .group import device_options
+from .group import about_nano, device_options
 from .options import Sampling, with_options
-from .say import NANO
 
 SOME_FAILED = 3  # the exit status
 RUNNERS = "bark_onnx.batch"  # entry points by which other packages speak the rows of a job
@@ -119,7 +118,7 @@ def batch(
     except BarkError as error:
         raise click.UsageError(str(error)) from None
     if rows.bundle is None and not quiet:
-        click.echo(f"bark-onnx: {NANO}", err=True)
+        click.echo(f"bark-onnx: {about_nano('batch')}", err=True)
     with _resumable(quiet):
         done = run_batch(
             lines,

@@ -82,6 +82,12 @@ def device_options(command: F) -> F:
     )(command)
 
 
+def about_nano(command: str) -> str:
+    """What a command says if it is given no bundle."""
+    export = "bark-onnx export suno/bark-small DIR"
+    return f"this is nano, a demonstration voice; for Bark: {export}, then {command} --bundle DIR"
+
+
 def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Parse arguments such as KEY=VALUE; the metavar of the option says how they look."""
     pairs = dict(value.partition("=")[::2] for value in values)

@@ -17,13 +17,12 @@ from ..normalizing.choice import AUTO, chosen_normalizer, for_single, language_o
 from ..normalizing.libraries import missing
 from ..pipeline import Bark
 from ..texts.formats import read_text, refuse_binary
-from .group import check_writable
+from .group import about_nano, check_writable
 from .options import Loading, LongText, Output, Sampling, Streaming, with_options
 from .passages import SUBTITLES
 from .stream import piped_text, say_streamed
 from .whole import say_passages, say_utterance
 
-NANO = "this is nano, a demonstration voice; for Bark: bark-onnx export suno/bark-small DIR, then say --bundle DIR"
 MAX_TEXT_BYTES = 64 << 20
 _NO_TEXT = "give either TEXT or --file FILE, or pipe a text into it"
 
@@ -86,7 +85,7 @@ def say(
     comes = streaming.stream and not long_text.single and not long_text.cast  # else the whole text is needed first
     words = _prose(text_file, long_text, output.quiet) if text_file is not None else _argument(text, comes)
     if loading.bundle is None:
-        output.say(NANO)
+        output.say(about_nano("say"))
     voices = [sampling.voice, *(long_text.voices() or {}).values()]
     with loading.load(progress=not output.quiet, voices=voices) as bark:
         spoken = _spoken(bark, words, output, sampling, long_text) if isinstance(words, str) else ""
