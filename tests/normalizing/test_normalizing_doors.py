@@ -135,3 +135,11 @@ def test_without_the_libraries_say_notes_that_digits_are_spoken(
     result = CliRunner().invoke(main, ["say", WRITTEN, *options, *files])
     assert result.stderr.startswith("bark-onnx: numbers are spoken as they are written; to read them as words, ")
     assert "numbers" not in CliRunner().invoke(main, ["say", READ, *options, *files]).stderr
+
+
+def test_without_a_language_say_notes_that_digits_are_spoken(bundle_with_voice: Path, tmp_path: Path) -> None:
+    command = ["say", WRITTEN, "--max-seconds", "0.3", "--seed", "2", "--bundle", str(bundle_with_voice)]
+    command += ["-o", str(tmp_path / "out.wav")]
+    noted = CliRunner().invoke(main, command).stderr.splitlines()[0]
+    assert noted.endswith("to read them as words, give a language, such as --normalize en")
+    assert "numbers" not in CliRunner().invoke(main, [*command, "--normalize", "off"]).stderr

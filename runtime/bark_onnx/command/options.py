@@ -174,7 +174,7 @@ class Sampling:
                      help="Stop when an utterance, or a passage of a longer text, gets longer than this."),
         click.option("--normalize", type=click.Choice(CHOICES), default=AUTO, show_default=True, metavar="LANGUAGE",
                      help="Read numbers, dates, symbols and the like as words of this language, such as en. auto: that "
-                     "of the voice's name. off: as they are written."),
+                     "of the voice's name. off: as they are written. A language needs the extra `text`."),
     ]  # fmt: skip
 
     def options(self) -> GenerationOptions:

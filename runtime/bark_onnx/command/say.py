@@ -110,8 +110,9 @@ def _spoken(bark: Bark, text: str, output: Output, sampling: Sampling, long_text
     normalize = for_single(sampling.normalize) if long_text.single else sampling.normalize
     spoken = bark.words(text, voice=sampling.voice, normalize=normalize)
     output.show(spoken)
-    if normalize == AUTO and missing() and language_of(sampling.voice) and any(map(str.isdigit, text)):
-        output.say(f"numbers are spoken as they are written; to read them as words, {how_to_install('text')}")
+    if normalize == AUTO and any(map(str.isdigit, text)) and (missing() or not language_of(sampling.voice)):
+        how = how_to_install("text") if missing() else "give a language, such as --normalize en"
+        output.say(f"numbers are spoken as they are written; to read them as words, {how}")
     return spoken
 
 
