@@ -29,7 +29,9 @@ ENGLISH = {
     "Pay $5-$10 or $.50.": "Pay five dollars to ten dollars or fifty cents.",
     "Pay $1M-$2M.": "Pay one million dollars to two million dollars.",
     "Is it <$5, $-5 or 50¢?": "Is it less than five dollars, minus five dollars or fifty cents?",
-    "Rent is $20/hr.": "Rent is twenty dollars per hour.",
+    "Rent is $20/hr, $75k/yr, AU$5.": (
+        "Rent is twenty dollars per hour, seventy-five thousand dollars per year, five dollars."
+    ),
     # dates and times
     "The 1st of May, May 5-7, 2024": "The first of May, May fifth to seventh, twenty twenty-four",
     "On 2024/03/05, 05-Mar-2024": "On March fifth, twenty twenty-four, March fifth, twenty twenty-four",

@@ -76,7 +76,7 @@ def before_others(language: Language, say: Sayings, months: str) -> list[Written
         (rf"\b(?P<first>{days})\.?\s?[-–—]\s?(?P<last>{days})\b\.?", days_between),
         (r"(?<![\w.:,])(?P<hour>1[0-2]|[1-9])\s?[-–—]\s?(?=\d{1,2}(?::[0-5]\d)?\s?[aApP]\.?[mM]\b)", hour),
         (r"(?:(?<=\d[aApP][mM])|(?<=\s[aApP][mM])|(?<=[aApP]\.[mM]\.))\s?[-–—]\s?(?=\d)", lambda _: "to"),
-        (rf"(?<=[\dB€£])/(?P<per>{per})(?![\w/])", lambda match: f"per {_PER[match['per']]}"),
+        (rf"(?<=[\dBkKM€£])/(?P<per>{per})(?![\w/])", lambda match: f"per {_PER[match['per']]}"),
         (r"(?<=\d\.\d)/(?P<of>5|10)(?![\d/.])", lambda match: f"out of {say.whole(match['of'])}"),
         (r"(?<=0s)[-–](?=['’]?\d0s)", lambda _: "to"),  # 1920s-30s
         (r"(?<=\d[kKMB])\+(?![\w+-])", lambda _: "plus"),

@@ -152,8 +152,8 @@ def _patterns(language: Language, say: Sayings) -> list[Written]:
         (r"(?<=\d)\s?[×*]\s?(?=\d)|(?<=\s)[×*](?=\s)", lambda _: language.words["times"]),
         (r"(?<=\d)\s[-−–]\s(?=\d[\d.,]{0,15}\s?[=×÷*])", lambda _: language.words["minus"]),
         (r"(?<=\d)\s/\s(?=\d)", lambda _: language.words["divided"]),
-        (r"\+/-|(?<=[\d%])\+(?![\w+-])|(?<=\d)\+(?=\d)|[~+](?=[$€£]\d)", say.sign),
-        (r"(?<![-=<>\"'/])[<>](?=[$€£]?\d)(?!.[\d.,$€£%]{1,20}</)", say.sign),
+        (r"\+/-|(?<=[\d%])\+(?![\w+-])|(?<=\d)\+(?=\d)|[~≈+](?=[$€£]\d)", say.sign),
+        (r"(?<![-=<>\"'/])[<>](?=[$€£]?\.?\d)(?!.[\d.,$€£%]{1,20}</)", say.sign),
         (r"(?<=\s)[+<>@](?=\s)|(?<![=<>!:+-])=(?![=>])|&amp;|[÷±§&＆№]", say.sign),
     ]  # fmt: skip
 

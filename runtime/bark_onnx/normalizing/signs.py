@@ -9,7 +9,8 @@ Written: TypeAlias = tuple[str, Callable[[re.Match[str]], str | None]]
 
 ISO_4217 = "USD EUR GBP JPY CHF CAD AUD CNY INR KRW RUB TRY PLN BRL SEK NOK DKK CZK HUF MXN".split()
 CURRENCIES = {
-    "US$": "USD", "C$": "CAD", "A$": "AUD", "R$": "BRL", "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY",
+    "US$": "USD", "C$": "CAD", "A$": "AUD", "AU$": "AUD", "CA$": "CAD", "HK$": "HKD", "NZ$": "NZD",
+    "R$": "BRL", "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY",
     "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY", "zł": "PLN", "元": "CNY", "円": "JPY",
     "руб.": "RUB", "руб": "RUB", "TL": "TRY", "Rs.": "INR",
     **{code: code for code in ISO_4217},
@@ -28,8 +29,8 @@ UNITS = {  # as they are written -> CLDR's names
     "mA": "electric-milliampere", "kB": "digital-kilobyte", "KB": "digital-kilobyte", "MB": "digital-megabyte",
     "GB": "digital-gigabyte", "TB": "digital-terabyte", "ms": "duration-millisecond", "min": "duration-minute",
     "mins": "duration-minute", "s": "duration-second", "sec": "duration-second", "secs": "duration-second",
-    "h": "duration-hour", "hr": "duration-hour", "hrs": "duration-hour", "tsp": "volume-teaspoon",
-    "tbsp": "volume-tablespoon", "hPa": "pressure-hectopascal", "kPa": "pressure-kilopascal",
+    "h": "duration-hour", "hr": "duration-hour", "hrs": "duration-hour", "yr": "duration-year",
+    "yrs": "duration-year", "tsp": "volume-teaspoon", "tbsp": "volume-tablespoon", "hPa": "pressure-hectopascal", "kPa": "pressure-kilopascal",
     "kcal": "energy-kilocalorie", "kJ": "energy-kilojoule", "px": "graphics-pixel", "°C": "temperature-celsius",
     "℃": "temperature-celsius", "°F": "temperature-fahrenheit", "℉": "temperature-fahrenheit", "°": "angle-degree",
 }  # fmt: skip
@@ -40,5 +41,5 @@ HALVES = {
 BEFORE = {"-": "minus", "−": "minus", "+": "plus", "±": "plus_minus", "~": "about", "≈": "about", "#": "number"}
 SIGNS = {
     "=": "equals", "÷": "divided", "±": "plus_minus", "+/-": "plus_minus", "§": "section", "&": "and", "&amp;": "and",
-    "＆": "and", "+": "plus", "<": "less", ">": "greater", "@": "at", "№": "number", "~": "about",
+    "＆": "and", "+": "plus", "<": "less", ">": "greater", "@": "at", "№": "number", "~": "about", "≈": "about",
 }  # fmt: skip
