@@ -30,7 +30,8 @@ UNITS = {  # as they are written -> CLDR's names
     "GB": "digital-gigabyte", "TB": "digital-terabyte", "ms": "duration-millisecond", "min": "duration-minute",
     "mins": "duration-minute", "s": "duration-second", "sec": "duration-second", "secs": "duration-second",
     "h": "duration-hour", "hr": "duration-hour", "hrs": "duration-hour", "yr": "duration-year",
-    "yrs": "duration-year", "tsp": "volume-teaspoon", "tbsp": "volume-tablespoon", "hPa": "pressure-hectopascal", "kPa": "pressure-kilopascal",
+    "yrs": "duration-year", "tsp": "volume-teaspoon", "tbsp": "volume-tablespoon",
+    "hPa": "pressure-hectopascal", "kPa": "pressure-kilopascal",
     "kcal": "energy-kilocalorie", "kJ": "energy-kilojoule", "px": "graphics-pixel", "°C": "temperature-celsius",
     "℃": "temperature-celsius", "°F": "temperature-fahrenheit", "℉": "temperature-fahrenheit", "°": "angle-degree",
 }  # fmt: skip
