@@ -97,6 +97,7 @@ class Language:
     def number(self, number: Number) -> str:
         """A number in words. Digit by digit if it begins with a zero, or is too long to be a number."""
         long = len(number.whole) > LONGEST or (len(number.whole) > 1 and number.whole.startswith("0"))
+        long |= len(number.whole) > 8 and not number.grouped and not number.whole.endswith("000")  # not a quantity
         whole = digits(self.code, number.whole) if long else cardinal(self.code, int(number.whole))
         if not number.fraction:
             return whole
@@ -192,12 +193,21 @@ class Language:
         """
         said_hour = self.hours.get(str(hour)) or self.counted(Number(str(hour)))
         if self.code == "ko" and 0 < hour <= 12:
-            said_hour = _native_korean(hour)
+            said_hour = self.native(hour)
         template = self.full_hour if not minute and second is None else self.clock
+        if self.code == "fr" and hour < 2:
+            template = template.replace("heures", "heure")
+        if half and not minute and self.code in ("es", "it", "pt"):
+            template = "{hour}"
         said = template.format(hour=said_hour, minute=cardinal(self.code, minute))
         if second is not None:
             said = self.join(said, cardinal(self.code, second))
         return self.join(said, " ".join(half.upper()))
+
+    @staticmethod
+    def native(number: int) -> str:
+        """1 to 99 in Korean's own numbers, which count hours and things."""
+        return "스무" if number == 20 else _KOREAN_TENS[number // 10] + _KOREAN_ONES[number % 10]
 
     # quantities
 
@@ -221,6 +231,8 @@ class Language:
             parts += [self._money(Number(str(cents)), *names[2:])] if cents else []
             return self.join(parts[0], self.words.get("cents", "") if len(parts) > 1 else "", *parts[1:])
         if scale:
+            if self.code == "fr" and more[0] in "aeiouy":
+                return f"{self.number(number)} {scale.removesuffix(' de')} d'{more}"
             return self.join(self.number(number), scale, more)
         return self._money(number, one, more)
 
@@ -248,8 +260,3 @@ class Language:
 def read_table(code: str) -> dict[str, Any]:
     """The table of a language: the arguments of `Language` without its code."""
     return tomllib.loads((_TABLES / f"{code}.toml").read_text(encoding="utf-8"))
-
-
-def _native_korean(number: int) -> str:
-    """1 to 99 in Korean's own numbers, which count hours."""
-    return _KOREAN_TENS[number // 10] + _KOREAN_ONES[number % 10]

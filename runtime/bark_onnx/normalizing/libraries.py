@@ -58,7 +58,7 @@ def months(code: str) -> dict[str, int]:
         for width in ("wide", "abbreviated") if code == "en" else ("wide",):  # "3 set" may be three sets in Italian
             for number, name in names[context][width].items():
                 found.setdefault(name.rstrip("."), number)
-    return found
+    return {**found, "Sept": 9} if code == "en" else found
 
 
 def unit_signs(code: str, units: Iterable[str]) -> dict[str, str]:

@@ -13,8 +13,11 @@ LONGEST = 200  # characters that are held back while a word, or a name in bracke
 
 _LINK = re.compile(r"(!?)\[([^\[\]\n]{0,200})\]\((?:[^()\s]++|\([^()\s]*+\))*+\)")
 _LINE = re.compile(
-    r"[^\S\n]*(?:(?::?-{3,}+:?|[*_=]{3,}+|#{1,6}|[-*+•|]|>{1,9}|(?:```|~~~)\S*)(?=\s|\Z)[^\S\n]*+)++"
+    r"[^\S\n]*(?:(?:(?:"
+    r"\|(?::?-++:?\|)++|:?-{3,}+:?(?:\|:?-{3,}+:?)*+|[*_=]{3,}+|#{1,6}|[-*+•]|\[[ xX]\]|>{1,9}|(?:```|~~~)\S*)(?=\s|\Z)"
+    r"|\|)[^\S\n]*+)++"
 )  # what may stand before the first word of a line
+_NUMBERED = re.compile(r"[^\S\n]*\d{1,3}[.)]\s")  # a list item, which stays
 _RUN = re.compile(r"[*_~]++")
 _LETTER = re.compile(rf"[^\W_{CJK}]")  # before and after which * and _ are no marks: snake_case, 5*3
 _COMPLETE = re.compile(rf".*[\s{CJK}]", re.DOTALL)
@@ -66,6 +69,7 @@ class MarkFilter:
             part = part[marks.end() :]
             self._marked = True
             self._row |= "|" in marks.group()
+        self._marked |= self._at_start and bool(_NUMBERED.match(part))
         self._at_start &= not part.strip()
         part = _RUN.sub(_kept, part.replace("`", ""))
         if self._row:

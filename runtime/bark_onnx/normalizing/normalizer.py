@@ -10,6 +10,7 @@ from functools import cache, cached_property
 
 from ..splitting.passages import sentence_ends
 from ..splitting.punctuation import MARK
+from . import english_rules
 from .english import English
 from .language import LANGUAGES, Language, read_table
 from .libraries import require
@@ -33,7 +34,8 @@ class Normalizer:
         self.code = language.code
         self._language = language
         short = [*language.abbreviations, *language.before_number]
-        self._writing = re.compile("|".join([_WRITING, *map(re.escape, short)]))
+        own = [english_rules.WRITING] if self.code == "en" else []
+        self._writing = re.compile("|".join([_WRITING, *own, *map(re.escape, short)]))
 
     @cached_property
     def _rules(self) -> list[Rule]:

@@ -1,13 +1,21 @@
 """What is written, in words: one method for each kind of writing, which gets what a pattern of `rules` has found."""
 
 import re
+from decimal import Decimal
 from itertools import groupby
 
 from . import emojis, web
 from .english import English
 from .language import Language, Number
+from .libraries import with_unit
 from .signs import BEFORE, CURRENCIES, HALVES, SIGNS
 
+_PHONE = re.compile(
+    r"\b(?:tel|tél|tlf|telefon\w*|phone|fax|mobile|mobil|handy|whatsapp|telefone|teléfono|téléphone|celular|cellulare|"
+    r"call|llam[ae]|appelez|тел|телефон\w*|फोन|फ़ोन)\b[.:]{0,2}\s{0,2}$|(?:电话|手机|電話番号?|전화)[：:は는]?\s?$",
+    re.IGNORECASE,
+)
+_NO_NOUNS = frozenset("del por con que más menos per non dal nel como son era para and sin hasta contra".split())
 _LENGTHS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # days of the months
 
 
@@ -41,13 +49,18 @@ class Sayings:
                 month, day = day, month
         else:
             month, day = int(given["month"]), int(given["day"])
-        year = given["year"] or ""
+        year = given.get("year") or ""
         if len(year) == 2:
             year = ("20" if year < "70" else "19") + year
         if not 1 <= month <= 12 or not 1 <= day <= _LENGTHS[month]:
             return None
+        year = year.lstrip("0") or year[:1]
+        if until := given.get("until"):
+            said = f"{self._language.said_date('', month, day)} to {self._language.ordinal(int(until))}"
+            return f"{said}, {self._language.year(year)}" if year else said
         before = match.string[max(0, match.start() - 8) : match.start()].split()
-        return self._language.said_date(year.lstrip("0") or year[:1], month, day, before[-1] if before else "")
+        day_first = not name or match.start("day") < match.start("name")
+        return self._language.said_date(year, month, day, before[-1] if before and day_first else "")
 
     def time(self, match: re.Match[str]) -> str | None:
         """A time of day; None for 13 pm."""
@@ -70,38 +83,54 @@ class Sayings:
         said = language.amount(currency, self._read(given["last"] or given["number"]), scale)
         if given["last"]:
             said = language.join(language.number(self._read(given["number"])), language.words["to"], said)
-        return language.join(language.words["minus"] if given["sign"] else "", said)
+        return language.join(language.words["minus"] if given["sign"] or given.get("minus") else "", said)
 
     def phone(self, match: re.Match[str]) -> str | None:
         """Groups of digits, digit by digit."""
         groups = re.findall(r"\d+", match.group())
         plus = f"{self._language.words['plus']} " if match.group().startswith("+") else ""
-        return plus + ", ".join(map(self._language.digits, groups))
+        between = {"ja": "の", "zh": "，"}.get(self._language.code, ", ")
+        return plus + between.join(map(self._language.digits, groups))
+
+    def phone_after_its_name(self, match: re.Match[str]) -> str | None:
+        """A number after "Tel." or such a word; None after another word."""
+        before = match.string[max(0, match.start() - 16) : match.start()]
+        return self.phone(match) if _PHONE.search(before) else None
 
     def dotted(self, match: re.Match[str]) -> str:
         """A version, an address of a computer, or digits with full stops."""
         parts = re.findall(r"\d+", match.group())
         name = self._language.words["version"] if match.group()[0] in "vV" else ""
+        if (
+            name
+            and match.string[max(0, match.start() - 20) : match.start()].rstrip()[-len(name) :].lower() == name.lower()
+        ):
+            name = ""  # is written before: version v2.0
         point = self._language.words["point" if self._language.decimal == "." and len(parts) != 4 else "dot"]
         words = [self._language.number(Number(part)) for part in parts]
         return self._language.join(name, self._language.join(*[f for word in words for f in (point, word)][1:]))
 
     def half(self, match: re.Match[str]) -> str:
         """A fraction that is one character."""
-        return self._mixed(match["whole"], *HALVES[match["half"]])
+        return self._mixed(match, *HALVES[match["half"]])
 
     def fraction(self, match: re.Match[str]) -> str:
         """Such as 3/4 or 2 1/2."""
-        return self._mixed(match["whole"], int(match["over"]), int(match["under"]))
+        return self._mixed(match, int(match["over"]), int(match["under"]))
 
-    def _mixed(self, whole: str | None, over: int, under: int) -> str:
-        language = self._language
-        part = language.fraction(over, under)
-        if whole is None:
-            return part
-        if language.code == "en" and over == 1:
-            part = part.replace("one ", "a ", 1)
-        return language.join(language.number(Number(whole)), language.words["and"], part)
+    def _mixed(self, match: re.Match[str], over: int, under: int) -> str:
+        language, whole, unit = self._language, match["whole"], match["unit"]
+        said = language.fraction(over, under)
+        if whole is not None:
+            if language.code == "en" and over == 1:
+                said = said.replace("one ", "a ", 1)
+            said = language.join(language.number(Number(whole)), language.words["and"], said)
+        if not unit:
+            return said
+        value = Decimal(int(whole or 0)) + Decimal(over) / Decimal(under or 1)
+        if language.code == "en" and whole is None:
+            value = Decimal(1)  # half a kilogram, not kilograms
+        return with_unit(language.code, language.units[unit], round(value, 3).normalize(), said)
 
     def point(self, match: re.Match[str]) -> str:
         """Such as .5."""
@@ -109,7 +138,7 @@ class Sayings:
 
     def ordinal(self, match: re.Match[str]) -> str:
         """Such as 1st."""
-        return self._language.ordinal(int(match["number"]))
+        return self._language.ordinal(int(match["number"].replace(",", "")))
 
     def decade(self, match: re.Match[str]) -> str:
         """Such as 1990s and '80s."""
@@ -131,10 +160,18 @@ class Sayings:
         elif unit:
             said = language.measure(language.units[unit], number)
         else:
-            said = language.bare(number)
+            said = language.bare(number) if last or not self._before_noun(match) else language.counted(number)
         if last:
             said = language.join(language.number(first) if unit else language.bare(first), language.words["to"], said)
         return language.join(language.words[BEFORE[sign]] if sign else "", said)
+
+    def _before_noun(self, match: re.Match[str]) -> bool:
+        """Whether a number that ends with 1 stands before what it counts, where that changes it: "un perro"."""
+        after = match.string[match.end() : match.end() + 10]
+        if self._language.code == "de":
+            return bool(re.match(r"\s[A-ZÄÖÜ]", after))
+        found = re.match(r"\s([^\W\d_]{3,})", after)
+        return self._language.code in ("es", "it") and bool(found and found.group(1) not in _NO_NOUNS)
 
     def percent(self, match: re.Match[str]) -> str:
         """Such as %50 in Turkish."""
@@ -151,13 +188,15 @@ class Sayings:
 
     def height(self, match: re.Match[str]) -> str:
         """Such as 6'2"."""
-        return f"{self._whole(match['feet'])} foot {self._whole(match['inches'])}"
+        return f"{self.whole(match['feet'])} foot {self.whole(match['inches'])}"
 
     def score(self, match: re.Match[str]) -> str:
         """Such as 3:1."""
-        return f"{self._whole(match['number'])} to {self._whole(match['last'])}"
+        ratio = f" {self._language.words.get('ratio', self._language.words['to'])} ".replace(" ", self._language.space)
+        return ratio.join(map(self.whole, [match["number"], *match["last"].split(":")]))
 
-    def _whole(self, written: str) -> str:
+    def whole(self, written: str) -> str:
+        """A whole number."""
         return self._language.number(Number(written))
 
     def sign(self, match: re.Match[str]) -> str:
@@ -174,4 +213,4 @@ class Sayings:
         """A number as it is written."""
         whole, _, fraction = written.partition(self._language.decimal)
         plain = self._groups.sub("", whole)
-        return Number(plain, fraction, grouped=plain != whole)
+        return Number(plain or "0", fraction, grouped=plain != whole)

@@ -1,8 +1,16 @@
 """Signs that have names in every language: of currencies, units, fractions and sums."""
 
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+
+Written: TypeAlias = tuple[str, Callable[[re.Match[str]], str | None]]
+"""The pattern of a kind of writing, and what returns the words of a match; None if it is something else."""
+
 ISO_4217 = "USD EUR GBP JPY CHF CAD AUD CNY INR KRW RUB TRY PLN BRL SEK NOK DKK CZK HUF MXN".split()
 CURRENCIES = {
-    "US$": "USD", "C$": "CAD", "A$": "AUD", "R$": "BRL", "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY",
+    "US$": "USD", "C$": "CAD", "A$": "AUD", "AU$": "AUD", "CA$": "CAD", "HK$": "HKD", "NZ$": "NZD",
+    "R$": "BRL", "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY",
     "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY", "zł": "PLN", "元": "CNY", "円": "JPY",
     "руб.": "RUB", "руб": "RUB", "TL": "TRY", "Rs.": "INR",
     **{code: code for code in ISO_4217},
@@ -20,7 +28,10 @@ UNITS = {  # as they are written -> CLDR's names
     "kW": "power-kilowatt", "MW": "power-megawatt", "W": "power-watt", "V": "electric-volt",
     "mA": "electric-milliampere", "kB": "digital-kilobyte", "KB": "digital-kilobyte", "MB": "digital-megabyte",
     "GB": "digital-gigabyte", "TB": "digital-terabyte", "ms": "duration-millisecond", "min": "duration-minute",
-    "s": "duration-second", "h": "duration-hour", "hPa": "pressure-hectopascal", "kPa": "pressure-kilopascal",
+    "mins": "duration-minute", "s": "duration-second", "sec": "duration-second", "secs": "duration-second",
+    "h": "duration-hour", "hr": "duration-hour", "hrs": "duration-hour", "yr": "duration-year",
+    "yrs": "duration-year", "tsp": "volume-teaspoon", "tbsp": "volume-tablespoon",
+    "hPa": "pressure-hectopascal", "kPa": "pressure-kilopascal",
     "kcal": "energy-kilocalorie", "kJ": "energy-kilojoule", "px": "graphics-pixel", "°C": "temperature-celsius",
     "℃": "temperature-celsius", "°F": "temperature-fahrenheit", "℉": "temperature-fahrenheit", "°": "angle-degree",
 }  # fmt: skip
@@ -30,6 +41,6 @@ HALVES = {
 # What they are called: keys of `Language.words`.
 BEFORE = {"-": "minus", "−": "minus", "+": "plus", "±": "plus_minus", "~": "about", "≈": "about", "#": "number"}
 SIGNS = {
-    "=": "equals", "÷": "divided", "±": "plus_minus", "§": "section", "&": "and", "＆": "and", "+": "plus", "<": "less",
-    ">": "greater", "@": "at", "№": "number",
+    "=": "equals", "÷": "divided", "±": "plus_minus", "+/-": "plus_minus", "§": "section", "&": "and", "&amp;": "and",
+    "＆": "and", "+": "plus", "<": "less", ">": "greater", "@": "at", "№": "number", "~": "about", "≈": "about",
 }  # fmt: skip

@@ -12,6 +12,11 @@ ADDRESS = (
     rf"(?:https?://|www\.)[^\s<>\"'()\[\]]{{1,2000}}"
     rf"|(?<![\w.@-]){_NAME}(?:\.{_NAME}){{0,8}}\.(?:{DOMAINS})(?![\w@])(?:/[^\s<>\"'()\[\]]{{0,2000}})?"
 )
+_ENDINGS = (
+    "pdf|docx?|xlsx?|pptx?|txt|csv|json|ya?ml|xml|html?|css|js|ts|py|rs|md|png|jpe?g|gif|svg|mp[34]|wav|zip|tar|gz|exe|sh|"
+    "toml|ini|log|PDF|DOCX?|XLSX?|TXT|CSV|PNG|JPE?G|GIF|MP[34]|ZIP"
+)
+FILE = rf"(?<![\w.@/\\-])[A-Za-z0-9][\w-]{{0,62}}(?:\.\w{{1,20}}){{0,3}}\.(?:{_ENDINGS})(?![\w@]|\.\w)"
 _PARTS = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _SIGNS = {
     ".": "dot", "/": "slash", "-": "dash", "_": "underscore", ":": "colon", "?": "question", "=": "equals", "&": "and",
