@@ -9,7 +9,6 @@ import ctypes
 import logging
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from threading import RLock
 from time import perf_counter
@@ -36,6 +35,7 @@ from .codec import CodecDecoder
 from .decoder import NO_BF16, CausalDecoder, Decoder
 from .device import CAPTURE, STREAM, Device
 from .fine import FINE_INPUTS, FineModel
+from .one_thread import OneThread
 from .sampler import FineSamplerGraph, SamplerGraph
 from .split_decoder import SplitDecoder
 from .tensorrt import engine_directory, fine_profile
@@ -141,14 +141,7 @@ class Networks:
         ONNX Runtime keeps recordings, and the handles and workspaces of CUDA's libraries, for each thread that runs a
         session. The caller holds `lock`, so the work must not ask for it.
         """
-        if self._one_thread is None:
-            return work()
-        future = self._one_thread.submit(work)
-        try:
-            return future.result()
-        finally:
-            wait([future])  # an interrupt ends the call, but not the work
-            del future  # its exception's traceback has this frame: a cycle, which would keep the work's memory
+        return work() if self._one_thread is None else self._one_thread.run(work)
 
     def load(self) -> None:
         """Load all four networks now, so that errors come early. Raises BundleError or DeviceError."""
@@ -171,7 +164,7 @@ class Networks:
             self.spare_caches.clear()
             self._loaded.clear()
         if self._one_thread is not None:
-            self._one_thread.shutdown()
+            self._one_thread.close()
 
     def check_open(self) -> None:
         """Raise BarkError if the networks have been closed, or are those of another process."""
@@ -196,9 +189,9 @@ class Networks:
         """The lock of these networks: on a GPU that of everything that uses one."""
         return RLock() if self.device.memory == "cpu" else cuda.TURNS
 
-    def _new_thread(self) -> ThreadPoolExecutor | None:
+    def _new_thread(self) -> OneThread | None:
         """The thread that runs all graphs, where steps are recorded."""
-        return ThreadPoolExecutor(1, "bark-onnx GPU") if self.device.captures else None
+        return OneThread("bark-onnx GPU") if self.device.captures else None
 
     def _get(self, stage: str, graph: str, load: Callable[[], T]) -> T:
         with self.lock:
