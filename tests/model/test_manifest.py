@@ -86,7 +86,7 @@ def test_a_bundle_of_an_older_revision_is_refused_as_the_docs_say() -> None:
     with pytest.raises(BundleError) as refusal:
         Manifest.from_json(json.dumps({"format": 0, "exporter": "0.0.9", "colour": "red"}))
     page = (Path(__file__).parents[2] / "docs" / "versioning.md").read_text(encoding="utf-8")
-    assert f"```text\n{refusal.value}\n```" in page
+    assert f"```text\nbundles/old: {refusal.value}\n```" in page
 
 
 def test_all_problems_are_named_at_once() -> None:

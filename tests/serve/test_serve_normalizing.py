@@ -7,6 +7,7 @@ import pytest
 
 from bark_onnx import Bark, BarkError, GenerationOptions
 from bark_onnx.normalizing.libraries import LIBRARIES
+from bark_onnx.normalizing.normalizer import normalizer
 from bark_onnx_serve.service import Service, Words
 from bark_onnx_serve.settings import Settings
 from bark_onnx_serve.speech.request import SpeechRequest
@@ -48,6 +49,7 @@ def test_a_request_names_a_language(monkeypatch: pytest.MonkeyPatch) -> None:
         SpeechRequest(model="tts-1", input="5", voice="alloy", normalize="xx")
     monkeypatch.setattr("bark_onnx.normalizing.libraries.missing", lambda: ("babel",))
     monkeypatch.setattr("bark_onnx.normalizing.normalizer.require", _missing)
+    normalizer.cache_clear()
     with pytest.raises(ApiError, match="this server cannot do that: normalize"):
         SpeechRequest(model="tts-1", input="5", voice="alloy", normalize="pl").check("tts-1", 100)
 

@@ -1,10 +1,11 @@
 """What a file is: by its suffix, by its content; what is refused; and that all readers are linear and keep words."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bark_onnx import BarkError
@@ -154,6 +155,9 @@ WORDS = st.text("abcdeéжו你 \n.,!?'", max_size=80)
 @given(text=WORDS)
 @pytest.mark.parametrize("written_as", [name for name in FORMATS if name != "auto"])
 def test_no_reader_loses_words(written_as: Format, text: str) -> None:
+    if written_as in ("srt", "vtt"):  # there a line that is repeated is left out, and the note says so
+        lines = [line.split() for line in text.splitlines() if line.strip()]
+        assume(all(line != after for line, after in pairwise(lines)))
     assert read_text(text, written_as).text.split() == text.split()
 
 
