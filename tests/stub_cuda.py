@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, GenerationOptions
+from bark_onnx.arrays import IntArray, Waveform
 from bark_onnx.graphs import device as device_module
 from bark_onnx.graphs.cache import KVCache
 from bark_onnx.graphs.codec import CodecDecoder
@@ -85,7 +86,7 @@ def take_valid_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
                     break
         return {}
 
-    def silence(codec: CodecDecoder, past: object, codes: np.ndarray, fresh: object) -> tuple[np.ndarray, object]:  # type: ignore[type-arg]
+    def silence(codec: CodecDecoder, past: object, codes: IntArray, fresh: object) -> tuple[Waveform, object]:
         return np.zeros((len(codes), codes.shape[2] * codec.size.frame_samples), np.float32), past
 
     monkeypatch.setattr(DeviceLoop, "_take", take)

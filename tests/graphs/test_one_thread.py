@@ -91,9 +91,6 @@ def test_work_that_nobody_waits_for_does_not_begin(thread: OneThread, interrupts
 
 
 def test_a_process_ends_with_its_thread() -> None:
-    code = (
-        "from bark_onnx.graphs.one_thread import OneThread; print(OneThread('test').run(lambda: 5)); kept = OneThread"
-    )
-    code += "('test'); kept.run(int)"
+    code = "from bark_onnx.graphs.one_thread import OneThread; kept = OneThread('test'); print(kept.run(lambda: 5))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "5\n", "")
