@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from bark_onnx import Bark, BarkError
-from bark_onnx.command.group import about_nano, device_options, pairs
+from bark_onnx.command.group import about_nano, about_numbers, device_options, pairs
 from bark_onnx.errors import how_to_install
 from bark_onnx.model.bundle import Bundle
+from bark_onnx.normalizing.libraries import missing
 
 from .settings import Settings
 
@@ -85,6 +86,8 @@ def serve(
     configure_logs("json" if log_format == "json" else "text")
     if bundle is None:
         log.info(about_nano("serve"))
+    if missing():
+        log.info(about_numbers())
 
     def load() -> Bark:
         opened = Bundle.open(bundle, progress=True)

@@ -1,6 +1,7 @@
 """A batch job from its input to its results, in one process."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import soundfile
+from click.testing import CliRunner
 
 from bark_onnx import (
     BadRow,
@@ -21,6 +23,7 @@ from bark_onnx import (
     run_batch,
     speak_rows,
 )
+from bark_onnx.command.cli import main
 from bark_onnx.engine.worker import Worker
 from bark_onnx.jobs.job import FORMAT_REVISION
 from bark_onnx.jobs.ledger import INSIDE
@@ -216,6 +219,22 @@ def test_every_format_has_the_same_bytes_again(name: str, short_bundle: Path, tm
 
 
 # The command
+
+
+def test_what_is_said_of_a_single_row(short_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra `text`, it also says that numbers are not read as words, unless that was asked for."""
+    (tmp_path / "rows.jsonl").write_text('{"id": "a", "text": "hello", "max_seconds": 0.3, "seed": 7}\n')
+    command = ["batch", str(tmp_path / "rows.jsonl"), str(tmp_path / "out"), "--device", "cpu", "--threads", "1"]
+    for module in ("command.batch", "jobs.job"):
+        monkeypatch.setattr(f"bark_onnx.{module}.missing", lambda: ("num2words",))
+    command += ["--bundle", str(short_bundle)]
+    first, off = (CliRunner().invoke(main, [*command, *more]) for more in ([], ["--normalize", "off"]))
+    assert (first.exit_code, off.exit_code) == (0, 0), first.output + off.output
+    note, said = first.stderr.splitlines()[-2:]
+    assert note.startswith("bark-onnx: numbers are spoken as they are written; to read them as words, ")
+    assert re.fullmatch(r"bark-onnx: .*out: 1 row, 0 s of audio; 1 row in \d+ s", said)
+    assert "numbers" not in off.stderr
+    assert re.fullmatch(r"bark-onnx: .*out: 1 row, 0 s of audio; 0 rows in \d+ s", off.stderr.splitlines()[-1])
 
 
 def test_the_command_reports_and_its_status_tells_that_rows_failed(batch: Batch) -> None:

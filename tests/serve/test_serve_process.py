@@ -285,6 +285,18 @@ def test_an_empty_key_in_the_environment_does_not_open_the_server(value: str) ->
     assert "BARK_ONNX_API_KEY has no key in it" in result.output
 
 
+@pytest.mark.parametrize("missing", [(), ("num2words",)])
+def test_the_log_says_that_numbers_are_not_read_as_words(
+    missing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bark_onnx_serve.cli.missing", lambda: missing)
+    monkeypatch.setattr("bark_onnx_serve.logs.configure_logs", lambda form: None)
+    monkeypatch.setattr("bark_onnx_serve.process.serve", lambda load, settings: None)
+    with caplog.at_level("INFO"):
+        assert CliRunner().invoke(main, ["serve"]).exit_code == 0
+    assert ("numbers are spoken as they are written" in caplog.text) == bool(missing)
+
+
 def test_every_option_has_its_name_in_the_environment() -> None:
     """A key under another name would leave the server open."""
     options = [option for option in serve.params if isinstance(option, click.Option) and option.name != "help"]

@@ -17,7 +17,9 @@ from ..jobs.report import BatchReport
 from ..jobs.row import Columns
 from ..long.guards import Guards
 from ..long.plan import NarrationOptions
-from .group import about_nano, device_options
+from ..normalizing.choice import AUTO
+from ..normalizing.libraries import missing
+from .group import about_nano, about_numbers, device_options
 from .options import Sampling, with_options
 
 SOME_FAILED = 3  # the exit status
@@ -119,6 +121,8 @@ def batch(
         raise click.UsageError(str(error)) from None
     if rows.bundle is None and not quiet:
         click.echo(f"bark-onnx: {about_nano('batch')}", err=True)
+    if sampling.normalize == AUTO and missing() and not quiet:
+        click.echo(f"bark-onnx: {about_numbers()}", err=True)
     with _resumable(quiet):
         done = run_batch(
             lines,
@@ -151,8 +155,13 @@ def _on_ray(address: str, workers: int | None) -> Runner:
 
 
 def _summary(out: Path, done: BatchReport) -> str:
-    said = f"{out}: {done.done} rows, {done.audio_seconds:.0f} s of audio; {done.made} rows in {done.seconds:.0f} s"
-    return said + (f"; {done.failed} rows failed: see {done.results.name}, or --retry-failed" if done.failed else "")
+    said = f"{out}: {_rows(done.done)}, {done.audio_seconds:.0f} s of audio; {_rows(done.made)} in {done.seconds:.0f} s"
+    failed = f"; {_rows(done.failed)} failed: see {done.results.name}, or --retry-failed"
+    return said + (failed if done.failed else "")
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'' if count == 1 else 's'}"
 
 
 @contextmanager

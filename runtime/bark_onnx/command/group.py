@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..errors import LESS_MEMORY, BarkError, is_out_of_memory, one_line, reason
+from ..errors import LESS_MEMORY, BarkError, how_to_install, is_out_of_memory, one_line, reason
 from ..files import check_replaceable, plain_file
 from ..model.place import EMBEDDED
 
@@ -86,6 +86,15 @@ def about_nano(command: str) -> str:
     """What a command says if it is given no bundle."""
     export = "bark-onnx export suno/bark-small DIR"
     return f"this is nano, a demonstration voice; for Bark: {export}, then {command} --bundle DIR"
+
+
+def about_numbers(how: str | None = None) -> str:
+    """What a command says if numbers are not read as words.
+
+    Args:
+        how: what makes it read them; installing the extra `text` by default.
+    """
+    return f"numbers are spoken as they are written; to read them as words, {how or how_to_install('text')}"
 
 
 def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

@@ -12,12 +12,12 @@ import click
 
 from ..audio.files import format_of
 from ..audio.tempo import check_speed
-from ..errors import BarkError, how_to_install, one_line, reason, warn
+from ..errors import BarkError, one_line, reason, warn
 from ..normalizing.choice import AUTO, chosen_normalizer, for_single, language_of
 from ..normalizing.libraries import missing
 from ..pipeline import Bark
 from ..texts.formats import read_text, refuse_binary
-from .group import about_nano, check_writable
+from .group import about_nano, about_numbers, check_writable
 from .options import Loading, LongText, Output, Sampling, Streaming, with_options
 from .passages import SUBTITLES
 from .stream import piped_text, say_streamed
@@ -111,8 +111,7 @@ def _spoken(bark: Bark, text: str, output: Output, sampling: Sampling, long_text
     spoken = bark.words(text, voice=sampling.voice, normalize=normalize)
     output.show(spoken)
     if normalize == AUTO and any(map(str.isdigit, text)) and (missing() or not language_of(sampling.voice)):
-        how = how_to_install("text") if missing() else "give a language, such as --normalize en"
-        output.say(f"numbers are spoken as they are written; to read them as words, {how}")
+        output.say(about_numbers(None if missing() else "give a language, such as --normalize en"))
     return spoken
 
 
