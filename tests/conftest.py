@@ -4,6 +4,8 @@ The folders export and bench have other fixtures of the names `bundle` and `bark
 space, which is generated and exported when a test asks for it.
 """
 
+import random
+import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,15 @@ def no_user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BARK_ONNX_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def drawn_seeds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds that a test does not give are the same in every run. With one seed in some thousands nothing is said.
+
+    A process that a test starts draws its own: such a test gives a seed, or a temperature of 0.
+    """
+    monkeypatch.setattr(secrets, "randbits", random.Random(request.node.nodeid).getrandbits)
 
 
 @pytest.fixture(scope="session")
