@@ -35,8 +35,9 @@ from .errors import (
 )
 
 try:
+    from .engine.batch import BatchError
     from .engine.engine import Engine
-    from .engine.job import BatchError, Job, JobState, Request
+    from .engine.job import Job, JobState, Request
     from .engine.speech import Speech
     from .engine.stream import AudioChunk, StreamOptions
     from .engine.task import Task

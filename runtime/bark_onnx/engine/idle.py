@@ -1,6 +1,8 @@
 """Workers that nobody uses, kept for the next stream."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from .worker import Worker
 
@@ -15,6 +17,24 @@ class IdleWorkers:
     def __init__(self, *, keep: bool = True) -> None:
         self._keep = keep
         self.kept: list[Worker] = []
+
+    @contextmanager
+    def lent(self, own: Worker | None, make: Callable[[], Worker]) -> Iterator[tuple[Worker, Callable[[], None]]]:
+        """The worker of a stream, and what to call when the stream ends. An error in the block ends it, too.
+
+        Args:
+            own: the caller's, which is not kept here; None: `take` one.
+        """
+        if own is not None:
+            yield own, lambda: None
+            return
+        worker = self.take(make)
+        release = partial(self.give_back, worker)
+        try:
+            yield worker, release
+        except BaseException:
+            release()
+            raise
 
     def take(self, make: Callable[[], Worker]) -> Worker:
         """The worker of the stream before, or a new one that `make` makes."""

@@ -17,7 +17,9 @@ from ..engine.job import Job, Request
 from ..engine.speech import Speech
 from ..errors import NothingSaid
 from ..model.voice import VoicePreset
+from ..progress import ProgressOption, counted
 from ..splitting.passages import Passage, estimate_seconds
+from ..stages.semantic import token_limit
 from ..subtitles.formats import Cue
 from ..subtitles.timing import phrase_cues, stretches
 from .attempts import Attempts, Context, Outcome
@@ -145,48 +147,68 @@ class Runner(Protocol):
 
 
 def narrate(
-    context: Context,
-    runner: Runner,
-    journal: Journal | None,
-    count: Callable[[float], None] = lambda seconds: None,
+    context: Context, runner: Runner, journal: Journal | None, progress: ProgressOption
 ) -> Iterator[SpokenPassage]:
     """Speak a plan, passage after passage. Passages that the journal holds already are taken from there.
 
     Args:
-        count: is told how many seconds of speech have been made so far, of those that are expected.
+        progress: is told how many seconds of speech have been made so far, of those that are expected.
     """
     plan, vocabulary = context.plan, context.vocabulary
     joined = _Joined(plan, vocabulary.sample_rate)
     expected = [estimate_seconds(passage.text) for passage in plan.passages]
     block = range(0)
-    while block.stop < len(plan.passages):
-        block = plan.block(block.stop, voiced=context.first is not None)
-        done, own = sum(expected[: block.start]), expected[block.start : block.stop]
-        kept = [None if journal is None else journal.load(index, vocabulary) for index in block]
-        resumed = None not in kept
-        records = [record for record in kept if record is not None]
-        if not resumed:
-            steps = speak_together([context.attempts(index) for index in block])
-            records = _run(steps, runner, _counted(count, done, own))
-            if journal is not None:
-                for index, record in zip(block, records, strict=True):
-                    journal.save(index, record)
-        for index, record in zip(block, records, strict=True):
-            context.add(index, record)
-            yield joined.passage(index, record, resumed=resumed)
-        count(done + sum(own))
+    with counted("speech", plan.expected_seconds, progress) as count:
+        while block.stop < len(plan.passages):
+            block = plan.block(block.stop, voiced=context.first is not None)
+            done, own = sum(expected[: block.start]), expected[block.start : block.stop]
+            kept = [None if journal is None else journal.load(index, vocabulary) for index in block]
+            resumed = None not in kept
+            records = [record for record in kept if record is not None]
+            if not resumed:
+                steps = speak_together([context.attempts(index) for index in block])
+                records = _run(steps, runner, _counted(count, done, own))
+                if journal is not None:
+                    for index, record in zip(block, records, strict=True):
+                        journal.save(index, record)
+            for index, record in zip(block, records, strict=True):
+                context.add(index, record)
+                yield joined.passage(index, record, resumed=resumed)
+            count(done + sum(own))
 
 
-def speak_checked(context: Context, speak: Callable[[Request], Outcome]) -> Record:
-    """Speak the first passage of a plan, and again while it has problems. Returns the best attempt.
+def speak_checked(context: Context, speak: Callable[[Request], Speech]) -> LongSpeech:
+    """Speak a plan that is one utterance, and again while it has problems. Raises NothingSaid.
 
     Args:
-        speak: speaks a request.
+        speak: speaks a request; raises NothingSaid if the model says nothing.
     """
-    attempts = context.attempts(0)
+    attempts, limit = context.attempts(0), token_limit(context.plan.options.max_seconds, context.vocabulary)
     while attempts.requests:
-        attempts.take([speak(request) for request in attempts.requests])
-    return attempts.settle()
+        attempts.take([Outcome.alone(request, speak, limit) for request in attempts.requests])
+    return _checked(context, attempts.settle())
+
+
+def speech_steps(context: Context, *, checked: bool) -> Steps[Speech]:
+    """Speak a plan, for a caller that runs the requests. Returns the speech.
+
+    Args:
+        checked: whether a text that is one utterance is spoken again while it has problems.
+    """
+    plan = context.plan
+    if not plan.single:
+        spoken = yield from narration_steps(context)
+        return LongSpeech.join(spoken, plan.seed)
+    if not checked:
+        (job,) = yield [plan.request]
+        return job.result()
+    (record,) = yield from speak_together([context.attempts(0)])
+    return _checked(context, record)
+
+
+def _checked(context: Context, record: Record) -> LongSpeech:
+    """The speech of a plan that is one utterance. Raises NothingSaid."""
+    return LongSpeech.single(context.plan.passages[0], record, context.vocabulary.sample_rate, context.plan.seed)
 
 
 def narration_steps(context: Context) -> Steps[list[SpokenPassage]]:
