@@ -30,11 +30,12 @@ from .graphs.device import Device
 from .graphs.networks import Networks, choose_device
 from .long.feeding import complete_text
 from .long.journal import Journal
-from .long.narration import LongSpeech, SpokenPassage, Steps, narrate, speak_checked, speech_steps
+from .long.narration import Steps, narrate, speak_checked, speech_steps
 from .long.narrator import Narrator
 from .long.plan import History, NarrationOptions, Plan
 from .long.planner import Planner, checked_seed
 from .long.speech_stream import SpeechStream
+from .long.spoken import LongSpeech, SpokenPassage
 from .model.bundle import Bundle
 from .model.tokenizer import Tokenizer, require_something_to_say
 from .model.voice import Voice, VoicePreset
