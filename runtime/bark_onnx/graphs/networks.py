@@ -16,17 +16,8 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from ..errors import BarkError, DeviceError, warn
-from ..model.bundle import (
-    BLOCK_WEIGHTS,
-    QUANTIZE_CACHE,
-    SAMPLER,
-    STAGES,
-    STEP,
-    TOP_K_TOP_P,
-    Bundle,
-    CausalPrecision,
-    Sizes,
-)
+from ..model.bundle import Bundle
+from ..model.manifest import BLOCK_WEIGHTS, QUANTIZE_CACHE, SAMPLER, STAGES, STEP, TOP_K_TOP_P, CausalPrecision, Sizes
 from ..model.sizes import TransformerSize
 from ..model.vocabulary import CausalStage, Vocabulary
 from . import cuda
