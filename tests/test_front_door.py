@@ -119,6 +119,15 @@ def test_a_wrong_number_is_one_line(nano: Bark, wrong: Any) -> None:
             worker.submit(Request(TEXT, options=SHORT), timeout=wrong)
 
 
+def test_arguments_of_a_stream_that_exclude_each_other_are_one_line(nano: Bark, tmp_path: Path) -> None:
+    cast: Any = {"A": None}
+    with pytest.raises(BarkError, match="single speaks one utterance, and a cast is for a script"):
+        nano.stream("A: Hello.", single=True, cast=cast)
+    for arguments in ({"single": True}, {"cast": cast}, {"journal": tmp_path}):
+        with pytest.raises(BarkError, match="piece by piece can have neither single, nor a cast, nor a journal"):
+            nano.stream(iter([TEXT]), **arguments)  # type: ignore[arg-type]
+
+
 def test_a_voice_may_be_a_dictionary_of_arrays(nano: Bark) -> None:
     """As suno-ai/bark's programs have it."""
     preset = nano.preset("en_male")
@@ -252,6 +261,8 @@ def test_warnings_point_at_the_callers_line(nano: Bark) -> None:
         lambda: nano.generate_batch([Request(long, options=SHORT, seed=1)]),
         lambda: nano.generate(TEXT, voice=uneven, options=SHORT, seed=1),
         lambda: nano.stream(TEXT, voice=uneven, options=SHORT, seed=1).close(),
+        lambda: nano.generate_long("A: Hello.\n# not said", cast={"A": "en_male"}),
+        lambda: nano.stream("A: Hello.\n# not said", options=SHORT, cast={"A": "en_male"}).close(),
     ]
     for call in calls:
         with warnings.catch_warnings(record=True) as caught:
