@@ -4,9 +4,10 @@
 
 Each arrow is a stage, and a stage is one call. Data flows one way.
 
-`generate` calls the stages one after another. Streams, batches, long texts and workers give their requests to an
-`Engine`, which runs the same stages of many utterances step by step. A text that does not fit in one utterance is split
-into passages.
+Every call first makes a plan of its text: the words, with voices, options and seed. A text that does not fit in one
+utterance is split into passages. For one utterance, `generate` calls the stages one after another, in `Bark._speak`.
+Streams, batches, long texts and workers give their requests to an `Engine`, which runs the same stages of many
+utterances step by step.
 """
 
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
@@ -371,7 +372,7 @@ class Bark:
 
     def decode(self, fine: ArrayLike) -> Waveform:
         """Fine codes [8, T] -> waveform [320 T], float32, mono, full scale at 1."""
-        return self._utterance().decode(fine)
+        return self._utterance(seed=0).decode(fine)  # which samples nothing
 
     def _utterance(
         self, voice: Voice | None = None, options: GenerationOptions | None = None, seed: int | None = None
