@@ -20,10 +20,12 @@ class IdleWorkers:
 
     @contextmanager
     def lent(self, own: Worker | None, make: Callable[[], Worker]) -> Iterator[tuple[Worker, Callable[[], None]]]:
-        """The worker of a stream, and what to call when the stream ends. An error in the block ends it, too.
+        """A worker for a stream, and the function that the stream calls at its end.
+
+        If the block raises, no stream was made, and the worker is given back at once.
 
         Args:
-            own: the caller's, which is not kept here; None: `take` one.
+            own: the worker of the stream's caller, who keeps it; None takes one of these.
         """
         if own is not None:
             yield own, lambda: None

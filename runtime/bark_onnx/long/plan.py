@@ -181,7 +181,7 @@ def speakable(passages: Sequence[Passage], tokenizer: Tokenizer, *, warns: bool 
     return found
 
 
-def whole_text(text: str, normalizer: Normalizer | None) -> Passage:
+def one_passage(text: str, normalizer: Normalizer | None) -> Passage:
     """A text as one passage, in words. Raises TextError unless it is a string that says something."""
     passage = Passage(text, ends_paragraph=True)
     if normalizer is not None and isinstance(text, str):  # an emoji says something in words only

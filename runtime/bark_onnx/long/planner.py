@@ -25,7 +25,7 @@ from .attempts import Context
 from .feeding import TextFeed, feed_from_thread
 from .journal import Journal
 from .narrator import Narrator
-from .plan import History, NarrationOptions, Plan, plan_passages, whole_text
+from .plan import History, NarrationOptions, Plan, one_passage, plan_passages
 
 
 class Planner:
@@ -48,7 +48,7 @@ class Planner:
 
     def words(self, text: str, voice: Voice | None, normalize: str) -> str:
         """The words of a text. Raises TextError unless it says something."""
-        return whole_text(text, chosen_normalizer(normalize, voice)).text
+        return one_passage(text, chosen_normalizer(normalize, voice)).text
 
     def plan(
         self,
@@ -90,7 +90,7 @@ class Planner:
         normalize = for_single(normalize) if single else normalize
         normalizers = {speaker: chosen_normalizer(normalize, own) for speaker, own in speakers.items()}
         fits = partial(self.fits, seconds=narration.passage_seconds)
-        whole = None if growing or split or cast is not None else whole_text(text, normalizers[None])
+        whole = None if growing or split or cast is not None else one_passage(text, normalizers[None])
         if growing:
             passages = []
         elif whole is not None and (single or fits(whole.text)):

@@ -53,7 +53,7 @@ class Loops:
     The memory of loops on a device is kept here, for as long as its KV cache or its network lives.
 
     Attributes:
-        kept_caches: see `cache_alone`.
+        kept_caches: see `one_row_cache`.
     """
 
     def __init__(self, networks: Networks) -> None:
@@ -78,7 +78,7 @@ class Loops:
             return HostLoop(decoder)
         return DeviceLoop(decoder, networks, stage, self._blocks)
 
-    def cache_alone(self, stage: CausalStage) -> KVCache:
+    def one_row_cache(self, stage: CausalStage) -> KVCache:
         """A KV cache of one row, for an utterance that has the networks for itself.
 
         On the CPU it is a new one each time, so that the next stage can use its memory. On a GPU it is kept, with its

@@ -54,7 +54,7 @@ class Utterance:
         with self._running("semantic"):
             no_history_id = self._networks.sizes.semantic.no_history_id
             sequence = SemanticSequence(text_ids, self._voice, self._options, vocabulary, no_history_id, stream)
-            steps = semantic_tokens(self._loops.semantic, self._loops.cache_alone("semantic"), sequence)
+            steps = semantic_tokens(self._loops.semantic, self._loops.one_row_cache("semantic"), sequence)
             tokens: IntArray = np.fromiter(shown(steps, "semantic", sequence.limit, self._progress), np.int64)
             return tokens
 
@@ -72,7 +72,7 @@ class Utterance:
             sequence.feed(tokens.tolist(), ended=True)
             if not sequence.total:
                 raise NothingSaid
-            windows = coarse_windows(self._loops.coarse, self._loops.cache_alone("coarse"), sequence)
+            windows = coarse_windows(self._loops.coarse, self._loops.one_row_cache("coarse"), sequence)
             for _ in shown(windows, "coarse", -(-sequence.total // self._options.sliding_window), self._progress):
                 pass
             return sequence.codes()
