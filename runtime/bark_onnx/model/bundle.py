@@ -9,8 +9,8 @@
     tokenizer.json
     voices/v2/en_speaker_6.npz ...
 
-A file that is missing, changed or of another size is named, with all others. The directory may be on the Hugging Face
-hub, and is then downloaded.
+To open a bundle is to compare every file with the manifest; one error names all files that are missing or changed. A
+bundle on the Hugging Face hub is downloaded first.
 """
 
 import hashlib
