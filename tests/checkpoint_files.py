@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BarkModel
 
-from bark_onnx.model.bundle import STAGES
+from bark_onnx.model.manifest import STAGES
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, save_suno
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.errors import CheckpointError

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bark_onnx import Bark
-from bark_onnx.model.bundle import VOICES
+from bark_onnx.model.manifest import VOICES
 from tiny import SAMPLERS, SHORT_WINDOWS, SPACE, TINY, VOICE, copy
 from utterances import Alone, speak_alone
 from voices import make_voice

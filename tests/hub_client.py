@@ -21,7 +21,7 @@ assert "huggingface_hub" not in sys.modules
 
 def opened(name, options):
     from bark_onnx import BarkError
-    from bark_onnx.model.bundle import STAGES
+    from bark_onnx.model.manifest import STAGES
     from bark_onnx_export.checkpoint import open_checkpoint
     from bark_onnx_export.bundle.voice_files import read_voices
 

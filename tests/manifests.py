@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bark_onnx import BundleError, Vocabulary
-from bark_onnx.model.bundle import (
+from bark_onnx.model.bundle import list_files
+from bark_onnx.model.manifest import (
     FORMAT_REVISION,
     MANIFEST,
     STAGES,
@@ -21,7 +22,6 @@ from bark_onnx.model.bundle import (
     Precisions,
     Sizes,
     graph_file,
-    list_files,
 )
 from bark_onnx.model.sizes import CodecSize, TransformerSize
 

@@ -7,7 +7,8 @@ from click.testing import CliRunner, Result
 from bark_onnx import VoicePreset
 from bark_onnx.checks.quality import Source, StageQuality, measure
 from bark_onnx.command.cli import main
-from bark_onnx.model.bundle import STAGES, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import STAGES
 
 TOKENS_STAGES = STAGES[:3]
 

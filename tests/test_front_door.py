@@ -119,6 +119,11 @@ def test_a_wrong_number_is_one_line(nano: Bark, wrong: Any) -> None:
             worker.submit(Request(TEXT, options=SHORT), timeout=wrong)
 
 
+def test_a_stream_of_one_utterance_has_no_cast(nano: Bark) -> None:
+    with pytest.raises(BarkError, match="single speaks one utterance, and a cast is for a script"):
+        nano.stream("A: Hello.", single=True, cast={"A": "en_male"})
+
+
 def test_a_voice_may_be_a_dictionary_of_arrays(nano: Bark) -> None:
     """As suno-ai/bark's programs have it."""
     preset = nano.preset("en_male")
@@ -252,6 +257,8 @@ def test_warnings_point_at_the_callers_line(nano: Bark) -> None:
         lambda: nano.generate_batch([Request(long, options=SHORT, seed=1)]),
         lambda: nano.generate(TEXT, voice=uneven, options=SHORT, seed=1),
         lambda: nano.stream(TEXT, voice=uneven, options=SHORT, seed=1).close(),
+        lambda: nano.generate_long("A: Hello.\n# not said", cast={"A": "en_male"}),
+        lambda: nano.stream("A: Hello.\n# not said", options=SHORT, cast={"A": "en_male"}).close(),
     ]
     for call in calls:
         with warnings.catch_warnings(record=True) as caught:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bark_onnx.model.bundle import MANIFEST, Bundle, Manifest, list_files
+from bark_onnx.model.bundle import Bundle, list_files
+from bark_onnx.model.manifest import MANIFEST, Manifest
 
 HERE = Path(__file__).parent / "bundles"
 TINY = HERE / "tiny"

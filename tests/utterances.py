@@ -136,5 +136,5 @@ def run(engine: Engine) -> int:
 
 
 def is_empty(engine: Engine) -> bool:
-    lengths = np.concatenate([rows.cache.lengths for rows in (engine._semantic, engine._coarse)])
+    lengths = np.concatenate([rows.cache.lengths for rows in (engine._places.semantic, engine._places.coarse)])
     return engine.idle and not lengths.any()

@@ -11,7 +11,8 @@ from bark_onnx import Bark, BarkError
 from bark_onnx.command.group import bundle_argument, check_writable, device_options
 from bark_onnx.errors import how_to_install
 from bark_onnx.files import replacing
-from bark_onnx.model.bundle import STAGES, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import STAGES
 from bark_onnx.stages.options import PROFILES
 
 from .load.options import LoadOptions, load_options

@@ -19,7 +19,8 @@ from bark_onnx.errors import BarkError, how_to_install
 from bark_onnx.files import replacing
 from bark_onnx.graphs.device import Device
 from bark_onnx.hub.repository import Repository
-from bark_onnx.model.bundle import EXPERIMENTAL_ON_GPU, KV_LAYOUTS, MANIFEST, PRECISIONS, Bundle, Manifest
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import EXPERIMENTAL_ON_GPU, KV_LAYOUTS, MANIFEST, PRECISIONS, Manifest
 
 
 def _checkpoint_options(command: Any) -> Any:

@@ -8,17 +8,16 @@ from pathlib import Path
 
 from bark_onnx.checks.quality import HEADER, StageQuality
 from bark_onnx.errors import BarkError, BarkWarning
-from bark_onnx.model.bundle import (
+from bark_onnx.model.bundle import Bundle, list_files
+from bark_onnx.model.manifest import (
     FORMAT_REVISION,
     GPU_PRECISIONS,
     MANIFEST,
     STAGES,
     TOKENIZER,
     VOICES,
-    Bundle,
     Manifest,
     Sizes,
-    list_files,
 )
 from bark_onnx.model.sizes import CodecSize, TransformerSize
 from bark_onnx.model.voice import VoicePreset

@@ -14,7 +14,8 @@ from bark_onnx.checks.excerpts import find_voices, measurable
 from bark_onnx.checks.quality import TOKENS, Source, StageQuality, measure
 from bark_onnx.errors import BarkError
 from bark_onnx.files import temporary_directory
-from bark_onnx.model.bundle import STAGES, Bundle, graph_file
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import STAGES, graph_file
 
 from .checkpoint import Checkpoint
 from .graphs.onnx_files import save_model

@@ -35,8 +35,9 @@ from .errors import (
 )
 
 try:
+    from .engine.batch import BatchError
     from .engine.engine import Engine
-    from .engine.job import BatchError, Job, JobState, Request
+    from .engine.job import Job, JobState, Request
     from .engine.speech import Speech
     from .engine.stream import AudioChunk, StreamOptions
     from .engine.task import Task
@@ -48,9 +49,9 @@ try:
     from .jobs.speaking import SpokenRow, speak_rows
     from .long.guards import Guards, Problem
     from .long.journal import Journal
-    from .long.narration import LongSpeech, PassageReport, SpokenPassage
     from .long.plan import NarrationOptions
     from .long.speech_stream import Said, SpeechStream
+    from .long.spoken import LongSpeech, PassageReport, SpokenPassage
     from .model.vocabulary import Vocabulary
     from .model.voice import VoicePreset
     from .pipeline import Bark

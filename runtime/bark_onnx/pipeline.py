@@ -4,55 +4,48 @@
 
 Each arrow is a stage, and a stage is one call. Data flows one way.
 
-`generate` calls the stages one after another. Streams, batches, long texts and workers give their requests to an
-`Engine`, which runs the same stages of many utterances step by step. A text that does not fit in one utterance is split
-into passages.
+Every call first makes a plan of its text: the words, with voices, options and seed. A text that does not fit in one
+utterance is split into passages. For one utterance, `generate` calls the stages one after another, in `Bark._speak`.
+Streams, batches, long texts and workers give their requests to an `Engine`, which runs the same stages of many
+utterances step by step.
 """
 
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import NoReturn
 from weakref import finalize
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import IntArray, Waveform, check_tokens
+from .arrays import IntArray, Waveform
+from .engine.batch import checked_requests, speak_batch
 from .engine.engine import Engine
 from .engine.idle import IdleWorkers
-from .engine.job import BatchError, Job, Request
+from .engine.job import Request
 from .engine.speech import Speech
 from .engine.stream import StreamOptions
-from .engine.worker import Worker
-from .errors import BarkError, DeviceError, NothingSaid, or_default, warn
-from .graphs.cache import KVCache
+from .engine.worker import Worker, checked_worker
+from .errors import or_default
 from .graphs.device import Device
-from .graphs.networks import Networks
-from .long.attempts import Outcome
-from .long.feeding import feed_from_thread
+from .graphs.networks import Networks, choose_device
+from .long.feeding import complete_text
 from .long.journal import Journal
-from .long.narration import LongSpeech, SpokenPassage, Steps, narrate, narration_steps, speak_checked, speak_together
+from .long.narration import Steps, narrate, speak_checked, speech_steps
 from .long.narrator import Narrator
 from .long.plan import History, NarrationOptions, Plan
 from .long.planner import Planner, checked_seed
 from .long.speech_stream import SpeechStream
+from .long.spoken import LongSpeech, SpokenPassage
 from .model.bundle import Bundle
 from .model.tokenizer import Tokenizer, require_something_to_say
-from .model.vocabulary import CausalStage
 from .model.voice import Voice, VoicePreset
-from .normalizing.choice import AUTO, chosen_normalizer, for_single
+from .normalizing.choice import AUTO
 from .numbers import whole
-from .progress import ProgressOption, counted, shown
-from .sampling.distribution import random_stream
+from .progress import ProgressOption
 from .sampling.loops import Loops
-from .stages.coarse import CoarseSequence, coarse_windows
-from .stages.fine import FineSequence, fine_codes
 from .stages.options import GenerationOptions
-from .stages.semantic import SemanticSequence, semantic_tokens, token_limit
+from .stages.utterance import Utterance
 
 
 class Bark:
@@ -79,7 +72,6 @@ class Bark:
         self.vocabulary = bundle.manifest.vocabulary
         self.sample_rate = self.vocabulary.sample_rate
         self._tokenizer = Tokenizer(bundle.tokenizer, self.vocabulary)
-        self._caches: dict[CausalStage, KVCache] = {}  # of one row, kept on GPUs only: see `_cache`
         self._planner = Planner(bundle, self._tokenizer)
         self._idle_workers = IdleWorkers(keep=not low_memory)
         # The thread of an idle worker keeps the networks in memory. Nothing of a worker refers to its Bark.
@@ -122,12 +114,7 @@ class Bark:
             OutOfMemory: there is not enough memory for the networks.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, progress=progress is True)
-        precision, layout, for_gpu = opened.manifest.precision, opened.manifest.kv_layout, opened.manifest.for_gpu
-        chosen = Device.choose(device, threads, auto_gpu=for_gpu, options=provider_options)
-        if chosen.name == "tensorrt" and layout != "portable":
-            raise DeviceError("TensorRT runs standard operators only: export the bundle with --layout portable")
-        if chosen.memory == "cuda" and not for_gpu and precision != "fp32":  # which does not load
-            warn(f"a bundle in {precision} is for CPUs: on a GPU it runs in part and slowly; export one in fp16")
+        chosen = choose_device(opened, device, threads, provider_options)
         return cls(opened, chosen, low_memory=low_memory, progress=progress)
 
     # text -> speech
@@ -162,56 +149,26 @@ class Bark:
                 one that the voice's name begins with, if the extra `text` is installed and `single` is not given;
                 `off` speaks the text as it is written.
         """
-        options, seed = or_default("options", options, GenerationOptions), checked_seed(seed)
-        checked = None if single or narration is None else or_default("narration", narration, NarrationOptions)
-        normalize = for_single(normalize) if single else normalize
-        words = self.words(text, voice=voice, normalize=normalize)
-        if not single and not self.fits(words, (checked or NarrationOptions()).passage_seconds):
-            spoken = self.generate_long(
-                text, voice=voice, options=options, seed=seed, narration=checked, normalize=normalize
-            )
-            return LongSpeech.join([*spoken], seed)
-        if checked is not None:
-            return self._checked(text, voice, options, seed, checked, normalize)
-        text_ids, preset = self._tokenizer.encode(words), self.preset(voice)
-        timings: dict[str, float] = {}
-        with self._networks.lock:
-            with _timed(timings, "semantic"):
-                semantic = self._semantic(text_ids, preset, options, seed)
-            with _timed(timings, "coarse"):
-                coarse = self._coarse(semantic, preset, options, seed)
-            with _timed(timings, "fine"):
-                fine = self._fine(coarse, preset, options, seed)
-            with _timed(timings, "codec"):
-                audio = self._decode(fine)
-        return Speech(audio, self.sample_rate, VoicePreset(semantic, coarse, fine), seed, timings)
-
-    def _checked(
-        self,
-        text: str,
-        voice: Voice | None,
-        options: GenerationOptions,
-        seed: int,
-        narration: NarrationOptions,
-        normalize: str,
-    ) -> LongSpeech:
-        """Speak one utterance, and again if it has problems."""
         plan, _ = self._planner.plan(
-            text, voice=voice, options=options, seed=seed, narration=narration, single=True, normalize=normalize
+            text, voice=voice, options=options, seed=seed, single=single, narration=narration, normalize=normalize
         )
-        limit = token_limit(options.max_seconds, self.vocabulary)
-        record = speak_checked(self._planner.context(plan), partial(self._outcome, limit=limit))
-        return LongSpeech.single(plan.passages[0], record, self.sample_rate, seed)
+        if not plan.single:
+            return LongSpeech.join([*self._narrate(plan)], plan.seed)
+        if single or narration is None:
+            return self._speak(plan.request)
+        return speak_checked(self._planner.context(plan), self._speak)
 
-    def _outcome(self, request: Request, limit: int) -> Outcome:
-        """Speak one utterance for `_checked`."""
-        try:
-            speech = self.generate(
-                request.text, voice=request.voice, options=request.options, seed=request.seed, single=True
-            )
-        except NothingSaid:
-            return Outcome(request, None, limit, {})
-        return Outcome(request, speech, limit, speech.timings)
+    def _speak(self, request: Request) -> Speech:
+        """Speak one utterance: the line at the top of this file."""
+        text_ids = self._tokenizer.encode(request.text)
+        utterance = self._utterance(request.voice, request.options, request.seed)
+        with self._networks.lock:  # other threads wait until all stages have run
+            semantic = utterance.semantic(text_ids)
+            coarse = utterance.coarse(semantic)
+            fine = utterance.fine(coarse)
+            waveform = utterance.decode(fine)
+        tokens = VoicePreset(semantic, coarse, fine)
+        return Speech(waveform, self.sample_rate, tokens, utterance.seed, utterance.timings)
 
     def stream(
         self,
@@ -244,39 +201,18 @@ class Bark:
                 the model says nothing; with exact streaming it comes when it is complete, and all guards check it.
             history, cast, journal, worker: as for `generate_long`.
         """
-        streaming = or_default("streaming", streaming, StreamOptions)
-        checked, narration = narration is not None, or_default("narration", narration, NarrationOptions)
-        if isinstance(text, bytes) or not isinstance(text, str | Iterable | AsyncIterable):
-            require_something_to_say(text)  # raises the error
-        growing = not isinstance(text, str)
-        if growing and (single or cast is not None or journal is not None):
-            raise BarkError("a text that comes piece by piece can have neither single, nor a cast, nor a journal")
-        complete = text if isinstance(text, str) else ""
-        normalize = for_single(normalize) if single else normalize
-        normalizer = chosen_normalizer(normalize, voice)
-        if not growing and cast is None:
-            words = self.words(complete, voice=voice, normalize=normalize)
-            single = single or self.fits(words, narration.passage_seconds)
-        if single and not checked:
-            narration = replace(narration, guards=replace(narration.guards, retries=0))
+        complete, streaming = complete_text(text), or_default("streaming", streaming, StreamOptions)
         plan, kept = self._planner.plan(
-            complete, growing=growing, voice=voice, options=options, seed=seed, history=history, cast=cast,
-            narration=narration, journal=journal, streaming=streaming, single=single, normalize=normalize,
+            complete or "", growing=complete is None, voice=voice, options=options, seed=seed, single=single,
+            history=history, cast=cast, narration=narration, journal=journal, streaming=streaming, normalize=normalize,
         )  # fmt: skip
-        own = _check_worker(worker) or self._idle_workers.take(partial(self.worker, slots=1))
-        release = _nothing if own is worker else partial(self._idle_workers.give_back, own)
-        try:
-            narrator = Narrator(self._planner.context(plan), own, kept, streaming, complete=not growing)
-        except BaseException:
-            release()
-            raise
+        with self._idle_workers.lent(checked_worker(worker), partial(self.worker, slots=1)) as (speaker, release):
+            narrator = Narrator(self._planner.context(plan), speaker, kept, streaming)
         if isinstance(text, str):
             return SpeechStream(narrator, self.sample_rate, release)
-        feed = self._planner.feed(narrator, normalizer)
-        if isinstance(text, AsyncIterable):
-            return SpeechStream(narrator, self.sample_rate, release, feed, text)
-        feed_from_thread(text, feed)
-        return SpeechStream(narrator, self.sample_rate, release, feed)
+        feed = self._planner.feed(narrator, text, voice, normalize)
+        pieces = text if isinstance(text, AsyncIterable) else None  # which the stream reads; threads read an iterator
+        return SpeechStream(narrator, self.sample_rate, release, feed, pieces)
 
     def generate_batch(self, requests: Iterable[Request], *, slots: int = 8) -> list[Speech]:
         """Speak many texts together, each with its own voice, seed and options; return the results in the same order.
@@ -290,24 +226,9 @@ class Bark:
             BatchError: some requests failed, or were refused; the others have been generated, and the error holds their
                 results.
         """
-        if isinstance(requests, str | Request) or not isinstance(requests, Iterable):
-            raise BarkError(f"requests must be a list of Request, not {type(requests).__name__}")
-        requests = list(requests)
+        requests = checked_requests(requests)
         engine = self.engine(slots=max(1, min(whole("slots", slots), len(requests))))
-        jobs: dict[int, Job] = {}
-        errors: dict[int, BaseException] = {}
-        for index, request in enumerate(requests):
-            try:
-                jobs[index] = engine.submit(request)
-            except BarkError as error:
-                errors[index] = error
-        with counted("batch", len(requests), self.progress) as count:
-            engine.work([*jobs.values()], lambda working: count(sum(job.ended for job in working)))
-        errors |= {index: job.error for index, job in jobs.items() if job.error is not None}
-        speeches = [jobs[index].speech if index in jobs else None for index in range(len(requests))]
-        if errors:
-            raise BatchError(errors, speeches)
-        return [speech for speech in speeches if speech is not None]
+        return speak_batch(engine, requests, self.progress)
 
     def generate_long(
         self,
@@ -339,18 +260,19 @@ class Bark:
             worker: speak on the engine of this worker, beside its other requests; None uses an engine of its own.
             normalize: as for `generate`; `auto` takes the language of each speaker's voice.
         """
-        _check_worker(worker)
+        worker = checked_worker(worker)
         plan, kept = self._planner.plan(
-            text, voice=voice, options=options, seed=seed, history=history, cast=cast, narration=narration,
+            text, split=True, voice=voice, options=options, seed=seed, history=history, cast=cast, narration=narration,
             journal=journal, normalize=normalize,
         )  # fmt: skip
-        runner = worker or self.engine(slots=len(plan.block(0, voiced=True)))  # a slot for each passage of a block
-        return self._narrated(plan, runner, kept)
+        return self._narrate(plan, kept, worker)
 
-    def _narrated(self, plan: Plan, runner: Engine | Worker, kept: Journal | None) -> Iterator[SpokenPassage]:
-        """Speak a plan, and report progress in seconds of speech."""
-        with counted("speech", plan.expected_seconds, self.progress) as count:
-            yield from narrate(self._planner.context(plan), runner, kept, count)
+    def _narrate(
+        self, plan: Plan, journal: Journal | None = None, worker: Worker | None = None
+    ) -> Iterator[SpokenPassage]:
+        """Speak the passages of a plan, on a worker or on an engine of their own."""
+        runner = worker or self.engine(slots=len(plan.block(0, voiced=True)))  # a slot for each passage of a block
+        return narrate(self._planner.context(plan), runner, journal, self.progress)
 
     def steps(
         self,
@@ -372,22 +294,10 @@ class Bark:
 
         Raises BarkError when it begins, for wrong arguments, and when it is sent a job that failed.
         """
-        options, seed = or_default("options", options, GenerationOptions), checked_seed(seed)
-        checked = None if narration is None else or_default("narration", narration, NarrationOptions)
-        words = self.words(text, voice=voice, normalize=normalize)
-        plans = partial(
-            self._planner.plan, text, voice=voice, options=options, seed=seed, warns=False, normalize=normalize
+        plan, _ = self._planner.plan(
+            text, voice=voice, options=options, seed=seed, narration=narration, warns=False, normalize=normalize
         )
-        if not self.fits(words, (checked or NarrationOptions()).passage_seconds):
-            plan, _ = plans(narration=checked)
-            spoken = yield from narration_steps(self._planner.context(plan))
-            return LongSpeech.join(spoken, seed)
-        if checked is None:
-            (job,) = yield [Request(words, voice=voice, options=options, seed=seed)]
-            return job.result()
-        plan, _ = plans(narration=checked, single=True)
-        (record,) = yield from speak_together([self._planner.context(plan).attempts(0)])
-        return LongSpeech.single(plan.passages[0], record, self.sample_rate, seed)
+        return (yield from speech_steps(self._planner.context(plan), checked=narration is not None))
 
     def words(self, text: str, *, voice: Voice | None = None, normalize: str = AUTO) -> str:
         """The words that `generate` says for a text: numbers, dates, symbols and the like are written out.
@@ -395,10 +305,7 @@ class Bark:
         Args:
             text, voice, normalize: as for `generate`.
         """
-        normalizer = chosen_normalizer(normalize, voice)
-        words = text if normalizer is None or not isinstance(text, str) else normalizer(text)
-        require_something_to_say(words)
-        return words
+        return self._planner.words(text, voice, normalize)
 
     def unknown_words(self, text: str) -> list[str]:
         """The words and symbols of a text that the model's vocabulary lacks, and which are not spoken."""
@@ -427,7 +334,7 @@ class Bark:
         """
         return Worker(self.engine(slots=slots), max_waiting=max_waiting)
 
-    # the stages, one call each: each checks its arguments, then calls the same private method as `generate`
+    # the stages, one call each
 
     def semantic(
         self,
@@ -439,8 +346,7 @@ class Bark:
     ) -> IntArray:
         """Text -> semantic tokens [S], 49.9 for a second of speech. S is 0 if the model has nothing to say."""
         text_ids = self._tokenizer.encode(text)
-        options = or_default("options", options, GenerationOptions)
-        return self._semantic(text_ids, self.preset(voice), options, checked_seed(seed))
+        return self._utterance(voice, options, seed).semantic(text_ids)
 
     def coarse(
         self,
@@ -451,11 +357,7 @@ class Bark:
         seed: int | None = None,
     ) -> IntArray:
         """Semantic tokens [S] -> coarse codes [2, T], 75 frames for a second. Raises NothingSaid if S is 0."""
-        if np.size(semantic) == 0:
-            raise NothingSaid
-        tokens = check_tokens("semantic tokens", semantic, (None,), self.vocabulary.semantic_size)
-        options = or_default("options", options, GenerationOptions)
-        return self._coarse(tokens, self.preset(voice), options, checked_seed(seed))
+        return self._utterance(voice, options, seed).coarse(semantic)
 
     def fine(
         self,
@@ -466,73 +368,18 @@ class Bark:
         seed: int | None = None,
     ) -> IntArray:
         """Coarse codes [n, T] of the first n codebooks, usually 2 -> the codes of all codebooks [8, T]."""
-        books = range(1, self.vocabulary.fine_codebooks)
-        codes = check_tokens("coarse codes", coarse, (books, None), self.vocabulary.codebook_size)
-        options = or_default("options", options, GenerationOptions)
-        return self._fine(codes, self.preset(voice), options, checked_seed(seed))
+        return self._utterance(voice, options, seed).fine(coarse)
 
     def decode(self, fine: ArrayLike) -> Waveform:
         """Fine codes [8, T] -> waveform [320 T], float32, mono, full scale at 1."""
-        books = self.vocabulary.fine_codebooks
-        codes = check_tokens("fine codes", fine, (range(books, books + 1), None), self.vocabulary.codebook_size)
-        return self._decode(codes)
+        return self._utterance(seed=0).decode(fine)  # which samples nothing
 
-    def _semantic(
-        self, text_ids: IntArray, voice: VoicePreset | None, options: GenerationOptions, seed: int
-    ) -> IntArray:
-        with self._working() as loops:
-            stream, no_history_id = random_stream(seed, "semantic"), self._networks.sizes.semantic.no_history_id
-            sequence = SemanticSequence(text_ids, voice, options, self.vocabulary, no_history_id, stream)
-            steps = semantic_tokens(loops.semantic, self._cache("semantic"), sequence)
-            tokens: IntArray = np.fromiter(shown(steps, "semantic", sequence.limit, self.progress), np.int64)
-            return tokens
-
-    def _coarse(self, semantic: IntArray, voice: VoicePreset | None, options: GenerationOptions, seed: int) -> IntArray:
-        if voice is not None:
-            voice.warn_if_uneven(self.vocabulary)
-        with self._working() as loops:
-            stream, context = random_stream(seed, "coarse"), self._networks.sizes.coarse.context
-            sequence = CoarseSequence(voice, options, self.vocabulary, context, stream)
-            sequence.feed(semantic.tolist(), ended=True)
-            if not sequence.total:
-                raise NothingSaid
-            windows = coarse_windows(loops.coarse, self._cache("coarse"), sequence)
-            for _ in shown(windows, "coarse", -(-sequence.total // options.sliding_window), self.progress):
-                pass
-            return sequence.codes()
-
-    def _fine(self, coarse: IntArray, voice: VoicePreset | None, options: GenerationOptions, seed: int) -> IntArray:
-        with self._working() as loops:
-            sequence = FineSequence(voice, options, self.vocabulary, random_stream(seed, "fine"), given=len(coarse))
-            sequence.feed(coarse, ended=True)
-            *_, codes = shown(fine_codes(loops.fine, sequence), "fine", sequence.window_count, self.progress)
-            return codes.copy()
-
-    def _decode(self, fine: IntArray) -> Waveform:
-        with self._working():
-            return self._networks.codec.decode(fine)
-
-    @contextmanager
-    def _working(self) -> Iterator[Loops]:
-        """The loops of a stage. Other threads wait; with low memory the stage's network is dropped afterwards."""
-        with self._networks.lock:
-            self._networks.check_open()
-            try:
-                yield self._loops
-            finally:
-                self._networks.release()
-
-    def _cache(self, stage: CausalStage) -> KVCache:
-        """A KV cache of one row.
-
-        On the CPU it is a new one each time, so that the next stage can use its memory. On a GPU it is kept, with its
-        bindings and recordings.
-        """
-        if self._networks.low_memory or self.device.memory == "cpu":
-            return self._loops.causal(stage).new_cache()
-        if stage not in self._caches:
-            self._caches[stage] = self._loops.causal(stage).new_cache()
-        return self._caches[stage]
+    def _utterance(
+        self, voice: Voice | None = None, options: GenerationOptions | None = None, seed: int | None = None
+    ) -> Utterance:
+        """An utterance without tokens yet, for calls of its stages."""
+        options = or_default("options", options, GenerationOptions)
+        return Utterance(self._loops, self.preset(voice), options, checked_seed(seed), self.progress)
 
     # voices, scripts, closing
 
@@ -553,7 +400,7 @@ class Bark:
     def close(self) -> None:
         """Free the networks and their memory. Engines and workers of this Bark must not be used afterwards."""
         with self._networks.lock:
-            self._caches.clear()
+            self._loops.kept_caches.clear()
             self._networks.close()
         self._idle_workers.close()
 
@@ -570,20 +417,3 @@ class Bark:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Bark cannot be pickled: send the bundle's path, and call Bark.load in the other process")
-
-
-def _check_worker(worker: Worker | None) -> Worker | None:
-    if worker is not None and not isinstance(worker, Worker):
-        raise BarkError(f"worker must be a Worker, not {type(worker).__name__}: make one with Bark.worker")
-    return worker
-
-
-def _nothing() -> None:
-    """What a stream releases at its end if the worker is its caller's."""
-
-
-@contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    start = perf_counter()
-    yield
-    timings[stage] = perf_counter() - start

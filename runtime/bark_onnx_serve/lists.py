@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from bark_onnx.audio.formats import FORMATS
 from bark_onnx.audio.pyav import has_pyav
 from bark_onnx.audio.tempo import FASTEST, SLOWEST
-from bark_onnx.model.bundle import MANIFEST
+from bark_onnx.model.manifest import MANIFEST
 
 from .service import Service
 from .speech.request import OPENAI_MODELS, RESPONSE_FORMATS, unknown_model

@@ -14,7 +14,7 @@ from bark_onnx import (
     SpeechStream,
     StreamOptions,
 )
-from bark_onnx.long.narration import PassageReport
+from bark_onnx.long.spoken import PassageReport
 from bark_onnx.model.tokenizer import Tokenizer
 from bark_onnx.normalizing.choice import AUTO, chosen_language
 from bark_onnx.splitting.passages import estimate_seconds

@@ -14,7 +14,7 @@ from pathlib import Path
 from bark_onnx import VoiceError, VoicePreset
 from bark_onnx.errors import reason, shown
 from bark_onnx.files import check_replaceable
-from bark_onnx.model.bundle import is_plain
+from bark_onnx.model.manifest import is_plain
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ import onnx
 import pytest
 
 from bark_onnx.errors import BarkError
-from bark_onnx.model.bundle import Bundle, CausalPrecision, GraphPrecision
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import CausalPrecision, GraphPrecision
 from bark_onnx.model.sizes import CodecSize, TransformerSize
 from bark_onnx_bench.roofline.limits import Limits, floor, measure_limits
 from bark_onnx_bench.roofline.work import (

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from bark_onnx.model.bundle import CAUSAL_STAGES, SAMPLER, TOP_K_TOP_P, graph_file
+from bark_onnx.model.manifest import CAUSAL_STAGES, SAMPLER, TOP_K_TOP_P, graph_file
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle

@@ -14,7 +14,8 @@ from bark_onnx.checks.compare import HIGHEST_SNR, compare_logits, signal_to_nois
 from bark_onnx.checks.excerpts import excerpts, find_voices
 from bark_onnx.checks.quality import FIGURES
 from bark_onnx.command.cli import main
-from bark_onnx.model.bundle import MANIFEST, VOICES, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import MANIFEST, VOICES
 from quality import assert_fails, measured, verify
 from tiny import SPACE, VOICE, sign
 from voices import make_voice

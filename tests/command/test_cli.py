@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from bark_onnx import __version__
 from bark_onnx.command.cli import main
-from bark_onnx.model.bundle import STAGES, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import STAGES
 from bark_onnx.model.place import EMBEDDED
 from run_command import COMMAND, COMMANDS, SAY, run
 

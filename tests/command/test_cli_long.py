@@ -24,8 +24,8 @@ from bark_onnx.command.cli import main
 from bark_onnx.graphs.networks import Networks
 from bark_onnx.long.guards import Guards
 from bark_onnx.long.journal import PLAN, Journal
-from bark_onnx.long.narration import SpokenPassage
 from bark_onnx.long.plan import NarrationOptions
+from bark_onnx.long.spoken import SpokenPassage
 from bark_onnx.subtitles.formats import to_srt, to_vtt
 from passages import SAID, SCRIPT, SPACE
 from run_command import COMMAND, assert_fails, run

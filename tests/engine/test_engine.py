@@ -117,7 +117,7 @@ def test_finished_rows_are_taken_at_once(bark: Bark, monkeypatch: pytest.MonkeyP
     decode_step = CausalDecoder.decode_step
 
     def counted(decoder: CausalDecoder, cache: Any, tokens: Any, rows: Any) -> Any:
-        widths.append(len(rows) if cache is engine._semantic.cache else 0)
+        widths.append(len(rows) if cache is engine._places.semantic.cache else 0)
         return decode_step(decoder, cache, tokens, rows)
 
     monkeypatch.setattr(CausalDecoder, "decode_step", counted)
@@ -135,9 +135,9 @@ def test_no_more_than_its_slots(bark: Bark, alone: list[Alone]) -> None:
         engine.submit(expected.request)
     seen = set()
     while engine.step():
-        seen.add((len(engine._semantic.jobs), len(engine._coarse.jobs)))
-        assert engine._semantic.cache.rows == engine._coarse.cache.rows == 3
-        rows = [*engine._semantic.jobs, *engine._coarse.jobs]
+        seen.add((len(engine._places.semantic.jobs), len(engine._places.coarse.jobs)))
+        assert engine._places.semantic.cache.rows == engine._places.coarse.cache.rows == 3
+        rows = [*engine._places.semantic.jobs, *engine._places.coarse.jobs]
         assert set(rows) <= {0, 1, 2}
     assert max(semantic for semantic, _ in seen) == max(coarse for _, coarse in seen) == 3
 
@@ -169,7 +169,7 @@ def test_timings_are_the_time_that_the_networks_took(
 ) -> None:
     """By a clock that counts their runs: all jobs together have all of them, and each is charged its own stages."""
     runs = counted_runs(monkeypatch)
-    monkeypatch.setattr("bark_onnx.engine.engine.perf_counter", lambda: float(len(runs)))
+    monkeypatch.setattr("bark_onnx.engine.work.perf_counter", lambda: float(len(runs)))
     engine = bark.engine(slots=3)
     jobs = [engine.submit(expected.request) for expected in alone]
     run(engine)
@@ -188,10 +188,10 @@ def test_a_steady_supply_of_streams_does_not_pile_up_between_the_stages(bark: Ba
     """The semantic stage is faster than the coarse stage; new jobs wait in the queue, where limits count them."""
     engine = bark.engine(slots=1)
     for _ in range(6000):
-        while len(engine._waiting) < 2:
+        while len(engine._places.waiting) < 2:
             engine.submit(alone[8].request)
         assert engine.step()
-        assert len(engine._between) <= engine.slots + 1
+        assert len(engine._places.between) <= engine.slots + 1
 
 
 @pytest.mark.parametrize("supply", [[1], [3], [5], [8], [0, 5, 2, 8, 6]], ids=str)
@@ -204,7 +204,7 @@ def test_a_constant_supply_keeps_nobody_waiting(bark: Bark, alone: list[Alone], 
     ages: dict[int, tuple[Job, int]] = {n: (engine.submit(alone[n].request), 0) for n in (4, 5)}
     number, ended = 10, 0
     for step in range(3 * bound):
-        while len(engine._waiting) < 2:
+        while len(engine._places.waiting) < 2:
             ages[number] = engine.submit(alone[next(kinds)].request), step
             number += 1
         assert engine.step()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, GenerationOptions, Request, StreamOptions
-from bark_onnx.engine.engine import Engine
 from bark_onnx.engine.job import Job, JobState
+from bark_onnx.engine.work import Work
 
 OPTIONS = GenerationOptions(max_seconds=0.3, allow_early_stop=False)
 
@@ -19,18 +19,18 @@ def test_between_the_fine_model_and_the_codec(
     streaming: StreamOptions | None, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = Request("Hello.", options=OPTIONS, seed=1, streaming=streaming)
-    real, codec_runs = Engine._working, 0
+    real, codec_runs = Work.on, 0
 
-    def working(engine: Engine, stage: str, jobs: Sequence[Job]) -> AbstractContextManager[None]:
+    def on(work: Work, stage: str, jobs: Sequence[Job]) -> AbstractContextManager[None]:
         nonlocal codec_runs
         codec_runs += stage == "codec"
         if stage == "codec" and codec_runs == number:
             raise KeyboardInterrupt
-        return real(engine, stage, jobs)
+        return real(work, stage, jobs)
 
     with Bark.load(device="cpu", threads=1) as bark:
         expected = bark.engine(slots=1).run([request])[0].result()
-        monkeypatch.setattr(Engine, "_working", working)
+        monkeypatch.setattr(Work, "on", on)
         engine = bark.engine(slots=1)
         job, interrupts, more = engine.submit(request), 0, True
         while more:

@@ -34,7 +34,7 @@ def test_a_whole_utterance_does_not_wait_for_all_streams_that_come(bark: Bark, a
     engine = bark.engine(slots=2)
     whole = None
     for _ in range(6000):
-        while len(engine._waiting) < 4:
+        while len(engine._places.waiting) < 4:
             engine.submit(alone[8].request)
         whole = whole or engine.submit(alone[1].request)
         assert engine.step()
@@ -65,8 +65,8 @@ def test_a_stream_that_is_ahead_of_its_listener_waits_for_one_that_is_not(
     bark: Bark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Time stands still, so that a stream is ahead by all audio that it has made."""
-    monkeypatch.setattr("bark_onnx.engine.engine.monotonic", lambda: 1.0)
-    monkeypatch.setattr("bark_onnx.engine.lead.monotonic", lambda: 1.0)
+    for module in ("lead", "schedule", "stage_steps"):
+        monkeypatch.setattr(f"bark_onnx.engine.{module}.monotonic", lambda: 1.0)
     engine, voice = bark.engine(slots=2), make_voice(bark.vocabulary, FULL)
     streaming = StreamOptions(first_seconds=0.1)
     first, second = (

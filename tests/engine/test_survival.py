@@ -78,7 +78,7 @@ def test_random_submits_cancels_and_errors(
 
     def fault(error: BaseException) -> Callable[[], None]:
         def strike() -> None:
-            hit.extend((job, error) for job in engine._at_work)
+            hit.extend((job, error) for job in engine._work.jobs)
             raise error
 
         return strike
@@ -193,7 +193,7 @@ def test_an_interrupt_of_the_handling_of_an_interrupt(bark: Bark, alone: list[Al
     job = engine.submit(alone[4].request)
     for _ in range(20):
         engine.step()
-    engine._at_work = [job]  # as a run leaves it that never came back
+    engine._work.jobs = [job]  # as a run leaves it that never came back
     following = engine.submit(alone[1].request)
     run(engine)
     assert job.state is JobState.FAILED

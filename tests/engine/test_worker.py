@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, BarkError, BatchError, JobCancelled, QueueFull, Request, StreamOptions, Worker, WorkerError
-from bark_onnx.engine.engine import Engine
 from bark_onnx.engine.job import JobState
+from bark_onnx.engine.places import Places
 from bark_onnx.engine.task import Task
 from bark_onnx.errors import DeadlineExceeded
 from bark_onnx.long.plan import NarrationOptions
@@ -261,14 +261,14 @@ def test_the_death_of_the_thread_reaches_everybody(
     bark: Bark, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = bark.worker(slots=1)
-    real, all_submitted = Engine._sweep, threading.Event()
+    real, all_submitted = Places.sweep, threading.Event()
 
-    def sweep(engine: Engine) -> None:
+    def sweep(places: Places) -> None:
         if all_submitted.is_set() and threading.current_thread() is worker._thread:
             raise error
-        real(engine)
+        real(places)
 
-    monkeypatch.setattr(Engine, "_sweep", sweep)
+    monkeypatch.setattr(Places, "sweep", sweep)
     tasks = [worker.submit(STREAM), worker.submit(LONG), worker.submit(LONG)]
     all_submitted.set()
     for task in tasks:

@@ -9,8 +9,9 @@ import pytest
 
 from bark_onnx.graphs.device import Device
 from bark_onnx.graphs.networks import Networks
-from bark_onnx.model.bundle import SAMPLERS as SAMPLING_STAGES
-from bark_onnx.model.bundle import Bundle, graph_file
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import SAMPLERS as SAMPLING_STAGES
+from bark_onnx.model.manifest import graph_file
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
 from tiny import HERE, SAMPLERS, SPACE, TINY
 

@@ -18,7 +18,8 @@ from bark_onnx import Bark, BundleError, DeviceError, GenerationOptions, VoicePr
 from bark_onnx.checks.compare import CPU
 from bark_onnx.checks.quality import StageQuality
 from bark_onnx.graphs.networks import Networks
-from bark_onnx.model.bundle import MANIFEST, PRECISIONS, STAGES, TOKENIZER, Bundle, hash_file, list_files
+from bark_onnx.model.bundle import Bundle, hash_file, list_files
+from bark_onnx.model.manifest import MANIFEST, PRECISIONS, STAGES, TOKENIZER
 from bark_onnx_bench.checkpoints import save_suno
 from bark_onnx_bench.checkpoints import write_tokenizer as write_test_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint

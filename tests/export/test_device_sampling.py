@@ -11,7 +11,8 @@ import pytest
 from bark_onnx import Bark, BarkError, GenerationOptions
 from bark_onnx.checks.compare import check_graphs
 from bark_onnx.graphs.device import Device
-from bark_onnx.model.bundle import TOP_K_TOP_P, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import TOP_K_TOP_P
 from bark_onnx_export.graphs.networks import sampler_graph
 from generated import export
 from tiny import sign

@@ -14,7 +14,8 @@ import click
 import pytest
 
 from bark_onnx.command.info import _lines
-from bark_onnx.model.bundle import EXPERIMENTAL_ON_GPU, MANIFEST, STAGES, Bundle, list_files
+from bark_onnx.model.bundle import Bundle, list_files
+from bark_onnx.model.manifest import EXPERIMENTAL_ON_GPU, MANIFEST, STAGES
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.cli import _summary, export

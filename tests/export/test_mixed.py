@@ -11,7 +11,8 @@ import pytest
 from bark_onnx import Bark, BarkError, BundleError, GenerationOptions, Request
 from bark_onnx.checks.quality import Source, measure
 from bark_onnx.graphs.session import Binding, Graph
-from bark_onnx.model.bundle import MANIFEST, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import MANIFEST
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from generated import export

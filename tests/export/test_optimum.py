@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 from transformers import BarkModel
 
-from bark_onnx.model.bundle import STAGES, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import STAGES
 from bark_onnx_bench.checkpoints import save_huggingface, write_tokenizer
 from bark_onnx_export.cli import export
 from checkpoint_files import small_model as small_model

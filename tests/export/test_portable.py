@@ -11,7 +11,8 @@ import onnx
 import pytest
 
 from bark_onnx import Bark, BarkError, GenerationOptions, Request
-from bark_onnx.model.bundle import STAGES, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import STAGES
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from bark_onnx_export.graphs.onnx_files import check_portable

@@ -14,7 +14,7 @@ from transformers import BarkModel
 
 from bark_onnx import BundleError
 from bark_onnx.checks.compare import HIGHEST_SNR
-from bark_onnx.model.bundle import STAGES, VOICES
+from bark_onnx.model.manifest import STAGES, VOICES
 from generated import export
 from quality import TOKENS_STAGES, assert_fails, measured, verify
 from tiny import VOICE, sign

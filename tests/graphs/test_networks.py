@@ -15,7 +15,8 @@ from bark_onnx.graphs.decoder import CausalDecoder
 from bark_onnx.graphs.device import Device
 from bark_onnx.graphs.fine import FineModel
 from bark_onnx.graphs.networks import Networks
-from bark_onnx.model.bundle import STAGES, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import STAGES
 from bark_onnx.sampling.loops import Loops
 
 CPU = Device("cpu", 1)

@@ -288,7 +288,7 @@ def test_a_provider_that_copies_is_bound_for_every_step(bark: Bark, monkeypatch:
     binds = []
     real = bark._networks.semantic._bind_own
     monkeypatch.setattr(bark._networks.semantic, "_bind_own", lambda *arguments: binds.append(1) or real(*arguments))
-    bark._caches.clear()
+    bark._loops.kept_caches.clear()
     assert np.array_equal(bark.generate("hello", options=options, seed=1).tokens.semantic, expected)
     assert len(binds) == len(expected) - 1  # the first token is sampled after the prefill
 

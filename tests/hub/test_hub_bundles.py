@@ -11,7 +11,8 @@ from bark_onnx.hub.failures import explain
 from bark_onnx.hub.repository import Repository
 from bark_onnx.jobs import job as jobs
 from bark_onnx.jobs.job import BatchOptions, check_job
-from bark_onnx.model.bundle import MANIFEST, MAX_MANIFEST_BYTES, TOKENIZER, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import MANIFEST, MAX_MANIFEST_BYTES, TOKENIZER
 from hub_process import Answer, HubProcess
 from hub_repository import Files
 from hub_server import HubServer, read_tree

@@ -15,8 +15,8 @@ import pytest
 from bark_onnx import Bark, BarkError, GenerationOptions, Journal
 from bark_onnx.long.guards import Guards
 from bark_onnx.long.journal import PLAN, Record
-from bark_onnx.long.narration import SpokenPassage
 from bark_onnx.long.plan import HISTORIES, History, NarrationOptions
+from bark_onnx.long.spoken import SpokenPassage
 from passages import SAID, SPACE, names
 from voices import make_voice, same_tokens
 

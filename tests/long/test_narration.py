@@ -14,8 +14,8 @@ import pytest
 from bark_onnx import Bark, BarkError, GenerationOptions, NothingSaid, Progress, Vocabulary, VoicePreset
 from bark_onnx.long.guards import Guards, Problem, problems
 from bark_onnx.long.joining import Joiner
-from bark_onnx.long.narration import SpokenPassage
 from bark_onnx.long.plan import HISTORIES, History, NarrationOptions, Plan, passage_seed
+from bark_onnx.long.spoken import SpokenPassage
 from bark_onnx.long.trimming import Trimmer
 from bark_onnx.model.voice import succession
 from bark_onnx.splitting.passages import Passage, estimate_seconds

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bark_onnx import Bark, BarkError, BarkWarning, Guards, NarrationOptions, SpeechStream, StreamOptions, WorkerError
-from bark_onnx.engine.engine import Engine
+from bark_onnx.engine.places import Places
 from bark_onnx.long.narrator import Narrator
 from bark_onnx.splitting.passages import estimate_seconds
 from bark_onnx.splitting.pieces import PieceSplitter
@@ -163,14 +163,14 @@ def test_the_garbage_collector_drops_streams_in_the_midst_of_a_step(
         def __init__(self, stream: SpeechStream) -> None:
             self.stream, self.itself = stream, self
 
-    sweep, sweeps = Engine._sweep, itertools.count()
+    sweep, sweeps = Places.sweep, itertools.count()
 
-    def collected(self: Engine) -> None:
+    def collected(self: Places) -> None:
         if next(sweeps) % 16:  # a collection takes long among the objects of a whole test run
             sweep(self)
             return
         with monkeypatch.context() as patch:
-            patch.setattr(Engine, "_sweep", sweep)
+            patch.setattr(Places, "sweep", sweep)
             gc.collect()
             sweep(self)
 
@@ -178,7 +178,7 @@ def test_the_garbage_collector_drops_streams_in_the_midst_of_a_step(
     gc.freeze()  # what other tests hold is not looked through each time
     try:
         with short.worker(slots=2) as worker:
-            monkeypatch.setattr(Engine, "_sweep", collected)
+            monkeypatch.setattr(Places, "sweep", collected)
             for seed in range(8):
                 dropped = Cycle(short.stream(SENTENCE * 4, voice=VOICE, seed=seed, narration=ONCE, worker=worker))
                 del dropped

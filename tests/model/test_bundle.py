@@ -10,16 +10,8 @@ from typing import Any
 import pytest
 
 from bark_onnx.errors import BundleError, HubError
-from bark_onnx.model.bundle import (
-    MANIFEST,
-    MAX_MANIFEST_BYTES,
-    SAMPLERS,
-    TOKENIZER,
-    Bundle,
-    Manifest,
-    graph_file,
-    hash_file,
-)
+from bark_onnx.model.bundle import Bundle, hash_file
+from bark_onnx.model.manifest import MANIFEST, MAX_MANIFEST_BYTES, SAMPLERS, TOKENIZER, Manifest, graph_file
 from bark_onnx.model.place import EMBEDDED
 from manifests import VOICES, document, refused, write_files
 

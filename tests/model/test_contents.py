@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bark_onnx import Bark, BarkError, GenerationOptions, Vocabulary
-from bark_onnx.model.bundle import MANIFEST, STAGES, TOKENIZER, list_files
+from bark_onnx.model.bundle import list_files
+from bark_onnx.model.manifest import MANIFEST, STAGES, TOKENIZER
 from bark_onnx.model.tokenizer import Tokenizer
 from manifests import Place, put, refused
 from onnx_files import FLOAT, external_tensor, model, node, value_info

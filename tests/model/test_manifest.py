@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bark_onnx import BundleError
-from bark_onnx.model.bundle import FORMAT_REVISION, MANIFEST, TOKENIZER, Bundle, FileEntry, Manifest, list_files
+from bark_onnx.model.bundle import Bundle, list_files
+from bark_onnx.model.manifest import FORMAT_REVISION, MANIFEST, TOKENIZER, FileEntry, Manifest
 from bark_onnx.model.sizes import TransformerSize
 from manifests import DELETED, GRAPHS, VOICES, Document, Place, document, manifest, put, refused, write_files
 

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer as WordPiece
 
 from bark_onnx import Bark, BarkError, BarkWarning, GenerationOptions, NarrationOptions, Request
 from bark_onnx.long.guards import Guards
-from bark_onnx.model.bundle import TOKENIZER, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import TOKENIZER
 from bark_onnx.model.place import EMBEDDED
 from bark_onnx.model.tokenizer import Tokenizer
 from linear import is_linear

@@ -7,7 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from bark_onnx.model.bundle import TOKENIZER
+from bark_onnx.model.manifest import TOKENIZER
 from bark_onnx.model.place import EMBEDDED
 from bark_onnx_nano.text import phrases, sentences, tokenizer, wordnet
 from bark_onnx_nano.text.words import words_of

@@ -15,7 +15,7 @@ import onnxruntime as ort
 import pytest
 
 from bark_onnx import Bark, BarkError, BarkWarning, DeviceError, GenerationOptions, Request
-from bark_onnx.engine import engine as engine_module
+from bark_onnx.engine.stage_steps import FINE_ROWS
 from bark_onnx.graphs import networks as networks_module
 from bark_onnx.graphs import session
 from bark_onnx.graphs import stream as stream_module
@@ -97,7 +97,7 @@ def test_an_engine_s_utterances_are_those_alone_on_the_host(on_device: Bark, alo
 
 
 def test_windows_together(host: Bark, on_device: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(engine_module.FINE_ROWS, "cpu", 8)
+    monkeypatch.setitem(FINE_ROWS, "cpu", 8)
     voices = [voice_or_none(host.vocabulary, length) for length in (0, 300, 0, 500)]
     requests = [Request("hello", voice=voice, seed=seed, options=GREEDY) for seed, voice in enumerate(voices)]
     for request, speech in zip(requests, on_device.generate_batch(requests), strict=True):

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from bark_onnx import Bark, GenerationOptions, Request
-from bark_onnx.engine import engine as engine_module
+from bark_onnx.engine.stage_steps import FINE_ROWS
 from bark_onnx.graphs.fine import FineModel
 from bark_onnx.sampling.distribution import random_stream
 from bark_onnx.stages.coarse import CoarseSequence
@@ -87,7 +87,7 @@ def test_half_the_prefills(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_utterances_together_are_those_alone(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that fills several windows at once gets windows of several lengths."""
-    monkeypatch.setitem(engine_module.FINE_ROWS, "cpu", 8)
+    monkeypatch.setitem(FINE_ROWS, "cpu", 8)
     lengths: list[int] = []
     real = FineModel.logits
     monkeypatch.setattr(FineModel, "logits", lambda m, codes, n: lengths.append(codes.shape[2]) or real(m, codes, n))

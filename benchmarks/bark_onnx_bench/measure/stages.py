@@ -12,7 +12,8 @@ from bark_onnx.graphs.decoder import Decoder
 from bark_onnx.graphs.device import Device
 from bark_onnx.graphs.fine import FineModel
 from bark_onnx.graphs.networks import Networks
-from bark_onnx.model.bundle import STEP, Bundle, graph_file
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import STEP, graph_file
 from bark_onnx.model.vocabulary import CausalStage
 
 from ..machine.timing import Timing, timed

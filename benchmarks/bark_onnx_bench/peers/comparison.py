@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from bark_onnx.model.bundle import STAGES
+from bark_onnx.model.manifest import STAGES
 
 WHOLE = "all"  # the key for the time of a peer that does not report its stages
 

@@ -21,7 +21,7 @@ import torch
 from transformers import BarkModel
 
 from bark_onnx.errors import BarkError
-from bark_onnx.model.bundle import STAGES
+from bark_onnx.model.manifest import STAGES
 
 from ..checkpoints.suno import suno_arguments, suno_tensors
 from ..measure.workload import SEMANTIC_TOKENS

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bark_onnx.model.bundle import STAGES
+from bark_onnx.model.manifest import STAGES
 
 from ..measure.batching import BatchMeasurement
 from ..measure.stages import StageTiming

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bark_onnx.errors import BarkError
-from bark_onnx.model.bundle import CausalPrecision, GraphPrecision
+from bark_onnx.model.manifest import CausalPrecision, GraphPrecision
 from bark_onnx.model.sizes import CodecSize, TransformerSize
 
 Matrix = tuple[int, int]  # inputs, outputs

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from bark_onnx.errors import VoiceError, reason
-from bark_onnx.model.bundle import is_plain
+from bark_onnx.model.manifest import is_plain
 from bark_onnx.model.vocabulary import Vocabulary
 from bark_onnx.model.voice import VoicePreset
 

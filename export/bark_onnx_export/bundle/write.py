@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bark_onnx.errors import BarkError, reason
 from bark_onnx.files import replacing_directory, restore_replaced
-from bark_onnx.model.bundle import MANIFEST
+from bark_onnx.model.manifest import MANIFEST
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None}  # numpy raises an OSError without errno for a short write
 

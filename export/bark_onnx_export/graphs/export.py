@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 from bark_onnx.checks.quality import LIMITS
-from bark_onnx.model.bundle import (
+from bark_onnx.model.manifest import (
     CAUSAL_STAGES,
     GPU_PRECISIONS,
     QUANTIZE_CACHE,

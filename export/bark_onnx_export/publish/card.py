@@ -8,7 +8,8 @@ from huggingface_hub import ModelCardData
 
 from bark_onnx.errors import how_to_install, one_line
 from bark_onnx.hub.repository import Repository
-from bark_onnx.model.bundle import EXPERIMENTAL_ON_GPU, STAGES, Bundle, CausalPrecision, Manifest
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import EXPERIMENTAL_ON_GPU, STAGES, CausalPrecision, Manifest
 
 LIBRARY = "bark-onnx"
 _QUANTIZED = ("int8", "int4", "mixed", "w8a16", "w4a16")

@@ -16,7 +16,8 @@ from bark_onnx.errors import BundleError, HubError
 from bark_onnx.hub.failures import LOG_IN, explain
 from bark_onnx.hub.repository import Repository
 from bark_onnx.hub.snapshot import bars, look_up
-from bark_onnx.model.bundle import MANIFEST, MAX_MANIFEST_BYTES, Bundle, Manifest
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import MANIFEST, MAX_MANIFEST_BYTES, Manifest
 
 from ..errors import listing
 from .card import model_card

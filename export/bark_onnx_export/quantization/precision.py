@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bark_onnx.model.bundle import CausalPrecision, GraphPrecision, Precisions
+from bark_onnx.model.manifest import CausalPrecision, GraphPrecision, Precisions
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from time import perf_counter
 from bark_onnx import Bark
 from bark_onnx.checks.excerpts import find_voices
 from bark_onnx.checks.quality import Source, measure
-from bark_onnx.model.bundle import PRECISIONS, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import PRECISIONS
 from bark_onnx.stages.options import PROFILES
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle

@@ -14,7 +14,8 @@ from ..graphs.decoder import Decoder
 from ..graphs.device import Device
 from ..graphs.fine import FineModel
 from ..graphs.networks import Networks
-from ..model.bundle import CAUSAL_STAGES, STAGES, Bundle, graph_file
+from ..model.bundle import Bundle
+from ..model.manifest import CAUSAL_STAGES, STAGES, graph_file
 from ..model.vocabulary import CausalStage, Vocabulary
 from ..sampling.distribution import random_stream
 from ..sampling.loops import Loops

@@ -19,7 +19,8 @@ from ..errors import VoiceError
 from ..graphs.decoder import Decoder
 from ..graphs.device import Device
 from ..graphs.networks import Networks
-from ..model.bundle import Bundle, Manifest
+from ..model.bundle import Bundle
+from ..model.manifest import Manifest
 from ..model.voice import VoicePreset, find_voice
 from ..sampling.distribution import random_stream
 from ..sampling.loops import Loops

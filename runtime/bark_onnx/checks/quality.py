@@ -18,7 +18,8 @@ from ..errors import BarkError, BundleError
 from ..graphs.decoder import Decoder
 from ..graphs.device import Device
 from ..graphs.networks import Networks
-from ..model.bundle import STAGES, Bundle, CausalPrecision, GraphPrecision, Manifest, graph_file
+from ..model.bundle import Bundle
+from ..model.manifest import STAGES, CausalPrecision, GraphPrecision, Manifest, graph_file
 from ..model.voice import VoicePreset
 from .compare import CPU, compare_logits, signal_to_noise, spectral_distances
 from .excerpts import Excerpt, StepByStep, excerpts

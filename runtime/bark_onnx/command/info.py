@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ..model.bundle import EXPERIMENTAL_ON_GPU, STAGES, Bundle, CausalPrecision, Manifest
+from ..model.bundle import Bundle
+from ..model.manifest import EXPERIMENTAL_ON_GPU, STAGES, CausalPrecision, Manifest
 from ..model.tokenizer import Tokenizer
 from .group import bundle_argument
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import BarkWarning
 from ..files import replacing
 from ..long.journal import Journal
-from ..long.narration import PassageReport
+from ..long.spoken import PassageReport
 from ..subtitles.formats import Cue, at_speed, to_json, to_srt, to_vtt
 from .options import Output
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from time import perf_counter
 
 from ..long.journal import Journal
-from ..long.narration import LongSpeech
+from ..long.spoken import LongSpeech
 from ..pipeline import Bark
 from ..sampling.distribution import draw_seed
 from ..subtitles.formats import at_speed

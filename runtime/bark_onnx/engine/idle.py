@@ -1,6 +1,8 @@
 """Workers that nobody uses, kept for the next stream."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from .worker import Worker
 
@@ -15,6 +17,26 @@ class IdleWorkers:
     def __init__(self, *, keep: bool = True) -> None:
         self._keep = keep
         self.kept: list[Worker] = []
+
+    @contextmanager
+    def lent(self, own: Worker | None, make: Callable[[], Worker]) -> Iterator[tuple[Worker, Callable[[], None]]]:
+        """A worker for a stream, and the function that the stream calls at its end.
+
+        If the block raises, no stream was made, and the worker is given back at once.
+
+        Args:
+            own: the worker of the stream's caller, who keeps it; None takes one of these.
+        """
+        if own is not None:
+            yield own, lambda: None
+            return
+        worker = self.take(make)
+        release = partial(self.give_back, worker)
+        try:
+            yield worker, release
+        except BaseException:
+            release()
+            raise
 
     def take(self, make: Callable[[], Worker]) -> Worker:
         """The worker of the stream before, or a new one that `make` makes."""

@@ -10,12 +10,10 @@ ended.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from threading import Lock
 from time import monotonic
-from typing import Any
 
 import numpy as np
 
@@ -145,21 +143,3 @@ class Job:
     def __repr__(self) -> str:
         words = self.request.text if len(self.request.text) <= 40 else f"{self.request.text[:37]}..."
         return f"<Job {self.state.name.lower()}: {words!r}, seed {self.seed}, {len(self.semantic.tokens)} tokens>"
-
-
-class BatchError(BarkError):
-    """Some utterances of a batch failed.
-
-    Args:
-        errors: the error of each that failed, by its index in the batch.
-        speeches: the results of the others, and None for those that failed.
-    """
-
-    def __init__(self, errors: Mapping[int, BaseException], speeches: Sequence[Speech | None]) -> None:
-        first = min(errors)
-        super().__init__(f"{len(errors)} of {len(speeches)} utterances failed; request {first}: {errors[first]}")
-        self.errors = errors
-        self.speeches = speeches
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.errors, self.speeches)

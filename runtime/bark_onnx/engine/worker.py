@@ -25,6 +25,13 @@ from .task import Task
 PROGRESS_SECONDS = 0.1
 
 
+def checked_worker(worker: "Worker | None") -> "Worker | None":
+    """A caller's worker, if there is one. Raises BarkError for anything else."""
+    if worker is not None and not isinstance(worker, Worker):
+        raise BarkError(f"worker must be a Worker, not {type(worker).__name__}: make one with Bark.worker")
+    return worker
+
+
 class Worker:
     """Owns an engine on a thread. Make one with `Bark.worker`; use it in a `with` statement, or call `close`.
 

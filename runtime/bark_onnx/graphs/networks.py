@@ -8,25 +8,16 @@ parent's sessions are never destroyed.
 import ctypes
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import RLock
 from time import perf_counter
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from ..errors import BarkError, DeviceError
-from ..model.bundle import (
-    BLOCK_WEIGHTS,
-    QUANTIZE_CACHE,
-    SAMPLER,
-    STAGES,
-    STEP,
-    TOP_K_TOP_P,
-    Bundle,
-    CausalPrecision,
-    Sizes,
-)
+from ..errors import BarkError, DeviceError, warn
+from ..model.bundle import Bundle
+from ..model.manifest import BLOCK_WEIGHTS, QUANTIZE_CACHE, SAMPLER, STAGES, STEP, TOP_K_TOP_P, CausalPrecision, Sizes
 from ..model.sizes import TransformerSize
 from ..model.vocabulary import CausalStage, Vocabulary
 from . import cuda
@@ -51,6 +42,22 @@ NO_FP32 = (
 log = logging.getLogger(__name__)
 
 _all: "WeakSet[Networks]" = WeakSet()  # for the child of a fork
+
+
+def choose_device(
+    bundle: Bundle, name: str, threads: int | None = None, options: Mapping[str, str] | None = None
+) -> Device:
+    """The device with a name, for a bundle: see `Device.choose`. `auto` is a GPU for bundles that are made for GPUs.
+
+    Raises DeviceError also for a bundle that TensorRT cannot run. A warning says if a bundle will be slow there.
+    """
+    manifest = bundle.manifest
+    device = Device.choose(name, threads, auto_gpu=manifest.for_gpu, options=options)
+    if device.name == "tensorrt" and manifest.kv_layout != "portable":
+        raise DeviceError("TensorRT runs standard operators only: export the bundle with --layout portable")
+    if device.memory == "cuda" and not manifest.for_gpu and manifest.precision != "fp32":  # which does not load
+        warn(f"a bundle in {manifest.precision} is for CPUs: on a GPU it runs in part and slowly; export one in fp16")
+    return device
 
 
 class Networks:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..files import cache_directory
-from ..model.bundle import MANIFEST, Bundle, hash_file
+from ..model.bundle import Bundle, hash_file
+from ..model.manifest import MANIFEST
 from ..model.sizes import TransformerSize
 
 ROWS = 8  # the most sequences in one run

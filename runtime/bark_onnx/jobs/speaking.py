@@ -11,8 +11,9 @@ from ..engine.speech import Speech
 from ..engine.task import Task
 from ..engine.worker import Worker
 from ..errors import BarkError, WorkerError, one_line, or_default, reason
-from ..long.narration import LongSpeech, Steps
+from ..long.narration import Steps
 from ..long.plan import NarrationOptions
+from ..long.spoken import LongSpeech
 from ..normalizing.choice import AUTO
 from ..numbers import whole
 from ..pipeline import Bark

@@ -42,6 +42,15 @@ class Outcome:
             job.result()  # raises the error
         return cls(replace(job.request, seed=job.seed), job.speech, job.semantic.limit, job.timings)
 
+    @classmethod
+    def alone(cls, request: Request, speak: Callable[[Request], Speech], token_limit: int) -> "Outcome":
+        """Speak a request that has its seed. Raises what `speak` raises, unless the model said nothing."""
+        try:
+            speech = speak(request)
+        except NothingSaid:
+            return cls(request, None, token_limit, {})
+        return cls(request, speech, token_limit, speech.timings)
+
 
 class Context:
     """What passages depend on: the passages before them, the voice of the first one, and how fast each voice speaks.

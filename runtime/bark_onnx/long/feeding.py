@@ -10,7 +10,7 @@ from queue import Empty, Queue
 
 from ..engine.task import wait_for
 from ..errors import TextError
-from ..model.tokenizer import Tokenizer
+from ..model.tokenizer import Tokenizer, require_something_to_say
 from ..normalizing.passages import NormalizingSplitter
 from ..splitting.passages import Passage
 from ..splitting.pieces import PieceSplitter
@@ -102,6 +102,15 @@ class TextFeed:
         self._says_something |= bool(spoken)
         if spoken or ends_paragraph:
             self._narrator.add(spoken, ends_paragraph=ends_paragraph)
+
+
+def complete_text(text: str | Iterable[str] | AsyncIterable[str]) -> str | None:
+    """The text of a stream, or None if it comes piece by piece. Raises TextError if it is neither."""
+    if isinstance(text, str):
+        return text
+    if isinstance(text, bytes) or not isinstance(text, Iterable | AsyncIterable):
+        require_something_to_say(text)  # raises the error
+    return None
 
 
 def feed_from_thread(pieces: Iterable[str], feed: TextFeed) -> None:

@@ -5,9 +5,7 @@ again from its beginning. Its result is that of a job that was never stopped, si
 spoken beside it.
 """
 
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -15,16 +13,14 @@ import numpy as np
 from ..arrays import Waveform
 from ..engine.job import Job, Request
 from ..engine.speech import Speech
-from ..errors import NothingSaid
-from ..model.voice import VoicePreset
-from ..splitting.passages import Passage, estimate_seconds
-from ..subtitles.formats import Cue
-from ..subtitles.timing import phrase_cues, stretches
+from ..progress import ProgressOption, counted
+from ..splitting.passages import estimate_seconds
+from ..stages.semantic import token_limit
 from .attempts import Attempts, Context, Outcome
-from .guards import Problem
 from .joining import Joiner
 from .journal import Journal, Record
 from .plan import Plan
+from .spoken import LongSpeech, SpokenPassage
 from .trimming import Trimmer
 
 T = TypeVar("T")
@@ -32,109 +28,6 @@ T = TypeVar("T")
 Steps: TypeAlias = Generator[Sequence[Request], Sequence[Job], T]
 """Work for an engine that belongs to the caller. It yields requests and is sent their jobs when all of them have ended;
 in the end it returns its result. The requests may run beside any others."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class PassageReport:
-    """What was said in a passage of a text, and when.
-
-    Args:
-        text: what was said, as it is written.
-        spoken: the words of it, which differ if the text was normalised.
-        speaker: who said it, in a script.
-        start, end: seconds from the beginning of the whole, without the pause before the passage.
-        sounds: the stretches of sound, as first and last second from `start` on.
-        seed: the seed of the attempt that was kept.
-        attempts: how often the passage was spoken.
-        problems: what is wrong with the attempt that was kept.
-        rejected: what was wrong with the other attempts.
-        resumed: whether the passage was spoken before an interruption, and is from the journal.
-    """
-
-    text: str
-    spoken: str
-    speaker: str | None
-    start: float
-    end: float
-    sounds: tuple[tuple[float, float], ...]
-    seed: int
-    attempts: int
-    problems: tuple[Problem, ...]
-    rejected: tuple[Problem, ...]
-    resumed: bool
-
-    @property
-    def duration(self) -> float:
-        """Seconds, without the pause."""
-        return self.end - self.start
-
-    @property
-    def cues(self) -> list[Cue]:
-        """As subtitles, one for each phrase. Their times are estimates, from the pauses in the passage."""
-        return phrase_cues(self.text, self.sounds, self.start, self.speaker)
-
-    @property
-    def sentences(self) -> list[Cue]:
-        """When each sentence is said: estimates, as the times of `cues`."""
-        return phrase_cues(self.text, self.sounds, self.start, self.speaker, level="sentence")
-
-    def __repr__(self) -> str:
-        words = self.text if len(self.text) <= 40 else f"{self.text[:37]}..."
-        return f"<{type(self).__name__} {self.start:.2f} to {self.end:.2f} s: {words!r}, {len(self.problems)} problems>"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class SpokenPassage(PassageReport):
-    """A passage of a long text. The waveforms of all passages, one after another, are the whole.
-
-    Args:
-        waveform: float32 [n], mono: the pause before the passage, and the passage.
-        sample_rate: in Hz.
-        tokens: the generation, usable as a voice; None if the model said nothing.
-        timings: compute seconds of all attempts by stage.
-    """
-
-    waveform: Waveform
-    sample_rate: int
-    tokens: VoicePreset | None
-    timings: Mapping[str, float]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LongSpeech(Speech):
-    """The speech of a text whose passages were checked: one that did not fit in one utterance, or a checked utterance.
-
-    Args:
-        tokens: those of the first passage, usable as a voice.
-        passages: what was said when, and how it was generated.
-    """
-
-    passages: tuple[SpokenPassage, ...]
-
-    @classmethod
-    def join(cls, passages: Sequence[SpokenPassage], seed: int) -> "LongSpeech":
-        """The passages as one speech. Raises NothingSaid if the model said nothing in all of them."""
-        tokens = next((passage.tokens for passage in passages if passage.tokens is not None), None)
-        if tokens is None:
-            raise NothingSaid
-        timings: Counter[str] = Counter()
-        for passage in passages:
-            timings.update(passage.timings)
-        waveform = np.concatenate([passage.waveform for passage in passages])
-        return cls(waveform, passages[0].sample_rate, tokens, seed, timings, tuple(passages))
-
-    @classmethod
-    def single(cls, said: Passage, record: Record, sample_rate: int, seed: int) -> "LongSpeech":
-        """A single utterance, as it was decoded. Raises NothingSaid if the model said nothing."""
-        if record.tokens is None:
-            raise NothingSaid
-        end = len(record.waveform) / sample_rate
-        passage = SpokenPassage(
-            said.as_written, said.text, None, 0.0, end, tuple(stretches(record.waveform, sample_rate)), record.seed,
-            record.attempts, record.problems, record.rejected, False, record.waveform, sample_rate, record.tokens,
-            record.timings,
-        )  # fmt: skip
-        return cls(record.waveform, sample_rate, record.tokens, seed, record.timings, (passage,))
 
 
 class Runner(Protocol):
@@ -145,48 +38,68 @@ class Runner(Protocol):
 
 
 def narrate(
-    context: Context,
-    runner: Runner,
-    journal: Journal | None,
-    count: Callable[[float], None] = lambda seconds: None,
+    context: Context, runner: Runner, journal: Journal | None, progress: ProgressOption
 ) -> Iterator[SpokenPassage]:
     """Speak a plan, passage after passage. Passages that the journal holds already are taken from there.
 
     Args:
-        count: is told how many seconds of speech have been made so far, of those that are expected.
+        progress: is told how many seconds of speech have been made so far, of those that are expected.
     """
     plan, vocabulary = context.plan, context.vocabulary
     joined = _Joined(plan, vocabulary.sample_rate)
     expected = [estimate_seconds(passage.text) for passage in plan.passages]
     block = range(0)
-    while block.stop < len(plan.passages):
-        block = plan.block(block.stop, voiced=context.first is not None)
-        done, own = sum(expected[: block.start]), expected[block.start : block.stop]
-        kept = [None if journal is None else journal.load(index, vocabulary) for index in block]
-        resumed = None not in kept
-        records = [record for record in kept if record is not None]
-        if not resumed:
-            steps = speak_together([context.attempts(index) for index in block])
-            records = _run(steps, runner, _counted(count, done, own))
-            if journal is not None:
-                for index, record in zip(block, records, strict=True):
-                    journal.save(index, record)
-        for index, record in zip(block, records, strict=True):
-            context.add(index, record)
-            yield joined.passage(index, record, resumed=resumed)
-        count(done + sum(own))
+    with counted("speech", plan.expected_seconds, progress) as count:
+        while block.stop < len(plan.passages):
+            block = plan.block(block.stop, voiced=context.first is not None)
+            done, own = sum(expected[: block.start]), expected[block.start : block.stop]
+            kept = [None if journal is None else journal.load(index, vocabulary) for index in block]
+            resumed = None not in kept
+            records = [record for record in kept if record is not None]
+            if not resumed:
+                steps = speak_together([context.attempts(index) for index in block])
+                records = _run(steps, runner, _counted(count, done, own))
+                if journal is not None:
+                    for index, record in zip(block, records, strict=True):
+                        journal.save(index, record)
+            for index, record in zip(block, records, strict=True):
+                context.add(index, record)
+                yield joined.passage(index, record, resumed=resumed)
+            count(done + sum(own))
 
 
-def speak_checked(context: Context, speak: Callable[[Request], Outcome]) -> Record:
-    """Speak the first passage of a plan, and again while it has problems. Returns the best attempt.
+def speak_checked(context: Context, speak: Callable[[Request], Speech]) -> LongSpeech:
+    """Speak a plan that is one utterance, and again while it has problems. Raises NothingSaid.
 
     Args:
-        speak: speaks a request.
+        speak: speaks a request; raises NothingSaid if the model says nothing.
     """
-    attempts = context.attempts(0)
+    attempts, limit = context.attempts(0), token_limit(context.plan.options.max_seconds, context.vocabulary)
     while attempts.requests:
-        attempts.take([speak(request) for request in attempts.requests])
-    return attempts.settle()
+        attempts.take([Outcome.alone(request, speak, limit) for request in attempts.requests])
+    return _checked(context, attempts.settle())
+
+
+def speech_steps(context: Context, *, checked: bool) -> Steps[Speech]:
+    """Speak a plan, for a caller that runs the requests. Returns the speech.
+
+    Args:
+        checked: whether a text that is one utterance is spoken again while it has problems.
+    """
+    plan = context.plan
+    if not plan.single:
+        spoken = yield from narration_steps(context)
+        return LongSpeech.join(spoken, plan.seed)
+    if not checked:
+        (job,) = yield [plan.request]
+        return job.result()
+    (record,) = yield from speak_together([context.attempts(0)])
+    return _checked(context, record)
+
+
+def _checked(context: Context, record: Record) -> LongSpeech:
+    """The speech of a plan that is one utterance. Raises NothingSaid."""
+    return LongSpeech.single(context.plan.passages[0], record, context.vocabulary.sample_rate, context.plan.seed)
 
 
 def narration_steps(context: Context) -> Steps[list[SpokenPassage]]:

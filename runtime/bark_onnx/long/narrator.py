@@ -66,7 +66,6 @@ class Narrator:
         worker: its engine makes the audio.
         journal: keeps finished passages.
         streaming: how a passage is cut into chunks. Exact streams give out complete passages only.
-        complete: whether the plan has all its passages already.
     """
 
     def __init__(
@@ -75,15 +74,13 @@ class Narrator:
         worker: Worker,
         journal: Journal | None,
         streaming: StreamOptions,
-        *,
-        complete: bool = True,
     ) -> None:
         self.plan = plan = context.plan
         self._worker = worker
         self._vocabulary = context.vocabulary
         self._journal = journal
         self._streaming = streaming
-        self._complete = complete
+        self._complete = not plan.growing  # whether the plan has all its passages
         self._lock = RLock()  # guards the fields below
         self._context = context
         self._begun = 0  # passages that have been begun
@@ -94,7 +91,7 @@ class Narrator:
         self._error: BaseException | None = None
         self._closed = False
         self._news: Future[None] = Future()  # done when there is something new to take, and then replaced
-        if complete:
+        if self._complete:
             self._begin(worker.submit if plan.single else partial(worker.admit, limited=True))
 
     # what a caller does

@@ -1,4 +1,4 @@
-"""The plan of a long text: passages, voices, history, seed and options, which together decide the result."""
+"""The plan of a text: passages, voices, history, seed and options, which together decide the result."""
 
 import hashlib
 import json
@@ -10,12 +10,14 @@ from typing import Literal
 
 import numpy as np
 
+from ..engine.job import Request
 from ..engine.stream import StreamOptions
 from ..errors import BarkError, require
 from ..model.tokenizer import Tokenizer, require_something_to_say
 from ..model.voice import VoicePreset
+from ..normalizing.marks import unmarked
 from ..normalizing.normalizer import Normalizer
-from ..normalizing.passages import normalized_passages
+from ..normalizing.passages import in_words, normalized_passages
 from ..numbers import SEEDS, check_seed, plain_numbers
 from ..splitting.passages import Passage, estimate_seconds
 from ..splitting.script import parse_script
@@ -69,7 +71,7 @@ _PAUSES = ("sentence", "clause", "speaker", "paragraph")
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Everything that decides the result of a long text.
+    """Everything that decides the result of a text.
 
     Args:
         passages: what is said, in order.
@@ -135,6 +137,11 @@ class Plan:
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
     @property
+    def request(self) -> Request:
+        """The request of a text that is one utterance."""
+        return Request(self.passages[0].text, voice=self.voices[None], options=self.options, seed=self.seed)
+
+    @property
     def expected_seconds(self) -> float:
         """About how long the speech will be, without pauses."""
         return sum(estimate_seconds(passage.text) for passage in self.passages)
@@ -172,6 +179,15 @@ def speakable(passages: Sequence[Passage], tokenizer: Tokenizer, *, warns: bool 
             found[-1] = replace(found[-1], ends_paragraph=True)
     tokenizer.report(lost, says_something=bool(found), warns=warns)
     return found
+
+
+def one_passage(text: str, normalizer: Normalizer | None) -> Passage:
+    """A text as one passage, in words. Raises TextError unless it is a string that says something."""
+    passage = Passage(text, ends_paragraph=True)
+    if normalizer is not None and isinstance(text, str):  # an emoji says something in words only
+        passage = in_words(replace(passage, text=unmarked(text)), normalizer)
+    require_something_to_say(passage.text)
+    return passage
 
 
 def plan_passages(

@@ -25,9 +25,10 @@ from ..splitting.passages import estimate_seconds
 from ..subtitles.formats import at_speed
 from .feeding import TextFeed, feed_from_loop
 from .joining import Joiner
-from .narration import PassageReport, trimmer_of
+from .narration import trimmer_of
 from .narrator import Narrator, Prepared
 from .plan import Plan, passage_seed
+from .spoken import PassageReport
 
 LONGEST_WAIT_TO_DROP = 1.0  # seconds that a thread waits for the end of a stream that it has dropped
 

@@ -51,10 +51,14 @@ class Loops:
     """The loops of a bundle's networks, made when they are asked for: so none keeps a network in memory.
 
     The memory of loops on a device is kept here, for as long as its KV cache or its network lives.
+
+    Attributes:
+        kept_caches: see `one_row_cache`.
     """
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
+        self.kept_caches: dict[CausalStage, KVCache] = {}
         self._blocks: WeakKeyDictionary[KVCache, Blocks] = WeakKeyDictionary()
         self._passes: WeakKeyDictionary[FineModel, Passes] = WeakKeyDictionary()
 
@@ -73,6 +77,18 @@ class Loops:
         if not networks.device.samples:
             return HostLoop(decoder)
         return DeviceLoop(decoder, networks, stage, self._blocks)
+
+    def one_row_cache(self, stage: CausalStage) -> KVCache:
+        """A KV cache of one row, for an utterance that has the networks for itself.
+
+        On the CPU it is a new one each time, so that the next stage can use its memory. On a GPU it is kept, with its
+        bindings and recordings.
+        """
+        if self.networks.low_memory or self.networks.device.memory == "cpu":
+            return self.causal(stage).new_cache()
+        if stage not in self.kept_caches:
+            self.kept_caches[stage] = self.causal(stage).new_cache()
+        return self.kept_caches[stage]
 
     @property
     def fine(self) -> FineLoop:

@@ -2,12 +2,11 @@
 
 import re
 import unicodedata
-import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ..errors import BarkError, BarkWarning
+from ..errors import BarkError, warn
 from .passages import unwrap
 from .punctuation import COMBINING
 
@@ -180,13 +179,13 @@ class _Reader:
         if not self.lines:
             raise BarkError("the script says nothing: write lines such as 'NAME: Hello.'")
         if self.doubtful:
-            _warn(
+            warn(
                 f"some lines of the script may begin with a speaker who is not in the cast: {_places(self.doubtful)}; "
                 "the speaker before reads them with the name: add the speaker to the cast, or indent the line"
             )
         if self.comments:
             count = f"{len(self.comments)} lines" if len(self.comments) > 1 else "1 line"
-            _warn(f"{count} of the script not spoken, as comments begin with '#'; the first is line {self.comments[0]}")
+            warn(f"{count} of the script not spoken, as comments begin with '#'; the first is line {self.comments[0]}")
 
 
 def _kind(name: str, words: str) -> Literal["speaker", "doubtful", "words"]:
@@ -217,7 +216,3 @@ def _places(names: Mapping[str, int]) -> str:
     places = [f"{name} (line {number})" for name, number in names.items()]
     more = f" and {len(places) - LISTED} more" if len(places) > LISTED else ""
     return ", ".join(places[:LISTED]) + more
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, BarkWarning, stacklevel=5)  # the caller of `Bark.generate_long`

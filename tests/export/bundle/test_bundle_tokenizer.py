@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import BertTokenizer
 
 from bark_onnx import BarkError, Vocabulary
-from bark_onnx.model.bundle import TOKENIZER
+from bark_onnx.model.manifest import TOKENIZER
 from bark_onnx.model.tokenizer import Tokenizer
 from bark_onnx_bench.checkpoints import write_tokenizer as write_test_tokenizer
 from bark_onnx_export.bundle.tokenizer import write_tokenizer

@@ -12,7 +12,8 @@ import pytest
 
 from bark_onnx import BarkError, BarkWarning, VoiceError
 from bark_onnx.checks import quality
-from bark_onnx.model.bundle import MANIFEST, Bundle, list_files
+from bark_onnx.model.bundle import Bundle, list_files
+from bark_onnx.model.manifest import MANIFEST
 from bark_onnx_export.bundle.write import new_directory
 from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from bark_onnx.hub.repository import Repository
-from bark_onnx.model.bundle import MANIFEST, VOICES, Bundle
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.manifest import MANIFEST, VOICES
 from bark_onnx_export.publish.card import model_card
 from hub_process import HubProcess
 from hub_repository import LARGE, Files
