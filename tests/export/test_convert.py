@@ -132,7 +132,7 @@ def test_a_bundle_generates_speech(exported: Export) -> None:
         with pytest.raises(DeviceError, match="needs a GPU"):
             Networks(Bundle.open(exported.directory), CPU).network("semantic")  # as `verify` does
         return
-    bark = Bark.load(exported.directory, device="cpu", threads=2)
+    bark = Bark.load(exported.directory, device="cpu", threads=1)
     speech = bark.generate("hello [laughs]", voice="v2/en_speaker_6", options=SHORT, seed=0)
     assert np.isfinite(speech.waveform).all()
     assert np.abs(speech.waveform).max() > 0

@@ -21,7 +21,13 @@ from utterances import assert_same_speech
 
 @pytest.mark.parametrize(
     ("precision", "layout"),
-    [("fp32", "portable"), ("fp16", "static"), ("fp16", "portable"), ("w8a16", "static"), ("w4a16", "static")],
+    [
+        ("fp32", "portable"),
+        ("fp16", "static"),
+        pytest.param("fp16", "portable", marks=pytest.mark.full),
+        ("w8a16", "static"),
+        ("w4a16", "static"),
+    ],
 )
 def test_sampling_on_the_device_changes_nothing(checkpoint: Path, tmp_path: Path, precision: str, layout: str) -> None:
     """In every kind of bundle for GPUs, run on the CPU. In the static layout sums and LayerNorms are one operator."""

@@ -115,7 +115,7 @@ def test_marks_take_no_time_and_sentences_take_some() -> None:
 
 @pytest.fixture(scope="module")
 def nano() -> Bark:
-    return Bark.load(device="cpu", threads=2)
+    return Bark.load(device="cpu", threads=1)
 
 
 # nano, whose male voice often loses the third of these lines: it takes the end of the second for that of the third.

@@ -17,7 +17,8 @@ from bark_onnx.arrays import Waveform
 from bark_onnx.audio.encoder import StreamEncoder
 from bark_onnx_serve.ray import app
 from bark_onnx_serve.ray.arguments import Arguments
-from ray_serving import FULL, Replicas, SlowReplica, figures, free_port, rays_environment, start_ray
+from full import FULL
+from ray_serving import Replicas, SlowReplica, figures, free_port, rays_environment, start_ray
 from serving import LONG, SPEECH, Answer, connected, raw_request, request, speech, until
 from tiny import VOICE
 

@@ -21,7 +21,8 @@ from bark_onnx.jobs.batch import run_batch
 from bark_onnx.jobs.job import BatchOptions
 from bark_onnx.jobs.result import Result
 from bark_onnx_serve.ray.data import _check_address, on_ray, speak_dataset
-from ray_serving import FULL, SlowSpeaker, rays_environment
+from full import FULL
+from ray_serving import SlowSpeaker, rays_environment
 
 ROWS = 200 if FULL else 24
 BAD = 7  # the number of a row without a text
@@ -155,7 +156,7 @@ def test_a_dataset_gets_its_audio_as_a_column(
     assert "'/'" in errors[5]
 
 
-@pytest.mark.skipif(not FULL, reason="only in make test-ray, for time")
+@pytest.mark.full
 def test_an_actor_that_cannot_start_is_one_line(
     cluster: Cluster, source: Path, options: BatchOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,9 @@ from bark_onnx_export.quantization.rounding import Rounded, round_matrix
 from generated import export
 from tiny import SHORT_WINDOWS, sign
 
-PRECISIONS = ("fp32", "int8", "int4", "mixed", "mixed, every second matrix wide", "mixed, all matrices wide", "w8a16")
+ALL_WIDE = pytest.param("mixed, all matrices wide", marks=pytest.mark.full)
+W8A16 = pytest.param("w8a16", marks=pytest.mark.full)  # slow on CPUs
+PRECISIONS = ("fp32", "int8", "int4", "mixed", "mixed, every second matrix wide", ALL_WIDE, W8A16)
 SHORT = ("mixed", "w8a16")  # with short windows: the first has the fine graph of int8, the second is slow on CPUs
 OPERATIONS = st.lists(
     st.tuples(st.sampled_from(["prefill", "decode", "decode", "decode"]), st.integers(1, 255)), min_size=5, max_size=20
