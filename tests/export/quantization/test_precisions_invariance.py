@@ -30,7 +30,9 @@ OPERATIONS = st.lists(
 
 @pytest.fixture(scope="module")
 def wide_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = make_bark(layers=2, heads=4, width=256, vocabulary=SMALL_VOCABULARY, seed=3)
+    model = make_bark(
+        layers=2, heads=4, width=256, vocabulary=SMALL_VOCABULARY, seed=3, filters=2, codec_width=8
+    )  # the codec has the sizes of the committed bundle's, so that it is traced only once in a run of the tests
     directory = save_huggingface(model, tmp_path_factory.mktemp("wide") / "checkpoint")
     write_tokenizer(directory)
     return directory
