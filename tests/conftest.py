@@ -4,6 +4,7 @@ The folders export and bench have other fixtures of the names `bundle` and `bark
 space, which is generated and exported when a test asks for it.
 """
 
+import gc
 import random
 import secrets
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not FULL and item.get_closest_marker("full"):
             item.add_marker(pytest.mark.skip(reason=REASON))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the imports made out of all later collections of garbage: a million objects where torch is loaded."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
