@@ -25,6 +25,8 @@ from full import FULL
 from ray_serving import SlowSpeaker, rays_environment
 
 ROWS = 200 if FULL else 24
+# A node that does not answer is dead after 3 s, and not after 20 s.
+SOON_DEAD = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3, "health_check_initial_delay_ms": 0}
 BAD = 7  # the number of a row without a text
 
 
@@ -33,7 +35,8 @@ def cluster() -> Iterator[Cluster]:
     """Two nodes with one CPU each; the process of the tests is on the first."""
     with rays_environment() as directory:
         node = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": str(directory)})
+        head = {**node, "temp_dir": str(directory), "_system_config": SOON_DEAD}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             cluster.add_node(**node)
             ray.init(cluster.address, log_to_driver=False)
