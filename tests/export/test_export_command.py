@@ -223,7 +223,7 @@ def whole_run(checkpoint: Path, bundle: Path, traced_once: Path, tmp_path_factor
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.parametrize("moment", [0.7, 0.9])
+@pytest.mark.parametrize("moment", [pytest.param(0.7, marks=pytest.mark.full), 0.9])
 def test_sigterm_at_any_moment_of_an_export(whole_run: WholeRun, tmp_path: Path, moment: float) -> None:
     """What was there before is still there, or the new bundle is."""
     target = shutil.copytree(whole_run.bundle, tmp_path / "bundle")
