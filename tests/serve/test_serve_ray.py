@@ -131,9 +131,9 @@ def test_a_client_that_disconnects_frees_its_row(cluster: Cluster) -> None:
 
 def test_a_full_queue_is_refused_in_openais_form(cluster: Cluster) -> None:
     """By the replicas, and not by Ray, which cannot say when to come back."""
-    count = 40
+    count = 40 if FULL else 24
     with ThreadPoolExecutor(count) as clients:
-        answers = [*clients.map(lambda _: cluster.speak("hello " * 30, seed=2, stream=False), range(count))]
+        answers = [*clients.map(lambda _: cluster.speak("hello " * 15, seed=2, stream=False), range(count))]
     accepted = {answer.body for answer in answers if answer.status == 200}
     refused = [answer for answer in answers if answer.status != 200]
     assert len(accepted) == 1
