@@ -173,7 +173,8 @@ def test_the_end_of_an_export_says_how_to_add_voices(bundle: Path, bundle_with_v
 def test_export_does_not_overwrite(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
     before = (bundle / MANIFEST).read_bytes()
     assert_fails(run("export", checkpoint, bundle), f"{bundle} exists already", "--force")
-    assert_fails(run("export", checkpoint, bundle, "--over-limit"), f"{bundle} exists already", "--force")
+    # Also before anything is read or downloaded.
+    assert_fails(run("export", "nowhere", bundle, "--over-limit"), f"{bundle} exists already", "--force")
     assert (bundle / MANIFEST).read_bytes() == before
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "love.txt").write_text("dear")
