@@ -15,7 +15,6 @@ from bark_onnx.checks.compare import check_graphs
 from bark_onnx.graphs.device import Device
 from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.manifest import TOP_K_TOP_P
-from bark_onnx_export.graphs.networks import sampler_graph
 from generated import export
 from tiny import sign
 from utterances import assert_same_speech
