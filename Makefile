@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT := out
 
-.PHONY: run test test-ray test-runtime test-cuda-stub lint dist docs full-size nano soak gpu-report clean
+.PHONY: run test test-full test-runtime test-cuda-stub lint dist docs full-size nano soak gpu-report clean
 
 run: $(VENV)/runtime
 	@mkdir -p $(OUT)
@@ -17,9 +17,9 @@ run: $(VENV)/runtime
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# The tests with Ray, with more rows and requests than in `make test`.
-test-ray: $(VENV)/installed
-	BARK_ONNX_TEST_RAY=full $(BIN)/python -m pytest -s tests/serve/test_serve_ray.py tests/serve/test_serve_ray_data.py
+# All tests in their full form: the variants that `make test` leaves out for time, and more rows, requests and examples.
+test-full: $(VENV)/installed
+	BARK_ONNX_TEST=full OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The tests of the runtime, where only the runtime is installed: without torch, and in an environment of its own.
 test-runtime:

@@ -36,7 +36,8 @@ def suno(model: BarkModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small_model() -> BarkModel:
-    return make_bark(vocabulary=SMALL_VOCABULARY)
+    """A model of the sizes of the committed bundle, so that its graphs are traced only once in a run of the tests."""
+    return make_bark(vocabulary=SMALL_VOCABULARY, layers=2, heads=2, width=16, filters=2, codec_width=8)
 
 
 @pytest.fixture

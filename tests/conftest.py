@@ -4,6 +4,7 @@ The folders export and bench have other fixtures of the names `bundle` and `bark
 space, which is generated and exported when a test asks for it.
 """
 
+import gc
 import random
 import secrets
 from collections.abc import Iterator
@@ -14,11 +15,25 @@ import pytest
 
 from bark_onnx import Bark
 from bark_onnx.model.manifest import VOICES
+from full import FULL, REASON
 from tiny import SAMPLERS, SHORT_WINDOWS, SPACE, TINY, VOICE, copy
 from utterances import Alone, speak_alone
 from voices import make_voice
 
 REAL_VOICES = Path(__file__).parents[2] / "shared" / "voices"  # beside the checkout; the project does not contain them
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests that are marked `full`, except in `make test-full`."""
+    for item in items:
+        if not FULL and item.get_closest_marker("full"):
+            item.add_marker(pytest.mark.skip(reason=REASON))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the imports made out of all later collections of garbage: a million objects where torch is loaded."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -73,7 +88,7 @@ def short_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def short(short_bundle: Path) -> Bark:
-    return Bark.load(short_bundle, device="cpu", threads=2)
+    return Bark.load(short_bundle, device="cpu", threads=1)
 
 
 @pytest.fixture(scope="session")

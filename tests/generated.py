@@ -86,4 +86,4 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bark(bundle: Path) -> Bark:
-    return Bark.load(bundle, device="cpu", threads=2)
+    return Bark.load(bundle, device="cpu", threads=1)

@@ -21,7 +21,6 @@ from bark_onnx_serve.ray.replica import Replica
 from serving import until
 
 PLACE = "BARK_ONNX_TEST_REPLICAS"  # the directory in which replicas say that they are there
-FULL = os.environ.get("BARK_ONNX_TEST_RAY") == "full"  # `make test-ray`: more rows, more requests
 TOKEN = secrets.token_hex()  # a process reads it once. Without it, Ray keeps one in the user's home directory
 STEP_SECONDS = 0.003  # that each step of an engine takes longer
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from bark_onnx.command.cli import main
 
-ONCE = ["--device", "cpu", "--threads", "2", "--retries", "0", "--seed", "3", "--max-seconds", "0.3"]
+ONCE = ["--device", "cpu", "--threads", "1", "--retries", "0", "--seed", "3", "--max-seconds", "0.3"]
 MARKDOWN = "# The dog\n\nHello **world**.\n\n```\ncode\n```\n"
 
 

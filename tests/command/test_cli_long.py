@@ -33,7 +33,7 @@ from voices import make_voice
 
 TEXT = "\n\n".join(SAID * 3)
 LONG = f"Hello. {'It is the laughter of the dogs, and the music. ' * 6}\n\nThe dog."
-ONCE = ["--device", "cpu", "--threads", "2", "--retries", "0", "--quiet"]
+ONCE = ["--device", "cpu", "--threads", "1", "--retries", "0", "--quiet"]
 JOURNAL = "out.wav.partial"
 
 # Ends a process that writes more than a file may hold with an error, as a full disk does.

@@ -22,8 +22,8 @@ from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.sizes import CodecSize, codec_state
 from bark_onnx.stages.codec import WaveformStream
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY
+from bark_onnx_export.graphs import export as exporting
 from bark_onnx_export.graphs.networks import codec_graph
-from bark_onnx_export.graphs.tracing import export_graph
 from bark_onnx_export.modules.codec import CodecModule
 from bark_onnx_export.sources.configuration import Section
 from bark_onnx_export.weights.encodec import load_huggingface_codec
@@ -34,7 +34,7 @@ Codes = NDArray[np.int64]
 
 # Hugging Face's names. In "dilated" the last context is the longest; in "one sample" it is all of a frame, and more.
 CODECS: dict[str, dict[str, object]] = {
-    "published kernels": {},
+    "published kernels": {"num_filters": 2, "hidden_size": 8},  # as in the committed bundle, which is traced anyway
     "dilated": {"num_residual_layers": 3, "dilation_growth_rate": 5, "upsampling_ratios": [4, 2], "kernel_size": 3},
     "one sample": {"upsampling_ratios": [1, 2], "last_kernel_size": 9, "kernel_size": 1, "num_lstm_layers": 1},
     "no context": {"kernel_size": 1, "last_kernel_size": 1, "residual_kernel_size": 1, "use_conv_shortcut": False},
@@ -63,7 +63,7 @@ class Codec:
         assert isinstance(weights.size, CodecSize)
         self.size = weights.size
         self.torch = CodecModule.from_tensors(self.size, weights.tensors)
-        export_graph(codec_graph(self.torch), path)
+        exporting.export_graph(codec_graph(self.torch), path)
         self.onnx = CodecDecoder(path, self.size, Device.choose("cpu", 1))
 
     def codes(self, frames: int, seed: int = 0) -> Codes:

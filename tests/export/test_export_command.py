@@ -17,11 +17,10 @@ from bark_onnx.command.info import _lines
 from bark_onnx.model.bundle import Bundle, list_files
 from bark_onnx.model.manifest import EXPERIMENTAL_ON_GPU, MANIFEST, STAGES
 from bark_onnx_bench.checkpoints import SMALL_VOCABULARY, make_bark, save_huggingface, write_tokenizer
-from bark_onnx_export.checkpoint import open_checkpoint
 from bark_onnx_export.cli import _summary, export
-from bark_onnx_export.convert import ExportOptions, export_bundle
-from run_command import SAY, Result, assert_fails, assert_silent, run
-from tiny import VOICE
+from full import FULL
+from run_command import COMMAND, SAY, Result, assert_fails, assert_silent, run
+from tiny import TINY, VOICE
 from traces import with_traces
 from voices import PUBLISHED, make_voice
 
@@ -46,10 +45,13 @@ def presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def export_run(checkpoint: Path, presets: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """A real export by the command line, and what came of it."""
+def export_run(
+    checkpoint: Path, presets: Path, traced_once: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Result]:
+    """An export by the command line, and what came of it. In the full form it uses no traces of other exports."""
     target = tmp_path_factory.mktemp("exported") / "int8"
-    return target, run("export", checkpoint, target, "--precision", "int8", "--voices", presets)
+    arguments = ("export", checkpoint, target, "--precision", "int8", "--voices", presets)
+    return target, run(*arguments, command=COMMAND if FULL else with_traces(traced_once))
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +67,6 @@ def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_huggingface(make_bark(vocabulary=SMALL_VOCABULARY), directory)
     write_tokenizer(directory)
     return directory
-
-
-@pytest.fixture(scope="module")
-def other_bundle(other_checkpoint: Path) -> Path:
-    target = other_checkpoint.parent / "bundle"
-    export_bundle(open_checkpoint(str(other_checkpoint)), target, ExportOptions(verify=False))
-    return target
 
 
 # info, voices, verify
@@ -137,14 +132,12 @@ def test_verify_against_the_checkpoint(bundle: Path, checkpoint: Path) -> None:
     assert "over the limit" not in result.stdout.decode()
 
 
-def test_verify_against_another_model_fails(
-    bundle: Path, other_bundle: Path, checkpoint: Path, other_checkpoint: Path
-) -> None:
+def test_verify_against_another_model_fails(bundle: Path, checkpoint: Path, other_checkpoint: Path) -> None:
     """In whichever direction: it may not even have the same ids."""
-    assert_fails(run("verify", bundle, "--against", other_bundle))
-    assert_fails(run("verify", other_bundle, "--against", bundle))
+    assert_fails(run("verify", bundle, "--against", TINY))
+    assert_fails(run("verify", TINY, "--against", bundle))
     assert_fails(run("verify", bundle, "--checkpoint", other_checkpoint))
-    assert_fails(run("verify", other_bundle, "--checkpoint", checkpoint))
+    assert_fails(run("verify", TINY, "--checkpoint", checkpoint))
 
 
 # export
@@ -180,7 +173,8 @@ def test_the_end_of_an_export_says_how_to_add_voices(bundle: Path, bundle_with_v
 def test_export_does_not_overwrite(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
     before = (bundle / MANIFEST).read_bytes()
     assert_fails(run("export", checkpoint, bundle), f"{bundle} exists already", "--force")
-    assert_fails(run("export", checkpoint, bundle, "--over-limit"), f"{bundle} exists already", "--force")
+    # Also before anything is read or downloaded.
+    assert_fails(run("export", "nowhere", bundle, "--over-limit"), f"{bundle} exists already", "--force")
     assert (bundle / MANIFEST).read_bytes() == before
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "love.txt").write_text("dear")
@@ -230,7 +224,7 @@ def whole_run(checkpoint: Path, bundle: Path, traced_once: Path, tmp_path_factor
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.parametrize("moment", [0.7, 0.9])
+@pytest.mark.parametrize("moment", [pytest.param(0.7, marks=pytest.mark.full), 0.9])
 def test_sigterm_at_any_moment_of_an_export(whole_run: WholeRun, tmp_path: Path, moment: float) -> None:
     """What was there before is still there, or the new bundle is."""
     target = shutil.copytree(whole_run.bundle, tmp_path / "bundle")

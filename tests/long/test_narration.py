@@ -301,7 +301,7 @@ def test_who_stops_listening_can_ask_for_something_else(short: Bark) -> None:
 
 def test_progress_moves_with_tokens_and_not_with_passages(short_bundle: Path) -> None:
     seen: list[Progress] = []
-    with Bark.load(short_bundle, device="cpu", threads=2, progress=seen.append) as bark:
+    with Bark.load(short_bundle, device="cpu", threads=1, progress=seen.append) as bark:
         text = " ".join([SAID[0]] * 12)
         slow = GenerationOptions(max_seconds=3, allow_early_stop=False)
         spoken = list(bark.generate_long(text, voice=make_voice(SPACE, seed=3), seed=5, options=slow))

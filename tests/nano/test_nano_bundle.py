@@ -39,6 +39,12 @@ def test_the_bundle_is_what_export_makes_of_the_checkpoint(nano: Bark, tmp_path:
 
 
 @pytest.mark.parametrize("voice", UNITS_OF)
+def test_each_voice_has_its_own_units(nano: Bark, voice: str) -> None:
+    speech = nano.generate(held_out()[0], voice=voice, options=GREEDY, seed=0)
+    assert voice_of(speech.tokens.semantic) == UNITS_OF[voice]
+
+
+@pytest.mark.parametrize("voice", [pytest.param("en_female", marks=pytest.mark.full), "en_male"])
 def test_a_recogniser_hears_the_words(nano: Bark, voice: str) -> None:
     """As few sentences tell: the model card has the figures of all."""
     sentences = held_out()[::12]

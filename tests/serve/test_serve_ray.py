@@ -17,7 +17,8 @@ from bark_onnx.arrays import Waveform
 from bark_onnx.audio.encoder import StreamEncoder
 from bark_onnx_serve.ray import app
 from bark_onnx_serve.ray.arguments import Arguments
-from ray_serving import FULL, Replicas, SlowReplica, figures, free_port, rays_environment, start_ray
+from full import FULL
+from ray_serving import Replicas, SlowReplica, figures, free_port, rays_environment, start_ray
 from serving import LONG, SPEECH, Answer, connected, raw_request, request, speech, until
 from tiny import VOICE
 
@@ -130,9 +131,9 @@ def test_a_client_that_disconnects_frees_its_row(cluster: Cluster) -> None:
 
 def test_a_full_queue_is_refused_in_openais_form(cluster: Cluster) -> None:
     """By the replicas, and not by Ray, which cannot say when to come back."""
-    count = 40
+    count = 40 if FULL else 24
     with ThreadPoolExecutor(count) as clients:
-        answers = [*clients.map(lambda _: cluster.speak("hello " * 30, seed=2, stream=False), range(count))]
+        answers = [*clients.map(lambda _: cluster.speak("hello " * 15, seed=2, stream=False), range(count))]
     accepted = {answer.body for answer in answers if answer.status == 200}
     refused = [answer for answer in answers if answer.status != 200]
     assert len(accepted) == 1

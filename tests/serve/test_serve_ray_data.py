@@ -21,9 +21,12 @@ from bark_onnx.jobs.batch import run_batch
 from bark_onnx.jobs.job import BatchOptions
 from bark_onnx.jobs.result import Result
 from bark_onnx_serve.ray.data import _check_address, on_ray, speak_dataset
-from ray_serving import FULL, SlowSpeaker, rays_environment
+from full import FULL
+from ray_serving import SlowSpeaker, rays_environment
 
 ROWS = 200 if FULL else 24
+# A node that does not answer is dead after 3 s, and not after 20 s.
+SOON_DEAD = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3, "health_check_initial_delay_ms": 0}
 BAD = 7  # the number of a row without a text
 
 
@@ -32,7 +35,8 @@ def cluster() -> Iterator[Cluster]:
     """Two nodes with one CPU each; the process of the tests is on the first."""
     with rays_environment() as directory:
         node = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": str(directory)})
+        head = {**node, "temp_dir": str(directory), "_system_config": SOON_DEAD}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             cluster.add_node(**node)
             ray.init(cluster.address, log_to_driver=False)
@@ -155,7 +159,7 @@ def test_a_dataset_gets_its_audio_as_a_column(
     assert "'/'" in errors[5]
 
 
-@pytest.mark.skipif(not FULL, reason="only in make test-ray, for time")
+@pytest.mark.full
 def test_an_actor_that_cannot_start_is_one_line(
     cluster: Cluster, source: Path, options: BatchOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

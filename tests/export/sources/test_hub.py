@@ -142,13 +142,17 @@ def test_progress_bars_are_shown_on_a_terminal_unless_quiet(client: Client, bark
     assert (shown == "1") is quiet
 
 
-def test_the_command_takes_a_revision(client: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [["me/bark", "--revision", "refs/pr/5"], pytest.param(["me/bark@refs/pr/5"], marks=pytest.mark.full)],
+    ids=["option", "name"],
+)
+def test_the_command_takes_a_revision(client: Client, tmp_path: Path, arguments: list[str]) -> None:
     repository = client.hub.add("me/bark", {})
     repository.revisions["refs/pr/5"] = {"text.pt": b""}
-    for arguments in (["me/bark", "--revision", "refs/pr/5"], ["me/bark@refs/pr/5"]):
-        command = [*COMMAND, "export", *arguments, str(tmp_path / "bundle")]
-        result = subprocess.run(command, env=client.environment(), capture_output=True, timeout=120)
-        assert_fails(result, "me/bark lacks coarse.pt, fine.pt")  # the branch main is empty
+    command = [*COMMAND, "export", *arguments, str(tmp_path / "bundle")]
+    result = subprocess.run(command, env=client.environment(), capture_output=True, timeout=120)
+    assert_fails(result, "me/bark lacks coarse.pt, fine.pt")  # the branch main is empty
 
 
 # What is downloaded
