@@ -372,7 +372,7 @@ class Bark:
 
     def decode(self, fine: ArrayLike) -> Waveform:
         """Fine codes [8, T] -> waveform [320 T], float32, mono, full scale at 1."""
-        return self._utterance(seed=0).decode(fine)  # which samples nothing
+        return self._utterance(seed=0).decode(fine)  # any seed: the codec samples nothing
 
     def _utterance(
         self, voice: Voice | None = None, options: GenerationOptions | None = None, seed: int | None = None

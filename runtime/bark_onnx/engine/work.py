@@ -15,7 +15,7 @@ class Work:
     """The work of an engine, one piece at a time.
 
     Attributes:
-        jobs: those of the piece that is in progress; none between two pieces.
+        jobs: those of the piece that is in progress. After an interrupt they stay until `end_interrupted` is called.
     """
 
     def __init__(self) -> None:
