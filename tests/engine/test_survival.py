@@ -187,6 +187,21 @@ def test_cancel_during_a_run(
     assert is_empty(engine)
 
 
+def test_an_interrupt_of_work_frees_all_rows(bark: Bark, alone: list[Alone], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only those of the run that it hit: the caller may never make another step."""
+
+    def strike() -> None:
+        raise KeyboardInterrupt
+
+    engine = bark.engine(slots=2)
+    jobs = [engine.submit(alone[which].request) for which in (4, 1)]
+    Runs(monkeypatch, {20: strike})
+    with pytest.raises(KeyboardInterrupt):
+        engine.work(jobs)
+    assert all(job.ended for job in jobs)
+    assert is_empty(engine)
+
+
 def test_an_interrupt_of_the_handling_of_an_interrupt(bark: Bark, alone: list[Alone]) -> None:
     """A second Ctrl-C can cut off what the first one began; the next step ends the jobs of that run."""
     engine = bark.engine(slots=1)

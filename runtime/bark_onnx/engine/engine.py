@@ -127,8 +127,7 @@ class Engine:
         """
         with self._networks.lock:
             self._networks.check_open()
-            self._work.end_interrupted()
-            self._places.sweep()  # jobs that were cancelled while somebody else held the lock
+            self._settle()
             try:
                 return self._schedule.step()
             finally:
@@ -151,6 +150,16 @@ class Engine:
         finally:
             for job in jobs:
                 self.cancel(job)  # changes nothing for a job that has ended
+            with self._networks.lock:
+                self._settle()
+
+    def _settle(self) -> None:
+        """End the jobs of a run that an interrupt cut off, and free the places of all jobs that have ended.
+
+        That a job was cancelled while somebody else held the lock is seen here.
+        """
+        self._work.end_interrupted()
+        self._places.sweep()
 
     def run(self, requests: Sequence[Request], progress: Callable[[Sequence[Job]], None] | None = None) -> list[Job]:
         """Submit the passages of a long text and work until all of them have ended.
