@@ -19,6 +19,7 @@ from bark_onnx.graphs import device as device_module
 from bark_onnx.graphs.device import Device
 from bark_onnx.graphs.memory import Memory
 from bark_onnx.graphs.session import Graph
+from bark_onnx.model.bundle import CAUSAL_STAGES, SAMPLERS, STAGES, graph_file
 from bark_onnx.sampling.device import BLOCK, _bind_samplers
 from bark_onnx.sampling.sequence import FineWindow
 from generated import export
@@ -82,13 +83,13 @@ def placement(path: Path, optimized: Path) -> tuple[Counter[str], bool]:
 
 
 @pytest.mark.parametrize("name", BUNDLES)
-@pytest.mark.parametrize("graph", ["semantic", "coarse", "fine"])
+@pytest.mark.parametrize("graph", STAGES)
 def test_networks_and_their_samplers_run_on_the_gpu(
     stub: Stub, bundles: dict[str, Path], tmp_path: Path, name: str, graph: str
 ) -> None:
-    for part in ("", ".sampler", *([".top_k_top_p"] if graph != "fine" else [])):
-        left, copies = placement(bundles[name] / f"{graph}{part}.onnx", tmp_path / "optimized.onnx")
-        shapes = graph == "fine" or (name not in STATIC and not part)
+    for part in (None, *(part for stage, part in SAMPLERS if stage == graph)):
+        left, copies = placement(bundles[name] / graph_file(graph, part), tmp_path / "optimized.onnx")
+        shapes = graph == "fine" or (graph in CAUSAL_STAGES and name not in STATIC and not part)
         assert left <= (Counter(ON_CPU) if shapes else Counter())
         assert not copies
 
