@@ -13,7 +13,7 @@ from bark_onnx import Bark, GenerationOptions
 from bark_onnx.arrays import IntArray, Waveform
 from bark_onnx.graphs import device as device_module
 from bark_onnx.graphs.cache import KVCache
-from bark_onnx.graphs.codec import CodecDecoder
+from bark_onnx.graphs.codec import CodecDecoder, CodecState
 from bark_onnx.sampling.device import Blocks, DeviceLoop
 from bark_onnx.sampling.sequence import Errors, TokenSequence
 from bark_onnx.stages.coarse import CoarseSequence
@@ -86,8 +86,8 @@ def take_valid_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
                     break
         return {}
 
-    def silence(codec: CodecDecoder, past: object, codes: IntArray, fresh: object) -> tuple[Waveform, object]:
-        return np.zeros((len(codes), codes.shape[2] * codec.size.frame_samples), np.float32), past
+    def silence(codec: CodecDecoder, state: CodecState, codes: IntArray, *, fills: bool) -> tuple[Waveform, CodecState]:
+        return np.zeros((len(codes), codes.shape[2] * codec.size.frame_samples), np.float32), state
 
     monkeypatch.setattr(DeviceLoop, "_take", take)
     monkeypatch.setattr(CodecDecoder, "_run", silence)
