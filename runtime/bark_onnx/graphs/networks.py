@@ -229,8 +229,8 @@ class Networks:
             pairs = set(manifest.matrices.get(step.name, {}).values()) != {"int8"}
             return SplitDecoder(path, step, quantize_cache, size, choices, device, pairs=pairs)
         if device.name == "tensorrt":
-            engines = engine_directory(self.bundle, stage)
-            return TensorRTDecoder(path, size, choices, precision.kv_cache, device, engines)
+            prompt, engines = self.vocabulary.longest_prompt(stage), engine_directory(self.bundle, stage)
+            return TensorRTDecoder(path, size, choices, precision.kv_cache, device, prompt, engines)
         pairs = device.memory == "cpu" and precision.weights in BLOCK_WEIGHTS
         return CausalDecoder(path, size, choices, precision.kv_cache, device, pairs=pairs)
 
