@@ -49,7 +49,7 @@ def choose_device(
 ) -> Device:
     """The device with a name, for a bundle: see `Device.choose`. `auto` is a GPU for bundles that are made for GPUs.
 
-    Raises DeviceError also for a bundle that TensorRT or a plugin cannot run. A warning says if a bundle will be slow there.
+    Raises DeviceError also for a bundle that the device cannot run. A warning says if it will be slow there.
     """
     manifest = bundle.manifest
     device = Device.choose(name, threads, auto_gpu=manifest.for_gpu, options=options)
