@@ -15,7 +15,7 @@ from bark_onnx.graphs import device as device_module
 from bark_onnx.graphs.cache import KVCache
 from bark_onnx.graphs.memory import Memory
 from bark_onnx.graphs.session import Binding, Graph
-from bark_onnx.model.bundle import graph_file
+from bark_onnx.model.manifest import graph_file
 from bark_onnx.sampling.device import Blocks, DeviceLoop
 from bark_onnx.sampling.sequence import Errors, TokenSequence
 from bark_onnx.stages.coarse import CoarseSequence

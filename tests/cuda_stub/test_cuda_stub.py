@@ -20,7 +20,7 @@ from bark_onnx.graphs.codec import RUN_FRAMES, WAVEFORM
 from bark_onnx.graphs.device import Device
 from bark_onnx.graphs.memory import Memory
 from bark_onnx.graphs.session import Binding, Graph
-from bark_onnx.model.bundle import CAUSAL_STAGES, SAMPLERS, STAGES, graph_file
+from bark_onnx.model.manifest import CAUSAL_STAGES, SAMPLERS, STAGES, graph_file
 from bark_onnx.sampling.device import BLOCK, _bind_samplers
 from bark_onnx.sampling.sequence import FineWindow
 from generated import export
