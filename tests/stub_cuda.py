@@ -3,7 +3,7 @@
 import ctypes
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -16,8 +16,8 @@ from bark_onnx.graphs.cache import KVCache
 from bark_onnx.graphs.memory import Memory
 from bark_onnx.graphs.session import Binding, Graph
 from bark_onnx.model.manifest import graph_file
-from bark_onnx.sampling.device import Blocks, DeviceLoop
-from bark_onnx.sampling.sequence import Errors, TokenSequence
+from bark_onnx.sampling.device import Blocks, DeviceFine, DeviceLoop
+from bark_onnx.sampling.sequence import Errors, FineWindow, TokenSequence
 from bark_onnx.stages.coarse import CoarseSequence
 
 VARIABLE = "BARK_ONNX_CUDA_STUB"
@@ -106,6 +106,15 @@ def take_valid_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
         return bind(graph, inputs, outputs, repeated=repeated)
 
     monkeypatch.setattr(DeviceLoop, "_take", take)
+    fill = DeviceFine.fill
+
+    def fill_validly(loop: DeviceFine, windows: Sequence[FineWindow], given: int) -> Errors:
+        errors = fill(loop, windows, given)
+        for window in windows:
+            window.codes[given:, window.fill :] = 0
+        return errors
+
+    monkeypatch.setattr(DeviceFine, "fill", fill_validly)
     monkeypatch.setattr(Graph, "bind", bind_others)
 
 
