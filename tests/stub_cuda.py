@@ -3,25 +3,37 @@
 import ctypes
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import numpy as np
 import pytest
 
 from bark_onnx import Bark, GenerationOptions
-from bark_onnx.arrays import IntArray, Waveform
 from bark_onnx.graphs import device as device_module
 from bark_onnx.graphs.cache import KVCache
-from bark_onnx.graphs.codec import CodecDecoder
-from bark_onnx.sampling.device import Blocks, DeviceLoop
-from bark_onnx.sampling.sequence import Errors, TokenSequence
+from bark_onnx.graphs.memory import Memory
+from bark_onnx.graphs.session import Binding, Graph
+from bark_onnx.model.manifest import graph_file
+from bark_onnx.sampling.device import Blocks, DeviceFine, DeviceLoop
+from bark_onnx.sampling.sequence import Errors, FineWindow, TokenSequence
 from bark_onnx.stages.coarse import CoarseSequence
 
 VARIABLE = "BARK_ONNX_CUDA_STUB"
 needs_stub = pytest.mark.skipif(
     VARIABLE not in os.environ, reason=f"{VARIABLE} does not name a directory with stub CUDA libraries"
 )
+
+
+Memories: TypeAlias = Mapping[str, Memory]
+
+
+class NoRun:
+    """In place of a binding."""
+
+    def run(self) -> None:
+        """Compute nothing."""
 
 
 class Stub:
@@ -75,7 +87,7 @@ class Stub:
 def take_valid_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sequences take tokens of their own, since the ids that kernels would sample are zeros.
 
-    The codec is silent: cuDNN's stub gives its workspaces sizes that mean nothing.
+    The codec does not run: cuDNN's stub gives its workspaces sizes that mean nothing.
     """
 
     def take(_: DeviceLoop, blocks: Blocks, sequences: dict[int, TokenSequence], count: int) -> Errors:
@@ -86,11 +98,24 @@ def take_valid_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
                     break
         return {}
 
-    def silence(codec: CodecDecoder, past: object, codes: IntArray, fresh: object) -> tuple[Waveform, object]:
-        return np.zeros((len(codes), codes.shape[2] * codec.size.frame_samples), np.float32), past
+    bind = Graph.bind
+
+    def bind_others(graph: Graph, inputs: Memories, outputs: Memories, *, repeated: bool = False) -> Binding | NoRun:
+        if graph.name == graph_file("codec"):
+            return NoRun()
+        return bind(graph, inputs, outputs, repeated=repeated)
 
     monkeypatch.setattr(DeviceLoop, "_take", take)
-    monkeypatch.setattr(CodecDecoder, "_run", silence)
+    fill = DeviceFine.fill
+
+    def fill_validly(loop: DeviceFine, windows: Sequence[FineWindow], given: int) -> Errors:
+        errors = fill(loop, windows, given)
+        for window in windows:
+            window.codes[given:, window.fill :] = 0
+        return errors
+
+    monkeypatch.setattr(DeviceFine, "fill", fill_validly)
+    monkeypatch.setattr(Graph, "bind", bind_others)
 
 
 def begin_windows(bark: Bark, rows: int) -> tuple[DeviceLoop, KVCache, dict[int, CoarseSequence]]:

@@ -99,7 +99,7 @@ def test_imports_run_one_way() -> None:
     assert upwards == set()
 
 
-def test_onnx_runtime_is_behind_three_files() -> None:
+def test_onnx_runtime_is_behind_four_files() -> None:
     """The room's own file turns telemetry off and checks that ONNX Runtime is installed."""
     users = {
         module_name(source)
@@ -107,7 +107,9 @@ def test_onnx_runtime_is_behind_three_files() -> None:
         if "onnxruntime" in imports(source)
         or any(isinstance(node, ast.Name) and node.id == "ort" for node in ast.walk(tree(source)))
     }
-    assert users - {"bark_onnx.graphs"} == {f"bark_onnx.graphs.{name}" for name in ("cuda", "device", "session")}
+    assert users - {"bark_onnx.graphs"} == {
+        f"bark_onnx.graphs.{name}" for name in ("cuda", "device", "plugin", "session")
+    }
 
 
 @pytest.mark.parametrize(

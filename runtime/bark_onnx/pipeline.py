@@ -97,8 +97,8 @@ class Bark:
                 `hub`), or a Bundle that is open. None loads nano, a small voice for demonstrations that comes with the
                 package and is not Suno's Bark.
             device: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or another execution provider of ONNX Runtime by its
-                name, such as `openvino`. `auto` is CUDA if that starts and the bundle was exported for GPUs, else the
-                CPU.
+                name, or `NAME=PATH` with the path of its library. `auto` is CUDA if that starts and the bundle was
+                exported for GPUs, else the CPU.
             threads: threads of one graph run on the CPU; None is OMP_NUM_THREADS, else one for each core that this
                 process may use.
             provider_options: options of the execution provider, as ONNX Runtime names them.

@@ -16,13 +16,15 @@ from onnx import TensorProto, helper, numpy_helper, save_model
 
 from bark_onnx import Bark, GenerationOptions, Request
 from bark_onnx.graphs import device as device_module
+from bark_onnx.graphs.codec import RUN_FRAMES, WAVEFORM
 from bark_onnx.graphs.device import Device
 from bark_onnx.graphs.memory import Memory
-from bark_onnx.graphs.session import Graph
+from bark_onnx.graphs.session import Binding, Graph
+from bark_onnx.model.manifest import CAUSAL_STAGES, SAMPLERS, STAGES, graph_file
 from bark_onnx.sampling.device import BLOCK, _bind_samplers
 from bark_onnx.sampling.sequence import FineWindow
 from generated import export
-from stub_cuda import Stub, begin_windows, needs_stub, take_valid_tokens
+from stub_cuda import Memories, NoRun, Stub, begin_windows, needs_stub, take_valid_tokens
 
 pytestmark = needs_stub
 HALF_A_SECOND = GenerationOptions(max_seconds=0.5)
@@ -82,13 +84,13 @@ def placement(path: Path, optimized: Path) -> tuple[Counter[str], bool]:
 
 
 @pytest.mark.parametrize("name", BUNDLES)
-@pytest.mark.parametrize("graph", ["semantic", "coarse", "fine"])
+@pytest.mark.parametrize("graph", STAGES)
 def test_networks_and_their_samplers_run_on_the_gpu(
     stub: Stub, bundles: dict[str, Path], tmp_path: Path, name: str, graph: str
 ) -> None:
-    for part in ("", ".sampler", *([".top_k_top_p"] if graph != "fine" else [])):
-        left, copies = placement(bundles[name] / f"{graph}{part}.onnx", tmp_path / "optimized.onnx")
-        shapes = graph == "fine" or (name not in STATIC and not part)
+    for part in (None, *(part for stage, part in SAMPLERS if stage == graph)):
+        left, copies = placement(bundles[name] / graph_file(graph, part), tmp_path / "optimized.onnx")
+        shapes = graph == "fine" or (graph in CAUSAL_STAGES and name not in STATIC and not part)
         assert left <= (Counter(ON_CPU) if shapes else Counter())
         assert not copies
 
@@ -173,6 +175,23 @@ def test_a_stream_waits_once_for_each_block(stub: Stub, bundles: dict[str, Path]
             assert launched in (0, 2, 4, 6, 8, 10, 12, 14, 16)  # a decoder and a sampler for each step of a block
             launched = 0
     assert stub.calls["cudaGraphLaunch"] >= 8 * BLOCK
+
+
+def test_the_codec_runs_at_one_length(bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams, whole utterances and batches: cuDNN plans convolutions anew when the length changes."""
+    bind, lengths = Graph.bind, set()
+
+    def watched(graph: Graph, inputs: Memories, outputs: Memories, *, repeated: bool = False) -> Binding | NoRun:
+        if WAVEFORM in outputs:
+            lengths.add(outputs[WAVEFORM].shape)
+        return bind(graph, inputs, outputs, repeated=repeated)
+
+    monkeypatch.setattr(Graph, "bind", watched)
+    bark = Bark.load(bundles["fp16"], device="cuda")
+    assert len(list(bark.stream("hello", options=HALF_A_SECOND, seed=1))) > 2
+    bark.generate("hello", options=GenerationOptions(max_seconds=1.5), seed=1)
+    bark.generate_batch([Request("hello", seed=seed, options=HALF_A_SECOND) for seed in range(3)])
+    assert lengths == {(1, RUN_FRAMES * bark.vocabulary.frame_samples)}
 
 
 @pytest.mark.parametrize(("rows", "plain", "sorting"), [(1, 47, 72), (32, 50, 450)])

@@ -6,6 +6,7 @@ The whole one is compared with transformers' in test_parity; here other sizes ar
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -63,6 +64,7 @@ class Codec:
         assert isinstance(weights.size, CodecSize)
         self.size = weights.size
         self.torch = CodecModule.from_tensors(self.size, weights.tensors)
+        self.path = path
         exporting.export_graph(codec_graph(self.torch), path)
         self.onnx = CodecDecoder(path, self.size, Device.choose("cpu", 1))
 
@@ -100,6 +102,11 @@ def cut(codes: Codes, lengths: list[int]) -> list[Codes]:
 
 def test_first_frames(name: str, codec: Codec) -> None:
     assert codec.size.first_frames == FIRST_FRAMES[name]
+
+
+def test_no_operator_reads_a_length(codec: Codec) -> None:
+    """ONNX Runtime computes with lengths on the CPU, also where the other operators run on a GPU."""
+    assert not {"Shape", "Size"} & {node.op_type for node in onnx.load(codec.path).graph.node}
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5, 12, 13, 60])

@@ -120,3 +120,20 @@ def test_int4_is_refused_before_any_work(checkpoint: Path, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
     result = run("export", checkpoint, tmp_path / "bundle", "--layout", "portable", "--precision", "int4")
     assert_fails(result, "not in int4")
+
+
+def test_a_plugin_speaks_the_same_tokens(portables: dict[str, Path], portable: Bark, tmp_path: Path) -> None:
+    """OpenVINO's, which runs on CPUs. By default it rounds to 16 bits on some of them."""
+    library = pytest.importorskip("onnxruntime_ep_openvino").get_library_path()
+    config = tmp_path / "openvino.json"
+    config.write_text('{"CPU": {"INFERENCE_PRECISION_HINT": "f32"}}')
+    given = {"load_config": str(config)}
+    plugin = Bark.load(portables["fp32"], device=f"openvino={library}", threads=1, provider_options=given)
+    assert plugin._networks.fine._graph._session.get_providers()[0] == "OpenVINOExecutionProvider"
+    requests = [Request("the world is music", seed=seed, options=GenerationOptions(max_seconds=1)) for seed in (1, 2)]
+    for said, expected in zip(plugin.generate_batch(requests), portable.generate_batch(requests), strict=True):
+        assert np.array_equal(said.tokens.coarse, expected.tokens.coarse)
+    options = GenerationOptions(max_seconds=1, fine_temperature=0)
+    said, expected = (model.generate("music", seed=3, options=options) for model in (plugin, portable))
+    assert np.array_equal(said.tokens.fine, expected.tokens.fine)
+    assert np.abs(said.waveform - expected.waveform).max() < 1e-4

@@ -79,6 +79,57 @@ def test_runs_that_are_filled_up_change_nothing(
     assert set(runs) == {(1, filled * codec.size.frame_samples)}
 
 
+@settings(max_examples=25, deadline=None)
+@given(frames=st.integers(7, 200), cuts=st.lists(st.integers(0, 200), max_size=8))
+def test_chunks_in_filled_runs_join_to_the_whole(bark: Bark, frames: int, cuts: list[int]) -> None:
+    """As on a GPU: frames whose run was filled up are decoded again with the next chunk."""
+    codec = bark._networks.codec
+    codes, stream = some_codes(codec, frames), WaveformStream(codec)
+    expected = codec.decode(codes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "_fills_runs", True)
+        for _ in range(2):  # the first utterance does not affect the second
+            parts = [stream.push(chunk) for chunk in np.split(codes, sorted(min(cut, frames) for cut in cuts), axis=1)]
+            found = np.concatenate([*parts, stream.finish()])
+            np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_rows_in_filled_runs_are_utterances_of_their_own(codec: CodecDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row can begin an utterance beside one whose last frames are to be decoded again."""
+
+    def decoded() -> list[NDArray[np.float32]]:
+        state = codec.new_state(2)
+        chunks = ((20, (True, True)), (9, (False, True)), (1, (False, False)), (5, (True, False)), (80, (True, True)))
+        return [
+            codec.decode_chunk(
+                state, np.stack([some_codes(codec, frames), some_codes(codec, frames, 6)]), np.array(fresh)
+            )
+            for frames, fresh in chunks
+        ]
+
+    expected = decoded()
+    monkeypatch.setattr(codec, "_fills_runs", True)
+    for found, whole in zip(decoded(), expected, strict=True):
+        np.testing.assert_allclose(found, whole, rtol=0, atol=TOLERANCE)
+
+
+def test_a_stream_runs_the_codec_at_one_length_on_a_gpu(
+    bark: Bark, codec: CodecDecoder, runs: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its chunks have many lengths, and their samples are those of the CPU."""
+    options = GenerationOptions(max_seconds=2.5, allow_early_stop=False)
+    expected = list(bark.stream("hello", options=options, seed=1))
+    lengths, most = set(runs), len(runs)
+    runs.clear()
+    monkeypatch.setattr(codec, "_fills_runs", True)
+    found = list(bark.stream("hello", options=options, seed=1))
+    assert len(lengths) > 3
+    assert set(runs) == {(1, RUN_FRAMES * codec.size.frame_samples)}
+    assert len(runs) <= 2 * most
+    for chunk, same in zip(found, expected, strict=True):
+        np.testing.assert_allclose(chunk.waveform, same.waveform, rtol=0, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize("seconds", [10, 60])
 def test_a_run_does_not_grow_with_the_utterance(
     codec: CodecDecoder, seconds: int, runs: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch

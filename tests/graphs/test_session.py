@@ -182,9 +182,9 @@ def test_tensorrt_is_loaded_from_its_package(
 def test_profiles_hold_every_shape_of_a_causal_graph(tmp_path: Path) -> None:
     *ids, row = CAUSAL_INPUTS[:4]
     cache = cache_names("past", SIZE.layers)
-    profile = causal_profile(ids, row, cache, SIZE, (1, 1023, 1024), half=False, engines=tmp_path)
+    profile = causal_profile(ids, row, cache, SIZE, (1, 257, 1024), ROWS, half=False, engines=tmp_path)
     options = profile.options()
-    for kind, rows, length in (("min", 1, 1), ("opt", 1, 1023), ("max", ROWS, 1024)):
+    for kind, rows, length in (("min", 1, 1), ("opt", 1, 257), ("max", ROWS, 1024)):
         shapes = dict(part.split(":") for part in options[f"trt_profile_{kind}_shapes"].split(","))
         assert shapes == {
             **dict.fromkeys(ids, f"{rows}x{length}"), row: str(rows), **dict.fromkeys(cache, f"{rows}x4x1024x16")
@@ -326,13 +326,15 @@ def test_tensorrt_has_an_engine_for_each_verb(
 
     monkeypatch.setattr(Device, "providers", providers)
     monkeypatch.setattr(Device, "memory", "cpu")
-    decoder = Networks(Bundle.open(bundle), Device("tensorrt", 1)).coarse
-    assert isinstance(decoder, TensorRTDecoder)
+    networks = Networks(Bundle.open(bundle), Device("tensorrt", 1))
+    assert isinstance(networks.semantic, TensorRTDecoder)
+    decoder = networks.coarse
+    step = ((1, 1), (1, 1), (ROWS, 1))
     assert [profile.shapes["input_ids"] for profile in profiles] == [
-        ((1, 1), (1, 1023), (ROWS, 1024)),
-        ((1, 1), (1, 1), (ROWS, 1)),
-    ]
-    assert [profile.cache.name for profile in profiles] == ["prefill", "step"]
+        ((1, 1), (1, 257), (1, 1024)), step,  # prompts of the semantic stage have 257 positions
+        ((1, 1), (1, 887), (1, 1024)), step,
+    ]  # fmt: skip
+    assert [profile.cache.name for profile in profiles] == 2 * ["prefill", "step"]
     logits = []
     for own in (decoder, bark._networks.coarse):
         cache = own.new_cache(2)

@@ -57,11 +57,11 @@ class CausalConv1d(nn.Conv1d):
 def _reflected(x: Tensor, context: int) -> Tensor:
     """Return samples `context` to 1 of x [B, channels, n]; samples beyond the end of a short x are zero.
 
-    torch's reflect padding raises an error if x is not longer than the context.
+    EnCodec also extends a short x with zeros before it is reflected. No operator here depends on the length of x: ONNX
+    Runtime computes shapes on the CPU, and their results would have to be copied to a GPU.
     """
-    index = torch.arange(context, 0, -1, device=x.device)
-    last = x.shape[-1] - 1
-    return x.index_select(-1, index.clamp(max=last)) * (index <= last)
+    extended = F.pad(x[..., 1 : context + 1], (0, context))
+    return extended.index_select(-1, torch.arange(context - 1, -1, -1, device=x.device))
 
 
 class CausalConvTranspose1d(nn.ConvTranspose1d):

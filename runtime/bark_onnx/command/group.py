@@ -78,7 +78,8 @@ def device_options(command: F) -> F:
         default="auto",
         show_default=True,
         metavar="NAME",
-        help="Where to compute: auto, cpu, cuda, cuda:1, tensorrt, or another execution provider of ONNX Runtime.",
+        help="Where to compute: auto, cpu, cuda, cuda:1, tensorrt, or another execution provider of ONNX Runtime by "
+        "its name, or as NAME=PATH of its library.",
     )(command)
 
 

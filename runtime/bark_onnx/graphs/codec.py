@@ -3,7 +3,7 @@
 This file names the inputs and outputs of the codec's graph; the exporter takes the names from here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,9 @@ WAVEFORM = "waveform"
 # Frames in one run of the graph, whose buffers take a third of a megabyte for each. 15 s of the published codec on two
 # cores: 0.42 s in runs of 64 frames (of 16: 0.48, of 32: 0.44, of 128: 0.42) and 0.51 s in a single run, which does not
 # fit in the processor's caches. The single run takes 375 MB, runs of 64 frames take 9 to 23 MB.
+#
+# On a GPU all runs have this length: ONNX Runtime keeps cuDNN's plan of the last length of a convolution only, so
+# cuDNN plans anew whenever the length changes.
 RUN_FRAMES = 64
 
 
@@ -32,12 +35,18 @@ def codec_state_names(prefix: str, size: CodecSize) -> list[str]:
 
 @dataclass
 class CodecState:
-    """The tensors of `codec_state` after a chunk, which the next chunk begins with.
+    """What the next chunk begins with. Each row is an utterance of its own.
 
-    Each row is an utterance of its own and has a few thousand numbers.
+    Args:
+        arrays: the tensors of `codec_state`, each [rows, ...]; a row has a few thousand numbers.
+        fresh: [rows], whether an utterance begins here. The row's arrays are then ignored.
+        again: codes [rows, codebooks, n] that came after the arrays. Their waveforms have been returned, but the next
+            run begins with them once more. Only on a GPU there are any.
     """
 
-    arrays: list[NDArray[np.float32]]  # each [rows, ...]
+    arrays: list[NDArray[np.float32]]
+    fresh: NDArray[np.bool_]
+    again: IntArray
 
 
 class CodecDecoder:
@@ -60,8 +69,9 @@ class CodecDecoder:
         return max(RUN_FRAMES, self.size.first_frames)
 
     def new_state(self, rows: int) -> CodecState:
-        """The state of rows that have decoded nothing yet; their first chunk must be `fresh`."""
-        return CodecState([np.zeros((rows, *shape), np.float32) for shape in codec_state(self.size).values()])
+        """The state of rows that have decoded nothing yet."""
+        arrays = [np.zeros((rows, *shape), np.float32) for shape in codec_state(self.size).values()]
+        return CodecState(arrays, np.ones(rows, np.bool_), self._no_codes(rows))
 
     def decode_chunk(self, state: CodecState, codes: IntArray, fresh: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Decode the next frames of several utterances, and update the state.
@@ -77,38 +87,51 @@ class CodecDecoder:
         Returns:
             The waveforms [rows, T * frame_samples] of these frames, full scale at 1.
         """
-        rows, _, frames = codes.shape
-        samples, run = self.size.frame_samples, self._run_frames
-        waveform = np.empty((rows, frames * samples), np.float32)
-        past = state.arrays
-        for start in range(0, frames, run):
-            end = min(start + run, frames)
-            waveform[:, start * samples : end * samples], past = self._run(past, codes[..., start:end], fresh)
-            fresh = np.zeros_like(fresh)
-        state.arrays = past
-        return waveform
+        after, run = self._begin(state, fresh), self._run_frames
+        known = after.again.shape[2]
+        codes = np.concatenate([after.again, codes], axis=2)
+        waveforms = []
+        for start in range(0, codes.shape[2], run):
+            waveform, after = self._run(after, codes[..., start : start + run], fills=self._fills_runs)
+            waveforms.append(waveform)
+        state.arrays, state.fresh, state.again = after.arrays, after.fresh, after.again
+        return np.concatenate(waveforms, axis=1)[:, known * self.size.frame_samples :]
 
-    def _run(
-        self, past: list[NDArray[np.float32]], codes: IntArray, fresh: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """Run the graph once; the waveforms of these frames, and the state after them."""
+    def _begin(self, state: CodecState, fresh: NDArray[np.bool_]) -> CodecState:
+        """Return the state with which a chunk begins, where the rows of `fresh` begin an utterance."""
+        if state.again.shape[2]:
+            if not fresh.any():
+                return state
+            if not fresh.all():  # the other rows go on
+                state = self._run(state, state.again, fills=False)[1]
+        return CodecState(state.arrays, fresh, self._no_codes(len(fresh)))
+
+    def _no_codes(self, rows: int) -> IntArray:
+        return np.zeros((rows, self.size.codebooks, 0), np.int64)
+
+    def _run(self, state: CodecState, codes: IntArray, *, fills: bool) -> tuple[NDArray[np.float32], CodecState]:
+        """Run the graph once; the waveforms of these frames, and the state after them.
+
+        Args:
+            fills: fill the run up to its full length with frames that are cut off afterwards. Because they would change
+                the state, it stays that of the beginning, and the next run begins with the same codes. An utterance
+                that is shorter than the reflection at its beginning is decoded as it is.
+        """
         rows, _, frames = codes.shape
-        waveform = np.empty((rows, frames * self.size.frame_samples), np.float32)
-        present = [np.empty_like(array) for array in past]
-        arrays = np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(fresh, np.bool_), *past
+        too_short = state.fresh.any() and frames < self.size.first_frames
+        length = self._run_frames if fills and not too_short else frames
+        filled = np.pad(codes, ((0, 0), (0, 0), (0, length - frames)))
+        waveform = np.empty((rows, length * self.size.frame_samples), np.float32)
+        present = [np.empty_like(array) for array in state.arrays]
+        arrays = np.ascontiguousarray(filled, np.int64), np.ascontiguousarray(state.fresh, np.bool_), *state.arrays
         inputs = dict(zip((*CODEC_INPUTS, *self._past), map(Memory.of, arrays), strict=True))
         outputs = dict(zip((WAVEFORM, *self._present), map(Memory.of, (waveform, *present)), strict=True))
         self._graph.bind(inputs, outputs).run()
-        return waveform, present
+        if length > frames:
+            return waveform[:, : frames * self.size.frame_samples], replace(state, again=codes)
+        return waveform, CodecState(present, np.zeros(rows, np.bool_), self._no_codes(rows))
 
     def decode(self, codes: IntArray) -> Waveform:
-        """Fine codes [codebooks, T] of a whole utterance -> waveform [T * frame_samples], full scale at 1.
-
-        On a GPU the last run is filled up with frames that are cut off afterwards: cuDNN plans its convolutions anew
-        for each length. Whatever is shorter than the reflection at the beginning is decoded as it is.
-        """
-        frames = codes.shape[1]
-        if self._fills_runs and frames >= self.size.first_frames:
-            codes = np.pad(codes, ((0, 0), (0, -frames % self._run_frames)))
+        """Fine codes [codebooks, T] of a whole utterance -> waveform [T * frame_samples], full scale at 1."""
         waveform: Waveform = self.decode_chunk(self.new_state(1), codes[None], np.ones(1, np.bool_))[0]
-        return waveform[: frames * self.size.frame_samples]
+        return waveform

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import onnxruntime as ort
 
@@ -10,13 +10,13 @@ from ..errors import DeviceError, how_to_install, warn
 from ..numbers import whole
 from .cores import MOST_THREADS, default_threads, usable_cpus
 from .cuda import load_tensorrt, why_no_gpu
+from .plugin import plugin_device, short_name
 from .stream import Stream
 from .tensorrt import EngineProfile
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 _REMOTE = "AzureExecutionProvider"  # is in every build, and runs no graph here: it sends requests to a service
-_SUFFIX = "ExecutionProvider"
 CAPTURE, STREAM = "enable_cuda_graph", "user_compute_stream"  # ONNX Runtime's names
 
 # What differs from ONNX Runtime's defaults; a caller's options override it.
@@ -50,6 +50,7 @@ class Device:
             when it is unloaded.
         stream: the stream that sessions on CUDA share; without it, each run waits until the GPU is done.
         captures: whether decode steps are recorded as CUDA graphs and replayed.
+        plugin: the device in ONNX Runtime's terms (OrtEpDevice), if a plugin has it.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Device:
     one_arena: bool = True
     stream: Stream | None = field(default=None, compare=False, repr=False)
     captures: bool = False
+    plugin: Any = field(default=None, compare=False, repr=False)
 
     @classmethod
     def choose(
@@ -72,6 +74,8 @@ class Device:
     ) -> "Device":
         """The device with a name: `auto`, `cpu`, `cuda`, `cuda:1`, `tensorrt`, or any provider of this ONNX Runtime.
 
+        `openvino=PATH` and `openvino:1=PATH` are devices of a plugin, whose library is at the path.
+
         `auto` is CUDA if `auto_gpu` allows it and CUDA loads, else the CPU. Where CUDA is built in but does not load,
         a warning says why. Without `threads`, it is one on a GPU, else `default_threads`.
 
@@ -83,6 +87,11 @@ class Device:
             raise DeviceError(f"provider_options must be a dictionary of strings, not {type(options).__name__}")
         if threads is not None:
             threads = _checked_threads(threads)
+        name, plugin, library = name.partition("=")
+        if plugin:
+            base, index = _split(name)
+            found = plugin_device(base, index, library)
+            return cls(found.ep_name, threads or default_threads(), index, dict(options or {}), plugin=found)
         available = ort.get_available_providers()
         if name == "auto":
             name = "cuda" if auto_gpu and CUDA in available and _cuda_works() else "cpu"
@@ -157,21 +166,27 @@ class Device:
 
 def _parse(name: str) -> tuple[str, int]:
     """`cuda:1` -> (`cuda`, 1)."""
-    base, colon, number = name.partition(":")
-    if base in _PROVIDERS:
-        on_gpu = base != "cpu"
-        if colon and not (on_gpu and number.isdecimal() and len(number) < 4):
-            raise DeviceError(f"device {name!r}: " + (f"{base}:0 is the first GPU" if on_gpu else "there is one CPU"))
-        return base, int(number or 0)
+    if name.partition(":")[0] in _PROVIDERS:
+        return _split(name)
     known: list[str] = ort.get_all_providers()
     for provider in known:
-        if provider != _REMOTE and name.lower() in (provider.lower(), provider.removesuffix(_SUFFIX).lower()):
+        if provider != _REMOTE and name.lower() in (provider.lower(), short_name(provider)):
             return next((own for own, theirs in _PROVIDERS.items() if theirs == provider), provider), 0
     here = ort.get_available_providers()
     own = [short for short, provider in _PROVIDERS.items() if provider in here]
-    others = [p.removesuffix(_SUFFIX).lower() for p in here if p not in (*_PROVIDERS.values(), _REMOTE)]
+    others = [short_name(p) for p in here if p not in (*_PROVIDERS.values(), _REMOTE)]
     gpu = "" if CUDA in here else f"; for cuda and tensorrt, {how_to_install('gpu')} without the extra cpu"
     raise DeviceError(f"unknown device {name!r:.40}: this ONNX Runtime has {', '.join(['auto', *own, *others])}{gpu}")
+
+
+def _split(name: str) -> tuple[str, int]:
+    """The name and the number of a device that may be one of several."""
+    base, colon, number = name.partition(":")
+    if colon and base == "cpu":
+        raise DeviceError(f"device {name!r}: there is one CPU")
+    if colon and not (number.isascii() and number.isdecimal() and len(number) < 4):
+        raise DeviceError(f"device {name!r}: {base}:0 is the first {'GPU' if base in _PROVIDERS else 'device'}")
+    return base, int(number or 0)
 
 
 def _cuda_works() -> bool:

@@ -49,12 +49,13 @@ def choose_device(
 ) -> Device:
     """The device with a name, for a bundle: see `Device.choose`. `auto` is a GPU for bundles that are made for GPUs.
 
-    Raises DeviceError also for a bundle that TensorRT cannot run. A warning says if a bundle will be slow there.
+    Raises DeviceError also for a bundle that the device cannot run. A warning says if it will be slow there.
     """
     manifest = bundle.manifest
     device = Device.choose(name, threads, auto_gpu=manifest.for_gpu, options=options)
-    if device.name == "tensorrt" and manifest.kv_layout != "portable":
-        raise DeviceError("TensorRT runs standard operators only: export the bundle with --layout portable")
+    if manifest.kv_layout != "portable" and (device.name == "tensorrt" or device.plugin is not None):
+        own = "TensorRT" if device.name == "tensorrt" else device.name
+        raise DeviceError(f"{own} runs standard operators only: export the bundle with --layout portable")
     if device.memory == "cuda" and not manifest.for_gpu and manifest.precision != "fp32":  # which does not load
         warn(f"a bundle in {manifest.precision} is for CPUs: on a GPU it runs in part and slowly; export one in fp16")
     return device
@@ -229,8 +230,8 @@ class Networks:
             pairs = set(manifest.matrices.get(step.name, {}).values()) != {"int8"}
             return SplitDecoder(path, step, quantize_cache, size, choices, device, pairs=pairs)
         if device.name == "tensorrt":
-            engines = engine_directory(self.bundle, stage)
-            return TensorRTDecoder(path, size, choices, precision.kv_cache, device, engines)
+            prompt, engines = self.vocabulary.longest_prompt(stage), engine_directory(self.bundle, stage)
+            return TensorRTDecoder(path, size, choices, precision.kv_cache, device, prompt, engines)
         pairs = device.memory == "cpu" and precision.weights in BLOCK_WEIGHTS
         return CausalDecoder(path, size, choices, precision.kv_cache, device, pairs=pairs)
 

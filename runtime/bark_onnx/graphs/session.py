@@ -91,9 +91,12 @@ class Graph:
         _process.add(self, arena=arena)
         if arena:
             options.add_session_config_entry("session.use_env_allocators", "1")
+        if device.plugin is not None:
+            options.add_provider_for_devices([device.plugin], providers[0][1])
         try:
             # With ONNX Runtime's fallback, a failure would be printed to standard output, and another one be raised.
-            self._session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
+            given = None if device.plugin is not None else providers
+            self._session = ort.InferenceSession(path, options, providers=given, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise _cannot_load(path, device, error, captures=self._captures) from None
         if self._session.get_providers()[0] != providers[0][0]:

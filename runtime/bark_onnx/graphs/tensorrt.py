@@ -48,7 +48,7 @@ class EngineProfile:
 
 def causal_profile(
     ids: Iterable[str], row: str, cache: Iterable[str], size: TransformerSize, lengths: tuple[int, int, int],
-    *, half: bool, engines: Path,
+    rows: int, *, half: bool, engines: Path,
 ) -> EngineProfile:  # fmt: skip
     """The profile of a causal graph.
 
@@ -57,11 +57,12 @@ def causal_profile(
         row: name of the input of shape [B].
         cache: names of the KV cache's tensors.
         lengths: the smallest, usual and largest S.
+        rows: the largest B; the usual one is 1.
     """
     (least, usual, most), heads = lengths, (size.heads, size.context, size.head_size)
-    shapes: dict[str, Shapes] = dict.fromkeys(ids, ((1, least), (1, usual), (ROWS, most)))
-    shapes |= {row: ((1,), (1,), (ROWS,))}
-    shapes |= dict.fromkeys(cache, ((1, *heads), (1, *heads), (ROWS, *heads)))
+    shapes: dict[str, Shapes] = dict.fromkeys(ids, ((1, least), (1, usual), (rows, most)))
+    shapes |= {row: ((1,), (1,), (rows,))}
+    shapes |= dict.fromkeys(cache, ((1, *heads), (1, *heads), (rows, *heads)))
     return EngineProfile(shapes, half, engines)
 
 

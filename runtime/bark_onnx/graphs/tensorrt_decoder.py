@@ -1,4 +1,8 @@
-"""The causal decoder on TensorRT, which optimises an engine for one length of its inputs: one engine for each verb."""
+"""The causal decoder on TensorRT, which optimises an engine for one length of its inputs: one engine for each verb.
+
+TensorRT can build an engine for several lengths, so that it has the weights only once. But ONNX Runtime's provider runs
+the first of them only (https://github.com/microsoft/onnxruntime/pull/31624 would change that).
+"""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,17 +22,17 @@ class TensorRTDecoder(Decoder):
     """A causal transformer in one graph, from which TensorRT builds two engines."""
 
     def __init__(
-        self, path: Path, size: TransformerSize, choices: int, kv_cache: str, device: Device, engines: Path
+        self, path: Path, size: TransformerSize, choices: int, kv_cache: str, device: Device, prompt: int, engines: Path
     ) -> None:
-        """`engines` is the directory that TensorRT keeps its engines in."""
+        """`prompt` is the usual length of a prompt, `engines` the directory that TensorRT keeps its engines in."""
         self.size, self.choices, self.device = size, choices, device
         *ids, row = CAUSAL_INPUTS[:4]
         self._prompts, self._steps = (
             CausalDecoder(path, size, choices, kv_cache, device, causal_profile(
-                ids, row, cache_names(PAST, size.layers), size, lengths,
+                ids, row, cache_names(PAST, size.layers), size, lengths, rows,
                 half=kv_cache == "fp16", engines=engines / phase,
             ))
-            for phase, lengths in (("prefill", (1, size.context - 1, size.context)), ("step", (1, 1, 1)))
+            for phase, lengths, rows in (("prefill", (1, prompt, size.context), 1), ("step", (1, 1, 1), ROWS))
         )  # fmt: skip
 
     def new_cache(self, rows: int = 1) -> KVCache:

@@ -119,13 +119,13 @@ def misfits(stage: str, size: TransformerSize | CodecSize, vocabulary: Vocabular
         "semantic": {
             "input_vocabulary": max(vocabulary.text_pad, vocabulary.semantic_infer) + 1,
             "output_vocabulary": vocabulary.semantic_pad + 1,
-            # The prompt ends with the infer token; the last token sampled is not an input.
-            "context": vocabulary.text_window + vocabulary.max_semantic_tokens,
+            # The last token sampled is not an input.
+            "context": vocabulary.longest_prompt("semantic") + vocabulary.max_semantic_tokens - 1,
         },
         "coarse": {
             "input_vocabulary": max(vocabulary.coarse_semantic_pad, vocabulary.coarse_infer) + 1,
             "output_vocabulary": vocabulary.semantic_size + vocabulary.coarse_choices,
-            "context": vocabulary.coarse_semantic_window + 1 + vocabulary.max_coarse_history,
+            "context": vocabulary.longest_prompt("coarse"),
         },
         "fine": {"input_vocabulary": vocabulary.codebook_size + 1, "context": vocabulary.fine_window},
     }

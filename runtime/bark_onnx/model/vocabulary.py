@@ -97,6 +97,11 @@ class Vocabulary:
         """The id that the first logit of a causal stage stands for; the others follow it."""
         return 0 if stage == "semantic" else self.semantic_size
 
+    def longest_prompt(self, stage: CausalStage) -> int:
+        """How many positions the longest prompt of a causal stage has; in the semantic stage all have as many."""
+        history = 0 if stage == "semantic" else self.max_coarse_history  # semantic history is summed into the text
+        return (self.text_window if stage == "semantic" else self.coarse_semantic_window) + 1 + history
+
     @property
     def frame_samples(self) -> int:
         """How many audio samples one frame of codes has."""
