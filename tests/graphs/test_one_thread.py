@@ -31,15 +31,24 @@ def interrupts() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_all_work_is_done_in_one_other_thread(thread: OneThread) -> None:
-    found = []
+def test_all_work_is_done_in_one_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if several callers are the first at the same time. Here a thread takes long to begin."""
+    start = Thread.start
+
+    def slow(self: Thread) -> None:
+        sleep(0.05)
+        start(self)
+
+    found, thread = [], OneThread("test")
     callers = [Thread(target=lambda: found.append(thread.run(current_thread))) for _ in range(5)]
+    monkeypatch.setattr("bark_onnx.graphs.one_thread.Thread.start", slow)
     for caller in callers:
-        caller.start()
+        start(caller)
     for caller in callers:
         caller.join()
     assert len(found) == 5
     assert set(found) == {thread.run(current_thread)} != {current_thread()}
+    thread.close()
 
 
 def test_an_error_is_raised_and_its_memory_is_freed(thread: OneThread) -> None:

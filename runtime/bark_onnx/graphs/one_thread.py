@@ -20,6 +20,7 @@ class OneThread:
         self._name = name
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._thread: Thread | None = None
+        self._starting = Lock()
         self._end = finalize(self, self._calls.put, None)
 
     def run(self, work: Callable[[], T]) -> T:
@@ -30,16 +31,24 @@ class OneThread:
         """
         call = _Call(work)
         try:
-            if self._thread is None:
-                thread = Thread(target=_serve, args=(self._calls,), name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread
+            self._start()
             self._calls.put(call)
             call.ended.wait()
         finally:
             call.give_up()
         result: T = call.result()
         return result
+
+    def _start(self) -> None:
+        """Start the thread, unless it runs."""
+        with self._starting:  # several callers may be the first
+            if self._thread is None:
+                thread = Thread(target=_serve, args=(self._calls,), name=self._name, daemon=True)
+                try:
+                    thread.start()
+                finally:
+                    if thread.ident is not None:  # also if an interrupt came while it began
+                        self._thread = thread
 
     def close(self) -> None:
         """End the thread after the work that it does."""
