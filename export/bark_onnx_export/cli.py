@@ -22,8 +22,6 @@ from bark_onnx.hub.repository import Repository
 from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.manifest import EXPERIMENTAL_ON_GPU, KV_LAYOUTS, MANIFEST, PRECISIONS, Manifest
 
-from .bundle.write import refuse_to_overwrite
-
 
 def _checkpoint_options(command: Any) -> Any:
     """Add the options that say what to read of a checkpoint."""
@@ -78,6 +76,8 @@ def export(
 
     CHECKPOINT is a directory, or a model on the Hugging Face hub: ORG/NAME or ORG/NAME@REVISION.
     """
+    from .bundle.write import refuse_to_overwrite
+
     start = time.monotonic()
     refuse_to_overwrite(out, force=force)  # before PyTorch is imported and anything is downloaded
     wanted = [name for name, given in (("tokenizer", tokenizer), ("voices", voices)) if given is None]

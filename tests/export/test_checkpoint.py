@@ -138,7 +138,7 @@ def test_impossible_token_spaces_are_refused(
         ("semantic", "semantic_config", {"max_new_tokens": 800}, "context is 1024 where 1056 is needed"),
         ("coarse", "coarse_acoustics_config", {"coarse_infer_token": 999}, "input_vocabulary is 256"),
         ("fine", "fine_acoustics_config", {"n_fine_codebooks": 7}, "8 codebooks instead of 7"),
-        ("codec", None, {"codebook_size": 32}, "[64, 16] instead of [32, 16]"),
+        ("codec", None, {"codebook_size": 32}, "[64, 8] instead of [32, 8]"),
         ("codec", "coarse_acoustics_config", {"coarse_rate_hz": 50}, "320 samples in a frame instead of 480"),
     ],
 )

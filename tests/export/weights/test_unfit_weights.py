@@ -31,18 +31,18 @@ from checkpoint_files import small_model as small_model
         (
             "coarse",
             replace_tensor("coarse_acoustics.lm_head.weight", lambda head: head[:-1].clone()),
-            "coarse_acoustics.lm_head.weight is [255, 32] instead of [256, 32]",
+            "coarse_acoustics.lm_head.weight is [255, 16] instead of [256, 16]",
         ),
         ("coarse", replace_tensor("coarse_acoustics.lm_head.weight", torch.Tensor.long), "int64, not floating point"),
         ("coarse", replace_tensor("coarse_acoustics.lm_head.weight", lambda head: head * torch.inf), "NaN or infinity"),
         (
             "fine",
-            lambda state: state.update({"fine_acoustics.lm_heads.7.weight": torch.zeros(96, 32)}),
+            lambda state: state.update({"fine_acoustics.lm_heads.7.weight": torch.zeros(96, 16)}),
             "unexpected fine_acoustics.lm_heads.7.weight",
         ),
         (
             "fine",
-            lambda state: state.update({"fine_acoustics.lm_heads.2.weight": torch.zeros(96, 32)}),
+            lambda state: state.update({"fine_acoustics.lm_heads.2.weight": torch.zeros(96, 16)}),
             "heads that are not its embeddings (fine_acoustics.lm_heads.2.weight)",
         ),
         (
@@ -91,11 +91,11 @@ def test_tied_heads_may_be_in_the_file(small: Path, small_model: BarkModel) -> N
     ("stage", "section", "values", "message"),
     [
         ("semantic", "semantic_config", {"num_layers": 3}, "no semantic.layers.2.layernorm_1.weight"),
-        ("semantic", "semantic_config", {"hidden_size": 64}, "[902, 32] instead of [902, 64]"),
+        ("semantic", "semantic_config", {"hidden_size": 64}, "[902, 16] instead of [902, 64]"),
         ("semantic", "semantic_config", {"num_layers": 10**9}, "not a number from 1 to 128"),
         ("semantic", "semantic_config", {"num_heads": 0}, "num_heads in semantic_config of config.json is 0"),
-        ("semantic", "semantic_config", {"num_heads": 3}, "a width of 32 among 3 heads"),
-        ("semantic", "semantic_config", {"hidden_size": "32"}, "hidden_size in semantic_config of config.json is '32'"),
+        ("semantic", "semantic_config", {"num_heads": 3}, "a width of 16 among 3 heads"),
+        ("semantic", "semantic_config", {"hidden_size": "16"}, "hidden_size in semantic_config of config.json is '16'"),
         ("semantic", "semantic_config", {"bias": 1}, "bias in semantic_config of config.json is 1, not true or false"),
         ("semantic", None, {"semantic_config": []}, "semantic_config in config.json is [], not an object"),
         ("fine", "fine_acoustics_config", {"n_codes_given": 2}, "n_codes_given is 2 instead of 1"),
@@ -109,7 +109,7 @@ def test_tied_heads_may_be_in_the_file(small: Path, small_model: BarkModel) -> N
         ("codec", "codec_config", {"pad_mode": "constant"}, "pad_mode is 'constant' instead of 'reflect'"),
         ("codec", "codec_config", {"sampling_rate": 48_000}, "sampling_rate is 48000 instead of 24000"),
         ("codec", "codec_config", {"upsampling_ratios": [8, 5.0, 4, 2]}, "upsampling_ratios"),
-        ("codec", "codec_config", {"upsampling_ratios": [2, 4, 5, 8]}, "[64, 32, 16] instead of [64, 32, 4]"),
+        ("codec", "codec_config", {"upsampling_ratios": [2, 4, 5, 8]}, "[32, 16, 16] instead of [32, 16, 4]"),
         ("codec", "codec_config", {"use_conv_shortcut": False}, "unexpected codec_model.decoder.layers.4.shortcut"),
     ],
 )
