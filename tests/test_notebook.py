@@ -77,7 +77,7 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     # nbclient answers a widget over the socket on which it waits for the cell's reply, and may then see that reply only
     # when its time is over: it takes the reply, and the cell counts as done.
     nbclient.NotebookClient(
-        notebook, timeout_func=lambda cell: 30 if cell.id == "sliders" else 300, kernel_name="python3",
+        notebook, timeout_func=lambda cell: 15 if cell.id == "sliders" else 300, kernel_name="python3",
         skip_cells_with_tag=NOT_RUN,
         resources={"metadata": {"path": str(tmp_path / "run")}},
     ).execute()  # fmt: skip
