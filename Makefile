@@ -12,15 +12,14 @@ run: $(VENV)/runtime
 	$(BIN)/bark-onnx say "Hello! I am a very small voice, and I speak without a network." --voice en_male --seed 7 -o $(OUT)/hello.wav
 	@echo "wrote $(OUT)/hello.wav"
 
-# Processes share the cores, so torch has one thread in each: its threads wait busily for each other. There is one more
-# than CI has cores, since a fifth of the time of tests is spent in waiting. Files run in the order of their paths,
-# because in xdist's own order slow ones come last, and one core waits for the other.
+# Two processes share the cores, so torch has one thread in each: its threads wait busily for each other. Files run in
+# the order of their paths, because in xdist's own order slow ones come last, and one core waits for the other.
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # All tests in their full form: the variants that `make test` leaves out for time, and more rows, requests and examples.
 test-full: $(VENV)/installed
-	BARK_ONNX_TEST=full OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	BARK_ONNX_TEST=full OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The tests of the runtime, where only the runtime is installed: without torch, and in an environment of its own.
 test-runtime:
