@@ -156,7 +156,7 @@ class Engine:
     def _settle(self) -> None:
         """End the jobs of a run that an interrupt cut off, and free the places of all jobs that have ended.
 
-        That a job was cancelled while somebody else held the lock is seen here.
+        Some may have been cancelled while somebody else held the lock.
         """
         self._work.end_interrupted()
         self._places.sweep()
