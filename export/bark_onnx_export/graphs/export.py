@@ -26,7 +26,7 @@ from ..modules.build import build_module
 from ..modules.causal import CacheQuantizer, CausalModule
 from ..modules.codec import CodecModule
 from ..modules.fine import FineModule
-from ..quantization.cache import cache_scales
+from ..quantization.cache import CACHE_STEP, with_even_cache
 from ..quantization.choice import rounded_matrices
 from ..quantization.passes import Passes, matrices
 from ..quantization.precision import FORMS, cast_tensors, precisions
@@ -78,11 +78,15 @@ def export_stage(
     scratch.mkdir()
     try:
         if own.weights in FORMS:
+            assert isinstance(weights.size, TransformerSize)
             calibration = calibration_passes(stage, weights, voices, vocabulary)
             smooth = smoothed(weights, calibration)
             calibration = calibration_passes(stage, smooth, voices, vocabulary)
+            if isinstance(own, CausalPrecision) and own.kv_cache == "int8":
+                smooth = with_even_cache(smooth, calibration)
+                calibration = calibration_passes(stage, smooth, voices, vocabulary)
             traced = _trace(stage, smooth, scratch, vocabulary, precision, kv_layout)
-            chosen = _quantize_stage(calibration, traced, target, own, portable=kv_layout == "portable")
+            chosen = _quantize_stage(calibration, traced, target, own, weights.size, portable=kv_layout == "portable")
         else:
             save_model(onnx.load(_trace(stage, weights, scratch, vocabulary, precision, kv_layout)), target)
             chosen = {}
@@ -113,8 +117,9 @@ def _trace(stage: str, weights: Weights, scratch: Path, vocabulary: Vocabulary, 
 
 
 def _quantize_stage(
-    calibration: Passes, traced: Path, target: Path, own: CausalPrecision | GraphPrecision, *, portable: bool
-) -> dict[str, dict[str, str]]:
+    calibration: Passes, traced: Path, target: Path, own: CausalPrecision | GraphPrecision, size: TransformerSize,
+    *, portable: bool,
+) -> dict[str, dict[str, str]]:  # fmt: skip
     """Write the graphs of a stage with quantised matrices, and return the formats that were chosen."""
     names, chosen = list(matrices(calibration.module)), {}
 
@@ -127,11 +132,9 @@ def _quantize_stage(
 
     quantize(traced, target, names, rounded(own.weights, target), portable=portable)
     if isinstance(own, CausalPrecision) and own.split:
-        module = calibration.module
-        assert isinstance(module, CausalModule)
-        step, scales = target.with_suffix(f".{STEP}.onnx"), cache_scales(calibration)
-        quantize(traced, step, names, rounded(own.step_weights, step), beside=target, cache_scales=scales)
-        quantizer = cache_quantizer_graph(CacheQuantizer(scales, module.heads), module.context)
+        step = target.with_suffix(f".{STEP}.onnx")
+        quantize(traced, step, names, rounded(own.step_weights, step), beside=target, cache_step=CACHE_STEP)
+        quantizer = cache_quantizer_graph(CacheQuantizer(CACHE_STEP), size)
         target.with_suffix(f".{QUANTIZE_CACHE}.onnx").write_bytes(quantizer)
     return chosen
 

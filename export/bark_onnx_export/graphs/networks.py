@@ -42,9 +42,9 @@ def causal_graph(module: CausalModule, size: TransformerSize) -> Tracing:
     )
 
 
-def cache_quantizer_graph(module: CacheQuantizer, context: int) -> bytes:
+def cache_quantizer_graph(module: CacheQuantizer, size: TransformerSize) -> bytes:
     """Return the ONNX graph that quantises the KV cache between a prefill and the decode steps."""
-    past = tuple(torch.zeros(2, heads, context, head_size) for heads, _, head_size in (s.shape for s in module.scales))
+    past = tuple(torch.zeros(2, size.heads, size.context, size.head_size) for _ in range(2 * size.layers))
     rows = (tuple({0: Dim("batch")} for _ in past),)
     names = (cache_names(prefix, len(past) // 2) for prefix in (PAST, PRESENT))
     return graph_bytes(Tracing(module, past, rows, *names))

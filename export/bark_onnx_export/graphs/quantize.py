@@ -15,7 +15,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
-from torch import Tensor
 
 from ..quantization.rounding import Rounded
 from .onnx_files import save_model
@@ -36,7 +35,7 @@ def quantize(
     *,
     portable: bool = False,
     beside: Path | None = None,
-    cache_scales: Tensor | None = None,
+    cache_step: float | None = None,
 ) -> None:
     """Write the transformer graph `source` to `target` with quantised matrices.
 
@@ -45,12 +44,12 @@ def quantize(
         matrices: the quantised ones by name; the others stay as they are.
         portable: quantise activations to int8 around 0, as TensorRT asks for.
         beside: a graph of the same transformer beside `target`. Tensors that are equal in both are written once.
-        cache_scales: [2 * layers, width]; if given, the KV cache becomes int8 with these scales.
+        cache_step: if given, the KV cache becomes int8, and this is the value of one step.
     """
     model = onnx.load(source)
     _replace_products(model.graph, names, matrices, portable=portable)
-    if cache_scales is not None:
-        _quantize_cache(model.graph, cache_scales)
+    if cache_step is not None:
+        _quantize_cache(model.graph, cache_step)
     if not any(domain.domain == "com.microsoft" for domain in model.opset_import):
         model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     save_model(model, target, beside)
@@ -141,20 +140,14 @@ def _constant(graph: onnx.GraphProto, name: str, value: NDArray[np.generic] | np
     return name
 
 
-def _quantize_cache(graph: onnx.GraphProto, scales: Tensor) -> None:
-    """Change the KV cache of every attention of a causal graph to int8, with scales [2 * layers, width]."""
-    attentions = [node for node in graph.node if node.op_type == "GroupQueryAttention"]
-    for node, pair in zip(attentions, scales.view(len(attentions), 2, -1), strict=True):
-        names = [f"{value}.scale" for value in node.output[1:3]]
-        graph.initializer.extend(numpy_helper.from_array(s.numpy(), n) for s, n in zip(pair, names, strict=True))
-        node.input.extend([""] * (12 - len(node.input)) + names)
-        node.attribute.extend(
-            [
-                helper.make_attribute("k_quant_type", "PER_CHANNEL"),
-                helper.make_attribute("v_quant_type", "PER_CHANNEL"),
-                helper.make_attribute("kv_cache_bit_width", 8),
-            ]
-        )
+def _quantize_cache(graph: onnx.GraphProto, step: float) -> None:
+    """Change the KV cache of every attention of a causal graph to int8."""
+    scale = _constant(graph, "cache.step", np.array([step], np.float32))
+    for node in graph.node:
+        if node.op_type == "GroupQueryAttention":
+            node.input.extend([""] * (12 - len(node.input)) + [scale, scale])
+            kinds = {"k_quant_type": "PER_TENSOR", "v_quant_type": "PER_TENSOR", "kv_cache_bit_width": 8}
+            node.attribute.extend(helper.make_attribute(name, kind) for name, kind in kinds.items())
     for value in [*graph.input, *graph.output, *graph.value_info]:
         if value.name.startswith(("past.", "present.")):
             value.type.tensor_type.elem_type = onnx.TensorProto.INT8

@@ -101,24 +101,21 @@ class CacheQuantizer(nn.Module):
     """Quantises an fp32 KV cache to 8 bits, with the rounding and the limits of GroupQueryAttention.
 
     Args:
-        scales: [2 * layers, heads * head_size]: for each layer the scales of its keys, then of its values.
-        heads: the number of heads.
+        step: the value of one step of the 8 bits.
     """
 
-    def __init__(self, scales: Tensor, heads: int) -> None:
+    def __init__(self, step: float) -> None:
         super().__init__()
-        self.register_buffer("scales", scales.view(len(scales), heads, 1, -1), persistent=False)
-
-    scales: Tensor
+        self._step = step
 
     def forward(self, *past: Tensor) -> tuple[Tensor, ...]:
         """Each layer's keys, then its values, [B, heads, context, head_size] -> the same in int8."""
-        return tuple(_to_int8(x / scale) for x, scale in zip(past, self.scales, strict=True))
+        return tuple(_to_int8(x, self._step) for x in past)
 
 
-def _to_int8(x: Tensor) -> Tensor:
+def _to_int8(x: Tensor, step: float) -> Tensor:
     """Round to int8; exported as QuantizeLinear, whose rounding is the same."""
     if not torch.compiler.is_exporting():
-        return x.round().clamp(-128, 127).to(torch.int8)
-    one, zero = torch.tensor(1.0), torch.tensor(0, dtype=torch.int8)
-    return torch.onnx.ops.symbolic("QuantizeLinear", [x, one, zero], dtype=torch.int8, shape=x.shape, version=19)
+        return (x / step).round().clamp(-128, 127).to(torch.int8)
+    scale, zero = torch.tensor(step), torch.tensor(0, dtype=torch.int8)
+    return torch.onnx.ops.symbolic("QuantizeLinear", [x, scale, zero], dtype=torch.int8, shape=x.shape, version=19)

@@ -7,7 +7,7 @@
            scale for each row
     int4   transformers: matrices in blocks of 32, of 4 bits, or of 8 where 4 would cost too much
     mixed  int8, but decode steps of the semantic and the coarse model have matrices of 4 bits in blocks of 128, or as
-           in int8 where 4 bits would cost too much, and a KV cache of 8 bits with a scale for each channel
+           in int8 where 4 bits would cost too much, and a KV cache of 8 bits
     w8a16, w4a16  for GPUs, weight-only: fp16, but matrices in blocks of 32, as in int4; the head is fp16
 
 A decode step is bound by the bytes that it reads. A prefill and a fine pass are bound by multiply-adds, which are

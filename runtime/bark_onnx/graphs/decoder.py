@@ -5,6 +5,7 @@ This file names the inputs and outputs of a causal graph; the exporter takes the
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -31,9 +32,9 @@ KV_CACHE_DTYPES: dict[str, type[np.generic]] = {
     "int8": np.int8,
 }
 
-# Positions of one prefill run on the CPU. The attention there computes the scores of every query with every key and
-# masks those above the diagonal afterwards. Runs of this size skip most of them, and their scores fit in the CPU cache.
-PREFILL_CHUNK = 128
+# The most positions of one prefill run on the CPU. The attention there computes the scores of every query with every
+# key and masks those above the diagonal afterwards. Runs of this size skip many of them.
+PREFILL_CHUNK = 256
 
 # On CPUs (seen with AVX-512) products with matrices in blocks (MatMulNBits) take rows in pairs. A row without a partner
 # is added up in another order, and its last bits differ. Steps therefore run an even number of rows, so that a sequence
@@ -148,7 +149,9 @@ class CausalDecoder(Decoder):
         inputs: Shapes = dict(zip(CAUSAL_INPUTS, (ids, ids, ids, (np.int32, (None,)), (np.int32, ())), strict=True))
         outputs: Shapes = {LOGITS: (np.float32, (None, choices))}
         caches = [dict.fromkeys(names, cache) for names in (self._past, self._present)]
-        self._graph = Graph(path, device, {**inputs, **caches[0]}, {**outputs, **caches[1]}, profile, repeated=True)
+        self._graph = Graph(
+            path, device, {**inputs, **caches[0]}, {**outputs, **caches[1]}, profile, repeated=True, heads=size.heads
+        )
         self._steps: WeakKeyDictionary[KVCache, _Steps] = WeakKeyDictionary()
 
     def new_cache(self, rows: int = 1) -> KVCache:
@@ -164,8 +167,8 @@ class CausalDecoder(Decoder):
         count, rows = ids.shape[1], range(row, row + 1)
         held = min(cache.held(row, ids), count - 1)  # the last position runs in any case, for its logits
         run = PREFILL_CHUNK if self.device.memory == "cpu" else self.size.context
-        for start in range(held, count, run):
-            end = min(start + run, count)
+        ends = np.linspace(held, count, -(-(count - held) // run) + 1).astype(int).tolist()  # of about equal lengths
+        for start, end in pairwise(ends):
             # Inputs in the host's memory: a provider with other memory copies them when they are bound.
             arrays = (
                 *ids[:, None, start:end],
