@@ -90,7 +90,8 @@ def test_matrices_that_need_8_bits_are_stored_once_and_need_no_pairs_of_rows(
     assert np.array_equal(pair[0].tokens.fine, speech.tokens.fine)
 
 
-def test_prefills_are_those_of_int8_and_steps_are_not(bundles: dict[str, Path], mixed: Bark) -> None:
+def test_prefills_are_close_to_those_of_int8_and_steps_are_not(bundles: dict[str, Path], mixed: Bark) -> None:
+    """Both have matrices of 8 bits in prefills. Those of mixed differ a little, since its keys and values are even."""
     int8 = Bark.load(bundles["int8"], device="cpu", threads=1)
     prompt = np.arange(200)
     logits = []
@@ -99,9 +100,11 @@ def test_prefills_are_those_of_int8_and_steps_are_not(bundles: dict[str, Path], 
         cache = decoder.new_cache()
         logits.append((decoder.prefill(cache, prompt).copy(), decoder.decode_step(cache, [5])[0].copy()))
     (prefill, step), (expected, step_of_int8) = logits
-    assert np.array_equal(prefill, expected)
-    error = np.linalg.norm(step - step_of_int8) / np.linalg.norm(step_of_int8)
-    assert 1e-3 < error < 0.4
+    error, error_of_step = (
+        np.linalg.norm(found - right) / np.linalg.norm(right)
+        for found, right in ((prefill, expected), (step, step_of_int8))
+    )
+    assert error < 0.05 < error_of_step < 0.4
 
 
 def test_a_prefill_leaves_its_keys_and_values_in_8_bits(mixed: Bark) -> None:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from bark_onnx import Bark
 from bark_onnx.graphs.cache import SPANS, KVCache, Recent
 from bark_onnx.graphs.decoder import CausalDecoder
+from bark_onnx.graphs.memory import Memory
+from bark_onnx.graphs.session import Binding
 from tiny import SPACE
 
 TOLERANCE = 1e-4
@@ -38,6 +40,31 @@ def held(cache: KVCache, row: int) -> NDArray[np.float32]:
 
 def assert_close(logits: object, expected: object) -> None:
     np.testing.assert_allclose(logits, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("held", "positions", "runs"),
+    [(0, 256, [256]), (0, 257, [128, 129]), (0, 887, [221, 222, 222, 222]), (100, 101, [1]), (300, 600, [150, 150])],
+)
+def test_a_prefill_runs_in_pieces_of_about_equal_lengths(
+    decoder: CausalDecoder, monkeypatch: pytest.MonkeyPatch, held: int, positions: int, runs: list[int]
+) -> None:
+    """A short run at the end would cost as much as a decode step."""
+    prompt, found = some_ids(positions), []
+    cache = decoder.new_cache()
+    if held:
+        decoder.prefill(cache, prompt[:held])
+    bind = CausalDecoder._bind
+
+    def bind_and_note(
+        self: CausalDecoder, cache: KVCache, rows: range, inputs: list[Memory], logits: Memory
+    ) -> Binding:
+        found.append(inputs[0].shape[1])
+        return bind(self, cache, rows, inputs, logits)
+
+    monkeypatch.setattr(CausalDecoder, "_bind", bind_and_note)
+    decoder.prefill(cache, prompt)
+    assert sorted(found) == runs
 
 
 class Alone:

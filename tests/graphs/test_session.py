@@ -1,6 +1,7 @@
 """The choice of a device and the memory of its sessions. Tests set which providers ONNX Runtime lists."""
 
 import gc
+import os
 import sys
 import warnings
 import weakref
@@ -10,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from bark_onnx import Bark, BarkWarning, DeviceError, GenerationOptions
+from bark_onnx import Bark, BarkError, BarkWarning, DeviceError, GenerationOptions
 from bark_onnx.graphs import device as device_module
 from bark_onnx.graphs.decoder import CAUSAL_INPUTS, cache_names
 from bark_onnx.graphs.device import Device
@@ -25,6 +26,7 @@ from onnx_files import BFLOAT16 as BFLOAT16_IN_ONNX
 from onnx_files import FLOAT, model, node, value_info
 from run_command import SAY, assert_fails, run
 
+NO_FLASH = "ORT_GQA_DISABLE_FLASH_ATTENTION"
 CUDA = ["CUDAExecutionProvider", "CPUExecutionProvider"]
 ALL = ["TensorrtExecutionProvider", *CUDA]
 SIZE = TransformerSize(2, 4, 64, 1024, 500, 100)
@@ -43,6 +45,34 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorRT and CUDA are built in, and two GPUs answer."""
     monkeypatch.setattr(ort, "get_available_providers", lambda: ALL)
     monkeypatch.setattr(device_module, "why_no_gpu", lambda index=0: None if index < 2 else "no such GPU")
+
+
+@pytest.mark.parametrize(
+    ("threads", "setting", "seen"), [(4, None, "1"), (5, None, None), (1, "0", "0"), (5, "1", "1"), (1, "", "")]
+)
+def test_flash_attention_is_off_while_a_session_with_few_threads_is_created(
+    monkeypatch: pytest.MonkeyPatch, threads: int, setting: str | None, seen: str | None
+) -> None:
+    """ONNX Runtime reads a variable of the environment then. A user's own setting is left alone; nano has 4 heads."""
+    found: dict[str, str | None] = {}
+    create = ort.InferenceSession
+
+    def note(path: Path, *arguments: object, **options: object) -> ort.InferenceSession:
+        found[path.name] = os.environ.get(NO_FLASH)
+        if path.name == "fine.onnx":
+            raise RuntimeError("it does not load")
+        return create(path, *arguments, **options)
+
+    monkeypatch.delenv(NO_FLASH, raising=False)
+    if setting is not None:
+        monkeypatch.setenv(NO_FLASH, setting)
+    monkeypatch.setattr(ort, "InferenceSession", note)
+    networks = Networks(Bundle.open(), Device("cpu", threads))
+    assert networks.coarse.size.heads == 4
+    with pytest.raises(BarkError):
+        networks.fine  # noqa: B018
+    assert found == {"coarse.onnx": seen, "fine.onnx": setting}
+    assert os.environ.get(NO_FLASH) == setting
 
 
 @pytest.mark.parametrize(

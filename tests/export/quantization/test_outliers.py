@@ -16,7 +16,8 @@ from bark_onnx.model.bundle import Bundle
 from bark_onnx_export.checkpoint import Checkpoint, open_checkpoint
 from bark_onnx_export.convert import ExportOptions, export_bundle
 from bark_onnx_export.graphs.export import calibration_passes
-from bark_onnx_export.quantization.passes import Passes
+from bark_onnx_export.quantization.cache import with_even_cache
+from bark_onnx_export.quantization.passes import Passes, block_matrices
 from bark_onnx_export.quantization.smoothing import largest_inputs, smoothed
 from bark_onnx_export.weights.weights import Weights
 
@@ -93,6 +94,36 @@ def test_smoothing_undoes_the_outliers(tmp_path: Path, stage: str) -> None:
     for name, largest in inputs[0].items():
         ratios = inputs[1][name] / largest
         assert ratios.max() / ratios.median() < 2, name  # it is 60 without smoothing
+
+
+@pytest.mark.parametrize("stage", ["semantic", "coarse"])
+def test_keys_and_values_become_equally_large_in_all_channels(tmp_path: Path, stage: str) -> None:
+    """So an 8-bit KV cache needs one scale only. The function is the same."""
+    checkpoint = open_checkpoint(str(outliers(tmp_path / "checkpoint", STRENGTH)))
+    passes = passes_of(checkpoint, stage)
+    even = passes_of(checkpoint, stage, with_even_cache(checkpoint.load(stage), passes))
+    assert_close(even.logits(), passes.logits())
+    for block in range(len(even.module.blocks)):
+        before, after = largest_keys_and_values(passes, block), largest_keys_and_values(even, block)
+        used = before > 1e-5  # a few channels of nano are zero
+        torch.testing.assert_close(after[used], torch.ones_like(after[used]), rtol=1e-3, atol=1e-3)
+        assert (after[~used] <= 1).all()
+        assert used.float().mean() > 0.9
+        assert before[used].max() / before[used].min() > 10
+
+
+def largest_keys_and_values(passes: Passes, block: int) -> torch.Tensor:
+    """The largest absolute key of each channel, then the largest value, over all prompts."""
+    largest = []
+    qkv = block_matrices(passes.module, block)[f"blocks.{block}.attention.qkv"]
+
+    def see(name: str, x: torch.Tensor) -> None:
+        if name.endswith("qkv"):
+            largest.append(qkv.weight @ x.T if qkv.bias is None else qkv.weight @ x.T + qkv.bias[:, None])
+
+    passes.inputs(block, see)
+    found = torch.cat(largest, 1).abs().amax(1)
+    return found[len(found) // 3 :]
 
 
 def passes_of(checkpoint: Checkpoint, stage: str, weights: Weights | None = None) -> Passes:
