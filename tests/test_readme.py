@@ -9,9 +9,9 @@ from markdown_pages import README, ROOT, Page
 
 PAGE = Page.read(README)
 LONGEST = 125  # lines
-RESULTS = ("peers-small-rows.json", "peers-small-rows-voice.json")  # in the order of the columns
+RESULTS = ("peers-small.json", "peers-small-voice.json")  # in the order of the columns
 PEERS = [json.loads((ROOT / "benchmarks" / "results" / name).read_text(encoding="utf-8"))["peers"] for name in RESULTS]
-NAMES = {"b-mixed": "bark-onnx mixed", "b-int8": "bark-onnx int8"}
+NAMES = {"bark-small-mixed": "bark-onnx mixed", "bark-small-int8": "bark-onnx int8"}
 
 
 def peer_rows() -> dict[str, list[str]]:
