@@ -76,12 +76,7 @@ soak: $(VENV)/installed
 # On a machine with an NVIDIA GPU: what needs one is tested and measured there, and the figures written to
 # benchmarks/results/cuda-report.json, step by step. REPORT has more options, such as --budget 600. The environment is
 # its own, since onnxruntime-gpu takes onnxruntime's place.
-gpu-report:
-	test -x $(VENV)-gpu/bin/python || $(PYTHON) -m venv $(VENV)-gpu
-	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' $(GPU_TORCH)
-	$(VENV)-gpu/bin/pip uninstall --quiet --yes onnxruntime
-	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps onnxruntime-gpu
-	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check -e '.[gpu]'
+gpu-report: $(VENV)-gpu/installed
 	$(VENV)-gpu/bin/python -m bark_onnx_bench.gpu_report $(OUT)/gpu-report $(REPORT)
 
 clean:
@@ -98,4 +93,13 @@ $(VENV)/installed: $(VENV)/runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt --no-deps einops encodec
+	touch $@
+
+# Made once, since time on a card is dear. What needs the other extras is not run there.
+$(VENV)-gpu/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-gpu
+	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check -e '.[bench,test]' $(GPU_TORCH)
+	$(VENV)-gpu/bin/pip uninstall --quiet --yes onnxruntime
+	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps onnxruntime-gpu
+	$(VENV)-gpu/bin/pip install --quiet --disable-pip-version-check -e '.[gpu]'
 	touch $@

@@ -63,7 +63,8 @@ LONG_RUN = ("repeats", "streams", "batch", "starts", "fast", "threads_sweep", "b
 @click.option("--fast", is_flag=True, help="Also measure the fast profile, alternating with the reference profile.")
 @click.option("--threads-sweep", is_flag=True, help="Measure the stages with 1, 2, ... threads up to all cores.")
 @click.option("--batch-sweep", is_flag=True, help="Measure decode steps of 1, 2, 4, 8 and 16 sequences.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path),
+              help="Write the figures to this file, after each measurement.")  # fmt: skip
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path),
               help="Draw measured times and floors, or with --serve the loads (.png).")  # fmt: skip
 @load_options
@@ -115,6 +116,12 @@ def bench(
             write_figures(json_file, {**about, "quick": measured.to_json()})
         return
     report = Report(about, perf_counter() - start)
+
+    def write() -> None:
+        """Write all figures so far, which a run that is stopped then keeps."""
+        if json_file is not None:
+            write_figures(json_file, report.to_json())
+
     click.echo(f"{machine_line(here)}; {bundle.name}")
     click.echo(workload_header())
     voices = [None] if voice is None else [None, voice]
@@ -122,28 +129,32 @@ def bench(
         for measurement in measure(bark, name, repeats, list(PROFILES) if fast else ["reference"]):
             report.measurements.append(measurement)
             click.echo(workload_row(measurement))
+        write()
     for name in voices if streams else []:
         report.streaming.append(measure_streaming(bark, name, streams))
         click.echo(streaming_row(report.streaming[-1]))
+        write()
     for name in voices if batch else []:
         report.batches.append(measure_batch(bark, name, batch, max(1, repeats // 2)))
         click.echo(batch_row(report.batches[-1]))
+        write()
 
     if used.name == "cpu":
         report.limits = _limits(bark)
     report.stages = measure_stages(bark.bundle, used, report.limits, repeats)
     _print(*stage_table(report.stages))
+    write()
     if threads_sweep:
         report.thread_sweep = sweep_threads(bark.bundle, used, report.limits, repeats, here["cores"])
         _print(*thread_table(report.thread_sweep))
+        write()
     if batch_sweep:
         report.batch_sweep = sweep_batches(bark.bundle, used, report.limits)
         _print(*batch_table(report.batch_sweep))
+        write()
     report.start = measure_start(bark.bundle.directory, used.name, used.threads, starts)
     _print(*start_lines(report.start))
-
-    if json_file is not None:
-        write_figures(json_file, report.to_json())
+    write()
     if plot_file is not None:
         with replacing(plot_file) as temporary:
             draw(report, temporary)

@@ -63,7 +63,7 @@ class Plan:
     def steps(self) -> Iterator[Step]:
         """All steps in their order."""
         if self.device != "cpu":
-            yield Step("tests on the GPU", ("-m", "pytest", TESTS, "-q", "-rs"))
+            yield Step("tests on the GPU", ("-m", "pytest", TESTS, "-v", "-ra"))
         for name in BUNDLES:
             for size in self.sizes:
                 yield from self._exports(size, name)

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from bark_onnx import BarkError
 from bark_onnx.command.cli import main
 from bark_onnx_bench import cli
 from bark_onnx_bench.measure.stages import STEP_CONTEXTS
+from bark_onnx_bench.measure.workload import Measurement
 from bark_onnx_bench.roofline.limits import Limits
 from run_command import run
 from tiny import VOICE
@@ -62,6 +64,24 @@ def test_it_prints_a_row_per_voice_and_writes_its_figures(
         (voice, profile) for voice in (None, VOICE.split("/")[-1]) for profile in ("reference", "fast")
     ]
     assert (figures["thread_sweep"], figures["batch_sweep"]) == ([], [])
+
+
+def test_what_was_measured_before_a_failure_is_in_the_file(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise BarkError("no memory for that")
+
+    seconds = dict.fromkeys(("semantic", "coarse", "fine", "codec"), 0.25)
+    measured = Measurement(None, 1, 5.12, seconds, dict.fromkeys(seconds, (0.2, 0.3)), 0.2)
+    monkeypatch.setattr(cli, "measure", lambda *_: [measured])
+    monkeypatch.setattr(cli, "measure_batch", fails)
+    file = tmp_path / "figures.json"
+    arguments = ["bench", str(bundle), "--streams", "0", "--batch", "2", "--device", "cpu", "--json", str(file)]
+    assert "no memory for that" in CliRunner().invoke(main, arguments).output
+    figures = json.loads(file.read_text())
+    assert [found["real_time_factor"] for found in figures["measurements"]] == [0.2]
+    assert (figures["batches"], figures["stages"], figures["start"]) == ([], [], None)
 
 
 # Errors that are reported before anything is measured

@@ -105,6 +105,9 @@ def test_a_budget_keeps_what_was_measured(report: Path, capsys: pytest.CaptureFi
     document = report_of(report, [writes("a", report.parent, 5), slow, planned[2]], "--budget", "1.5")
     assert document["sizes"]["small"] == {"a": {"figure": 5}, "b": {"figure": 1}}
     assert "what an earlier run has measured stays" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="failed: small d"):
+        report_of(report, [writes("d", report.parent, 4, more="import time; time.sleep(60)")], "--budget", "1.5")
+    assert json.loads(report.read_text())["sizes"]["small"]["d"] == {"figure": 4}  # a part of what it would measure
     report_of(report, planned, "--budget", "0")
     assert "the budget of 0 s is spent before small a" in capsys.readouterr().out
 
@@ -184,22 +187,29 @@ def test_the_peak_of_the_card_s_memory_is_recorded(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(steps, "POLL", 0.01)
     monkeypatch.setattr(steps, "QUERY", 0.02)
-    own = Steps(Path("work"))
+    own = Steps(tmp_path)
     assert own.run("sleep", "-c", "import time; time.sleep(0.5); print('slept')")
     assert (own.done[0]["card_memory_mb"], own.done[0]["last_line"]) == (4711, "slept")
 
 
-def test_a_step_that_does_not_end_is_killed_and_fails() -> None:
-    own = Steps(Path("work"))
-    assert not own.run("sleep", "-c", "import time; time.sleep(60)", limit=0.2)
+def test_a_step_that_does_not_end_is_killed_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it has printed is kept. Its time is over when it has printed a line."""
+    own, log = Steps(tmp_path / "work"), tmp_path / "work" / "logs" / "small-fp16-bench.log"
+    monkeypatch.setattr(steps, "POLL", 0.01)
+    monkeypatch.setattr(steps, "perf_counter", lambda: float(log.is_file() and "figure\n" in log.read_text()))
+    assert not own.run("small fp16: bench", "-c", "import time; print('a figure'); time.sleep(60)", limit=0.2)
     assert (own.stopped, own.done[0]["last_line"]) == (True, "killed after 0.2 s")
+    assert log.read_text() == "a figure\n"
+    assert f"FAILED ({log})" in capsys.readouterr().out
 
 
-def test_the_card_is_asked_every_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_card_is_asked_every_two_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(steps, "card_memory", lambda: asked.append(1) or 0)
     monkeypatch.setattr(steps, "POLL", 0.01)
-    assert Steps(Path("work")).run("sleep", "-c", "import time; time.sleep(0.3)")
+    assert Steps(tmp_path).run("sleep", "-c", "import time; time.sleep(0.3)")
     assert (len(asked), steps.QUERY) == (1, 2)
 
 

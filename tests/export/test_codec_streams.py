@@ -18,6 +18,7 @@ from bark_onnx import Vocabulary
 from bark_onnx.graphs import codec as codec_module
 from bark_onnx.graphs.codec import CodecDecoder
 from bark_onnx.graphs.device import Device
+from bark_onnx.graphs.memory import Memory
 from bark_onnx.graphs.networks import Networks
 from bark_onnx.model.bundle import Bundle
 from bark_onnx.model.sizes import CodecSize, codec_state
@@ -95,6 +96,11 @@ def assert_close(found: NDArray[np.float32], expected: NDArray[np.float32]) -> N
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
+def array_of(tensor: Memory) -> NDArray[np.float32]:
+    """A tensor of the codec's state, on the CPU."""
+    return np.ndarray(tensor.shape, tensor.dtype, tensor.owner, tensor.pointer - tensor.owner.ctypes.data)
+
+
 def cut(codes: Codes, lengths: list[int]) -> list[Codes]:
     """Chunks of these lengths, and a last one with the rest."""
     return np.split(codes, np.minimum(np.cumsum(lengths), codes.shape[1]), axis=1)
@@ -158,8 +164,8 @@ def test_rows_are_utterances_of_their_own(codec: Codec, chunks: list[tuple[int, 
     """A row can begin an utterance in any chunk, beside rows that continue theirs."""
     rows = 3
     state = codec.onnx.new_state(rows)
-    for array in state.arrays:
-        array.fill(np.nan)  # what a fresh row holds means nothing
+    for tensor in state.tensors:
+        array_of(tensor).fill(np.nan)  # what a fresh row holds means nothing
     spoken: list[list[tuple[list[Codes], list[NDArray[np.float32]]]]] = [[] for _ in range(rows)]
     for n, (length, anew) in enumerate(chunks):
         fresh = np.array(anew) | (n == 0)
@@ -188,9 +194,9 @@ def test_torch_streams_as_the_graph_does(codec: Codec, chunk: int) -> None:
         part = codes[..., start:end]
         audio, *past = codec.torch(torch.tensor(part), torch.tensor(fresh), *past)
         assert_close(codec.onnx.decode_chunk(state, part, fresh), audio.numpy())
-        for array, tensor, shape in zip(state.arrays, past, codec_state(codec.size).values(), strict=True):
-            assert array.shape == (2, *shape)
-            assert_close(array, tensor.numpy())
+        for found, tensor, shape in zip(state.tensors, past, codec_state(codec.size).values(), strict=True):
+            assert found.shape == (2, *shape)
+            assert_close(array_of(found), tensor.numpy())
 
 
 def test_an_exported_bundle_streams(bundle: Path) -> None:

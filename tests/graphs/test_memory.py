@@ -4,11 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnxruntime as ort
 import pytest
 
-from bark_onnx import Bark, BarkError, GenerationOptions, OutOfMemory
+from bark_onnx import Bark, BarkError, DeviceError, GenerationOptions, OutOfMemory
+from bark_onnx.graphs import memory
 from bark_onnx.graphs import session as session_module
+from bark_onnx.graphs.device import Device
+from bark_onnx.graphs.memory import Memory
 from run_command import assert_fails, run
 
 SPEAK = """
@@ -94,6 +98,24 @@ def test_a_network_that_does_not_fit(bundle: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(MemoryError, match=r"not enough memory to load \w+\.onnx: .*low_memory=True") as caught:
         Bark.load(bundle, device="cpu", threads=1)
     assert isinstance(caught.value, BarkError)
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "words"),
+    [
+        (NO_MEMORY[1], OutOfMemory, "not enough memory on the GPU: .*--low-memory"),
+        ("CUDA failure 999: unknown error ; GPU=0", DeviceError, "device 'cuda' failed: CUDA failure 999: unknown"),
+    ],
+)
+def test_memory_that_a_gpu_does_not_give(
+    monkeypatch: pytest.MonkeyPatch, said: str, error: type[BarkError], words: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(memory, "allocate", fail)
+    with pytest.raises(error, match=words):
+        Memory.zeros((1,), np.float32, Device("cuda"))
 
 
 LIMITED = """

@@ -1,8 +1,8 @@
 """Run commands one after another, each in a process of its own, and record how each one ended."""
 
+import re
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +21,9 @@ class Steps:
     """Runs commands and keeps a record of each: status, seconds, last line of output, graphics memory.
 
     Args:
-        directory: replaced by the word DIRECTORY in the recorded lines, so that they hold no path of this machine.
-        bundles: replaced by the word BUNDLES in the same way.
+        directory: what the commands print is written to its folder `logs`. The word DIRECTORY replaces its path in the
+            recorded lines, so that they hold no path of this machine.
+        bundles: the word BUNDLES replaces its path in the same way.
         stopped: whether the last step was killed because it took longer than its limit.
         done: one record per step. `card_memory_mb` is the most memory in use on the first graphics card during the
             step, by all processes together.
@@ -37,9 +38,11 @@ class Steps:
         """Run this Python with `arguments` for at most `limit` seconds; return whether the exit status was 0."""
         print(f"{name} ...", flush=True)
         start = perf_counter()
-        command = [sys.executable, *map(str, arguments)]
+        command = [sys.executable, "-u", *map(str, arguments)]  # the log then has all lines of a command that is killed
         peak, asked = 0, -QUERY
-        with tempfile.TemporaryFile("w+") as output:
+        log = self.directory / "logs" / f"{re.sub('[^a-z0-9]+', '-', name.lower())}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w") as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
             while (status := process.poll()) is None and perf_counter() - start < limit:
                 if perf_counter() - start - asked >= QUERY:
@@ -49,15 +52,14 @@ class Steps:
             if status is None:
                 process.kill()
                 process.wait()
-            output.seek(0)
-            lines = output.read().strip().splitlines()
+        lines = log.read_text(errors="replace").strip().splitlines()
         self.stopped = status is None
         if status is None:
             status, lines = -1, [f"killed after {limit:.3g} s"]
         seconds, last_line = round(perf_counter() - start, 1), self._without_paths(lines[-1] if lines else "")
         memory = {"card_memory_mb": peak} if peak else {}
         self.done.append({"step": name, "status": status, "seconds": seconds, "last_line": last_line, **memory})
-        print(f"  {'done' if status == 0 else 'FAILED'} in {seconds} s: {last_line}", flush=True)
+        print(f"  {'done' if status == 0 else f'FAILED ({log})'} in {seconds} s: {last_line}", flush=True)
         return status == 0
 
     def _without_paths(self, line: str) -> str:

@@ -15,7 +15,7 @@ Sweep = list[list[StageTiming]]
 
 @dataclass
 class Report:
-    """The figures of one run of the command. What was not asked for is empty or None.
+    """The figures of one run of the command. What was not asked for, or not reached, is empty or None.
 
     Args:
         about: command, machine, bundle, device, threads.

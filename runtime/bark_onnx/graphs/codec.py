@@ -38,13 +38,14 @@ class CodecState:
     """What the next chunk begins with. Each row is an utterance of its own.
 
     Args:
-        arrays: the tensors of `codec_state`, each [rows, ...]; a row has a few thousand numbers.
-        fresh: [rows], whether an utterance begins here. The row's arrays are then ignored.
-        again: codes [rows, codebooks, n] that came after the arrays. Their waveforms have been returned, but the next
+        tensors: the tensors of `codec_state`, each [rows, ...], in the device's memory; a row has a few thousand
+            numbers.
+        fresh: [rows], whether an utterance begins here. The row's tensors are then ignored.
+        again: codes [rows, codebooks, n] that came after the tensors. Their waveforms have been returned, but the next
             run begins with them once more. Only on a GPU there are any.
     """
 
-    arrays: list[NDArray[np.float32]]
+    tensors: list[Memory]
     fresh: NDArray[np.bool_]
     again: IntArray
 
@@ -53,9 +54,10 @@ class CodecDecoder:
     """EnCodec's decoder. It is causal: an utterance can be decoded whole or in chunks, and several together."""
 
     def __init__(self, path: Path, size: CodecSize, device: Device) -> None:
-        self.size = size
+        self.size, self._device = size, device
         self._fills_runs = device.memory != "cpu"
-        shapes = [(np.float32, (None, *shape)) for shape in codec_state(size).values()]
+        self._state_shapes = [*codec_state(size).values()]
+        shapes = [(np.float32, (None, *shape)) for shape in self._state_shapes]
         self._past, self._present = (codec_state_names(prefix, size) for prefix in (PAST, PRESENT))
         codes, fresh = (np.int64, (None, size.codebooks, None)), (np.bool_, (None,))
         inputs: Shapes = dict(zip((*CODEC_INPUTS, *self._past), (codes, fresh, *shapes), strict=True))
@@ -70,8 +72,10 @@ class CodecDecoder:
 
     def new_state(self, rows: int) -> CodecState:
         """The state of rows that have decoded nothing yet."""
-        arrays = [np.zeros((rows, *shape), np.float32) for shape in codec_state(self.size).values()]
-        return CodecState(arrays, np.ones(rows, np.bool_), self._no_codes(rows))
+        return CodecState(self._tensors(rows), np.ones(rows, np.bool_), self._no_codes(rows))
+
+    def _tensors(self, rows: int) -> list[Memory]:
+        return Memory.block([(rows, *shape) for shape in self._state_shapes], np.float32, self._device)
 
     def decode_chunk(self, state: CodecState, codes: IntArray, fresh: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Decode the next frames of several utterances, and update the state.
@@ -94,7 +98,7 @@ class CodecDecoder:
         for start in range(0, codes.shape[2], run):
             waveform, after = self._run(after, codes[..., start : start + run], fills=self._fills_runs)
             waveforms.append(waveform)
-        state.arrays, state.fresh, state.again = after.arrays, after.fresh, after.again
+        state.tensors, state.fresh, state.again = after.tensors, after.fresh, after.again
         return np.concatenate(waveforms, axis=1)[:, known * self.size.frame_samples :]
 
     def _begin(self, state: CodecState, fresh: NDArray[np.bool_]) -> CodecState:
@@ -104,7 +108,7 @@ class CodecDecoder:
                 return state
             if not fresh.all():  # the other rows go on
                 state = self._run(state, state.again, fills=False)[1]
-        return CodecState(state.arrays, fresh, self._no_codes(len(fresh)))
+        return CodecState(state.tensors, fresh, self._no_codes(len(fresh)))
 
     def _no_codes(self, rows: int) -> IntArray:
         return np.zeros((rows, self.size.codebooks, 0), np.int64)
@@ -122,10 +126,11 @@ class CodecDecoder:
         length = self._run_frames if fills and not too_short else frames
         filled = np.pad(codes, ((0, 0), (0, 0), (0, length - frames)))
         waveform = np.empty((rows, length * self.size.frame_samples), np.float32)
-        present = [np.empty_like(array) for array in state.arrays]
-        arrays = np.ascontiguousarray(filled, np.int64), np.ascontiguousarray(state.fresh, np.bool_), *state.arrays
-        inputs = dict(zip((*CODEC_INPUTS, *self._past), map(Memory.of, arrays), strict=True))
-        outputs = dict(zip((WAVEFORM, *self._present), map(Memory.of, (waveform, *present)), strict=True))
+        present = self._tensors(rows)
+        given = np.ascontiguousarray(filled, np.int64), np.ascontiguousarray(state.fresh, np.bool_)
+        past = (*map(Memory.of, given), *state.tensors)
+        inputs = dict(zip((*CODEC_INPUTS, *self._past), past, strict=True))
+        outputs = dict(zip((WAVEFORM, *self._present), (Memory.of(waveform), *present), strict=True))
         self._graph.bind(inputs, outputs).run()
         if length > frames:
             return waveform[:, : frames * self.size.frame_samples], replace(state, again=codes)

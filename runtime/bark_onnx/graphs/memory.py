@@ -1,14 +1,16 @@
 """Memory that graphs read and write in place, and small tensors that the host exchanges with them."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .cuda import allocate
+from ..errors import LESS_MEMORY, DeviceError, OutOfMemory, is_out_of_memory
+from .cuda import allocate, failure
 from .device import Device
 
 BFLOAT16 = np.uint16
@@ -37,7 +39,7 @@ class Memory:
 
     @classmethod
     def zeros(cls, shape: tuple[int, ...], dtype: type[np.generic], device: Device) -> "Memory":
-        """Zeros in the device's memory.
+        """Zeros in the device's memory. Raises OutOfMemory or DeviceError on a GPU, MemoryError on the CPU.
 
         On the CPU, pages that are never touched take no memory. For one large block numpy asks for huge pages, so
         that reading a KV cache of 75 MB at every step misses the TLB far less often.
@@ -45,9 +47,35 @@ class Memory:
         zeros = np.zeros(shape, dtype)
         if device.memory == "cpu":
             return cls.of(zeros)
-        value = allocate(shape, dtype, device.index)
-        value.update_inplace(zeros)
+        memory = cls._on_gpu(shape, dtype, device)
+        memory.owner.update_inplace(zeros)
+        return memory
+
+    @classmethod
+    def block(cls, shapes: Sequence[tuple[int, ...]], dtype: type[np.generic], device: Device) -> "list[Memory]":
+        """Tensors of these shapes in one block of the device's memory. Their contents are undefined.
+
+        Raises OutOfMemory or DeviceError.
+        """
+        starts = _starts((shape, dtype) for shape in shapes)
+        size = (starts[-1],)
+        on_cpu = device.memory == "cpu"
+        whole = cls.of(np.empty(size, np.uint8)) if on_cpu else cls._on_gpu(size, np.uint8, device)
+        return [whole.part(start, shape, dtype) for start, shape in zip(starts[:-1], shapes, strict=True)]
+
+    @classmethod
+    def _on_gpu(cls, shape: tuple[int, ...], dtype: type[np.generic], device: Device) -> "Memory":
+        try:
+            value = allocate(shape, dtype, device.index)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            if is_out_of_memory(error):
+                raise OutOfMemory(f"not enough memory on the GPU: {LESS_MEMORY}") from None
+            raise DeviceError(f"device {device.name!r} failed: {failure(error)}") from None
         return cls(value.data_ptr(), shape, dtype, device.memory, value, device.index)
+
+    def part(self, start: int, shape: tuple[int, ...], dtype: type[np.generic]) -> "Memory":
+        """A tensor that begins `start` bytes after the beginning of this memory."""
+        return Memory(self.pointer + start, shape, dtype, self.memory, self.owner, self.index)
 
     @property
     def element(self) -> type[np.generic] | int:
@@ -58,8 +86,14 @@ class Memory:
         """`self[n, rows]`: neighbouring rows of the nth part. The first two axes are the parts and the rows."""
         part, rows = place
         row_bytes = math.prod(self.shape[2:]) * np.dtype(self.dtype).itemsize
-        start = self.pointer + (part * self.shape[1] + rows.start) * row_bytes
-        return replace(self, pointer=start, shape=(len(rows), *self.shape[2:]))
+        start = (part * self.shape[1] + rows.start) * row_bytes
+        return self.part(start, (len(rows), *self.shape[2:]), self.dtype)
+
+
+def _starts(tensors: Iterable[tuple[tuple[int, ...], type[np.generic]]]) -> list[int]:
+    """The bytes at which tensors of these shapes and types begin in one block, and then the size of the block."""
+    sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in tensors]
+    return [0, *accumulate(size + -size % _ALIGNMENT for size in sizes)]
 
 
 @dataclass(frozen=True)
@@ -104,8 +138,7 @@ class Parcel:
     """
 
     def __init__(self, shapes: Sequence[tuple[tuple[int, ...], type[np.generic]]], device: Device) -> None:
-        sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in shapes]
-        starts = np.cumsum([0] + [size + -size % _ALIGNMENT for size in sizes]).tolist()
+        starts = _starts(shapes)
         self._whole = Feed.of(np.zeros(starts[-1], np.uint8), device)
         self.parts = [
             self._part(start, shape, dtype) for start, (shape, dtype) in zip(starts[:-1], shapes, strict=True)
@@ -115,7 +148,7 @@ class Parcel:
         whole = self._whole
         end = start + math.prod(shape) * np.dtype(dtype).itemsize
         array = whole.array[start:end].view(dtype).reshape(shape)
-        return Part(array, replace(whole.memory, pointer=whole.memory.pointer + start, shape=shape, dtype=dtype))
+        return Part(array, whole.memory.part(start, shape, dtype))
 
     def push(self) -> None:
         """Copy the arrays to the graphs' memory."""
