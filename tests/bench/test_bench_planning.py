@@ -61,7 +61,7 @@ def test_two_replicas_that_share_requests_wait_less_than_two_that_do_not() -> No
 
 
 def test_rates_are_those_that_were_measured() -> None:
-    measured = read_figures(RESULTS / "bench-small-int8.json")[0]
+    measured = read_figures(RESULTS / "bench-small-sweep-int8.json")[0]
     rates = measured.rates(16)
     assert rates[0] == pytest.approx(8 * 5.12 / 86.526)
     assert rates[7] == rates[15] == pytest.approx(8 * 5.12 / 61.594)
@@ -70,7 +70,7 @@ def test_rates_are_those_that_were_measured() -> None:
 
 
 def test_the_command_ends_with_enough_replicas(capsys: pytest.CaptureFixture[str]) -> None:
-    main([str(RESULTS / "bench-small-rows-int8.json"), "--utterances", "1000", "--requests", "2000", "--within", "50"])
+    main([str(RESULTS / "bench-small-batch-int8.json"), "--utterances", "1000", "--requests", "2000", "--within", "50"])
     lines = capsys.readouterr().out.splitlines()
     assert "hours of audio per core hour" in lines[0]
     last = [cell.strip() for cell in lines[-1].split("|")]
@@ -80,7 +80,7 @@ def test_the_command_ends_with_enough_replicas(capsys: pytest.CaptureFixture[str
 
 def test_what_no_number_of_replicas_can_do_is_one_line() -> None:
     with pytest.raises(SystemExit, match=r"^Error: 95 of 100 requests take \d+ s on an idle machine"):
-        main([str(RESULTS / "bench-small-rows-int8.json"), "--within", "1"])
+        main([str(RESULTS / "bench-small-batch-int8.json"), "--within", "1"])
 
 
 @pytest.mark.parametrize("content", ["nothing", "{}", json.dumps({"batches": []})])
