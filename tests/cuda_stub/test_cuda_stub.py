@@ -6,6 +6,7 @@ The stubs (runtime, cuBLAS, cuDNN, driver) make the provider start on a machine 
 """
 
 import gc
+import re
 import threading
 from collections import Counter
 from pathlib import Path
@@ -124,6 +125,21 @@ def test_a_block_of_steps(stub: Stub, bundles: dict[str, Path], name: str, recor
     assert not [what for what in between if "H2D" in what or "D2H" in what][1:]
     assert not [what for what in calls if "Malloc" in what]
     assert stub.megabytes - before < MOST_MEGABYTES
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_attention_is_flash_attention(
+    bundles: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In prefills of any length and in decode steps; cuDNN's attention would make a plan for every length."""
+    monkeypatch.setenv("ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO", "1")
+    decoder = Bark.load(bundles[name], device="cuda")._networks.coarse
+    cache = decoder.new_cache()
+    for positions in (257, 300, 887):
+        decoder.prefill(cache, np.arange(positions)[::-1])
+    decoder.decode_step(cache, [5])
+    kernels = re.findall(r"Operator=GroupQueryAttention .*SdpaKernel=(\w+)", capfd.readouterr().out)
+    assert kernels == ["FLASH_ATTENTION"] * 4 * decoder.size.layers
 
 
 @pytest.mark.parametrize("name", BUNDLES)
