@@ -114,7 +114,7 @@ def run(plan: Plan, report: Report, *, only: Sequence[str], skip_existing: bool,
                 break
             failed.append(step.name)
             if step.makes is not None and step.makes.is_dir():
-                shutil.rmtree(step.makes)  # a checkpoint may be in pieces
+                shutil.rmtree(step.makes)  # an earlier one, which the steps after this would measure
         report.add(step, steps.done[-1])
     return failed
 
@@ -138,10 +138,10 @@ def main(words: Sequence[str] | None = None) -> None:
     cards = graphics_cards()
     if arguments.device != "cpu" and not cards:
         sys.exit("gpu-report: nvidia-smi finds no GPU; to try the steps without one, use --device cpu")
+    arguments.directory.mkdir(parents=True, exist_ok=True)  # --results may be the same one
     for directory in (arguments.results, arguments.bundles):
         if directory is not None and not directory.is_dir():
             sys.exit(f"gpu-report: {directory} is not a directory")
-    arguments.directory.mkdir(parents=True, exist_ok=True)
     plan = Plan(arguments.directory, arguments.device, arguments.sizes, arguments.batch, arguments.bundles)
     command = f"python -m bark_onnx_bench.gpu_report DIRECTORY --device {arguments.device}"
     head = {"command": command, "machine": machine(), "graphics_cards": cards}

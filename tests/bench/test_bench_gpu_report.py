@@ -15,6 +15,7 @@ from bark_onnx import BarkError, Vocabulary, VoicePreset
 from bark_onnx.command.cli import main
 from bark_onnx.graphs.device import Device
 from bark_onnx_bench import choices, gpu_report
+from bark_onnx_bench.checkpoints import __main__ as make_checkpoint
 from bark_onnx_bench.gpu_plan import BUNDLES, CLI, REFERENCE, TESTS, Plan, Step
 from bark_onnx_bench.machine import steps
 from bark_onnx_bench.machine.steps import Steps
@@ -53,6 +54,33 @@ def test_a_machine_without_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(SystemExit, match="nvidia-smi finds no GPU"):
         gpu_report.main([str(tmp_path / "work")])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_directory_may_be_new_and_hold_the_results(report: Path) -> None:
+    bundles = report.parent / "bundles"
+    gpu_report.main([str(bundles), "--device", "cpu", "--only", "none", "--results", str(bundles)])
+    assert (bundles / "cpu-report.json").is_file()
+
+
+def test_a_checkpoint_is_there_when_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the report can go on after an interrupt: it makes no checkpoint where there is one."""
+    directory = tmp_path / "bark-small"
+
+    def interrupted(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["checkpoints", str(directory), "small"])
+    monkeypatch.setattr(make_checkpoint, "make_bark", lambda **_: "weights")
+    monkeypatch.setattr(make_checkpoint, "save_huggingface", lambda model, to: (to / "model").write_text(model))
+    monkeypatch.setattr(make_checkpoint, "write_tokenizer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_checkpoint.main()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(make_checkpoint, "write_tokenizer", lambda to: (to / "tokenizer").write_text(""))
+    make_checkpoint.main()
+    assert {path.name for path in directory.iterdir()} == {"model", "tokenizer"}
+    with pytest.raises(SystemExit):  # nothing that is there is replaced
+        make_checkpoint.main()
 
 
 def test_a_step_that_fails_is_reported_and_the_next_steps_run(report: Path, capsys: pytest.CaptureFixture[str]) -> None:

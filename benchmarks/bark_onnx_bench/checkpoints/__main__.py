@@ -2,11 +2,14 @@
 
     python -m bark_onnx_bench.checkpoints DIRECTORY [tiny|small|large]
 
-Its speech is noise, but exporting and running it costs what the published weights cost.
+Its speech is noise, but exporting and running it costs what the published weights cost. DIRECTORY appears when it is
+complete.
 """
 
 import argparse
 from pathlib import Path
+
+from bark_onnx.files import replacing_directory
 
 from .bark import make_bark
 from .configuration import SIZES
@@ -19,6 +22,8 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("size", choices=SIZES, nargs="?", default="tiny")
     arguments = parser.parse_args()
+    if arguments.directory.exists():
+        parser.error(f"{arguments.directory} exists already: delete it, or choose another name")
     size = SIZES[arguments.size]
     model = make_bark(
         layers=size.layers,
@@ -27,8 +32,9 @@ def main() -> None:
         filters=size.codec_filters,
         codec_width=size.codec_width,
     )
-    save_huggingface(model, arguments.directory)
-    write_tokenizer(arguments.directory)
+    with replacing_directory(arguments.directory) as directory:
+        save_huggingface(model, directory)
+        write_tokenizer(directory)
 
 
 if __name__ == "__main__":
