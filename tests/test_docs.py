@@ -104,7 +104,7 @@ def wrong(words: list[str]) -> str | None:
             return wrong_arguments(["export", checkpoint, *arguments])
         case [program] if "/" in program:
             return None if (ROOT / program).is_file() else f"no file {program}"
-        case [("aplay" | "curl" | "echo" | "export" | "kubectl" | "nc" | "ray" | "serve" | "tail"), *_]:
+        case [("aplay" | "curl" | "echo" | "export" | "hf" | "kubectl" | "nc" | "ray" | "serve" | "tail"), *_]:
             return None
         case _:
             return f"unknown program in {words}"

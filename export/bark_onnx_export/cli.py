@@ -20,7 +20,7 @@ from bark_onnx.files import replacing
 from bark_onnx.graphs.device import Device
 from bark_onnx.hub.repository import Repository
 from bark_onnx.model.bundle import Bundle
-from bark_onnx.model.manifest import EXPERIMENTAL_ON_GPU, KV_LAYOUTS, MANIFEST, PRECISIONS, Manifest
+from bark_onnx.model.manifest import EXPERIMENTAL_ON_GPU, GPU_PRECISIONS, KV_LAYOUTS, MANIFEST, PRECISIONS, Manifest
 
 
 def _checkpoint_options(command: Any) -> Any:
@@ -53,8 +53,9 @@ def _open_checkpoint(name: str, **options: Any) -> Any:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True,
-    help="Number formats of the bundle. int8, int4 and mixed are for CPUs. For GPUs, fp16 and the others are "
-    f"experimental: {', '.join(EXPERIMENTAL_ON_GPU)} have not run on a GPU yet.",
+    help="Number formats of the bundle. int8, int4 and mixed are for CPUs; "
+    f"{', '.join(GPU_PRECISIONS)} are for GPUs. These have not run on a GPU yet, and are experimental: "
+    f"{', '.join(EXPERIMENTAL_ON_GPU)}.",
 )  # fmt: skip
 @click.option(
     "--layout", type=click.Choice(KV_LAYOUTS), default="static", show_default=True,
