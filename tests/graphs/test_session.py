@@ -1,11 +1,14 @@
 """The choice of a device and the memory of its sessions. Tests set which providers ONNX Runtime lists."""
 
+import ctypes
 import gc
 import os
+import signal
 import sys
 import warnings
 import weakref
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import onnxruntime as ort
@@ -58,7 +61,8 @@ def test_flash_attention_is_off_while_a_session_with_few_threads_is_created(
     create = ort.InferenceSession
 
     def note(path: Path, *arguments: object, **options: object) -> ort.InferenceSession:
-        found[path.name] = os.environ.get(NO_FLASH)
+        found[path.name] = set_for_libraries(NO_FLASH)
+        assert os.environ.get(NO_FLASH) == setting  # other threads may read or copy the environment meanwhile
         if path.name == "fine.onnx":
             raise RuntimeError("it does not load")
         return create(path, *arguments, **options)
@@ -72,7 +76,48 @@ def test_flash_attention_is_off_while_a_session_with_few_threads_is_created(
     with pytest.raises(BarkError):
         networks.fine  # noqa: B018
     assert found == {"coarse.onnx": seen, "fine.onnx": setting}
-    assert os.environ.get(NO_FLASH) == setting
+    assert os.environ.get(NO_FLASH) == set_for_libraries(NO_FLASH) == setting
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_session_that_a_thread_creates_does_not_stop_a_forked_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child has no such thread, which would release the lock and remove the variable. The codec waits for none."""
+    creating, forked = Event(), Event()
+    create = ort.InferenceSession
+
+    def wait(*arguments: object, **options: object) -> ort.InferenceSession:
+        creating.set()
+        forked.wait(10)
+        return create(*arguments, **options)
+
+    monkeypatch.delenv(NO_FLASH, raising=False)
+    monkeypatch.setattr(ort, "InferenceSession", wait)
+    first, second, of_child = (Networks(Bundle.open(), Device("cpu", 1)) for _ in range(3))
+    thread = Thread(target=lambda: first.coarse)
+    thread.start()
+    creating.wait()
+    monkeypatch.setattr(ort, "InferenceSession", create)
+    second.codec  # noqa: B018
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            of_child.coarse  # noqa: B018
+            os._exit(0 if set_for_libraries(NO_FLASH) is None else 1)
+        finally:
+            os._exit(2)
+    assert set_for_libraries(NO_FLASH) == "1"
+    forked.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def set_for_libraries(name: str) -> str | None:
+    """A variable of the environment as libraries in C see it."""
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_char_p
+    value: bytes | None = getenv(name.encode())
+    return None if value is None else value.decode()
 
 
 @pytest.mark.parametrize(

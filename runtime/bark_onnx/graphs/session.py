@@ -47,9 +47,22 @@ NO_RECORDING = f"; if it is the recording that fails, turn it off: --provider-op
 # threads would cost more. ONNX Runtime's default of about 20 ms takes every core from the session that runs next.
 SPIN = 1000
 
-# ONNX Runtime reads this variable when it creates a session on the CPU (GroupQueryAttention).
+# ONNX Runtime reads this variable when it creates a session on the CPU (GroupQueryAttention). It is set for libraries
+# only (putenv): `os.environ` keeps the user's own setting, and threads that copy it meanwhile see no change.
 _NO_FLASH = "ORT_GQA_DISABLE_FLASH_ATTENTION"
 _creating = Lock()  # held while a session is created, so that each sees the variable as it was set for it
+
+
+def _forget_creation() -> None:
+    """In the child of a fork, no thread is left that could release the lock and remove the variable."""
+    global _creating
+    _creating = Lock()
+    if _NO_FLASH not in os.environ:
+        os.unsetenv(_NO_FLASH)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_creation)
 
 
 @dataclass(frozen=True)
@@ -107,7 +120,7 @@ class Graph:
         try:
             # With ONNX Runtime's fallback, a failure would be printed to standard output, and another one be raised.
             given = None if device.plugin is not None else providers
-            with _attention(flash=(device.threads or usable_cores()) > heads):
+            with _attention(heads, device.threads or usable_cores()):
                 self._session = ort.InferenceSession(path, options, providers=given, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise _cannot_load(path, device, error, captures=self._captures) from None
@@ -188,17 +201,22 @@ class Graph:
 
 
 @contextlib.contextmanager
-def _attention(*, flash: bool) -> Iterator[None]:
-    """Sessions that are created meanwhile have flash attention on the CPU, or not. A caller's setting is left."""
+def _attention(heads: int, threads: int) -> Iterator[None]:
+    """A session that is created meanwhile has no flash attention on the CPU if there are at most as many threads as
+    heads. A user's setting is left. A graph without such heads waits for no other.
+    """
+    if not heads:
+        yield
+        return
     with _creating:
-        if flash or _NO_FLASH in os.environ:
+        if threads > heads or _NO_FLASH in os.environ:
             yield
             return
-        os.environ[_NO_FLASH] = "1"
         try:
+            os.putenv(_NO_FLASH, "1")
             yield
         finally:
-            del os.environ[_NO_FLASH]
+            os.unsetenv(_NO_FLASH)
 
 
 class _ProcessMemory:
