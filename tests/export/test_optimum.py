@@ -49,7 +49,7 @@ def test_the_help_shows_the_options_of_the_exporter() -> None:
     assert [name for option in options for name in option.opts if f" {name}" not in shown] == []
     assert "-m CHECKPOINT, --model CHECKPOINT" in shown
     assert "{fp32,fp16,bf16,int8,int4,mixed,w8a16,w4a16}" in shown
-    assert "int8, int4 and mixed are for CPUs." in shown
+    assert "int8, int4 and mixed are for CPUs;" in shown
 
 
 def test_wrong_usage_is_explained(tmp_path: Path) -> None:
