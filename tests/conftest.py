@@ -5,12 +5,14 @@ space, which is generated and exported when a test asks for it.
 """
 
 import gc
+import os
 import random
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from bark_onnx import Bark
@@ -19,6 +21,10 @@ from full import FULL, REASON
 from tiny import SAMPLERS, SHORT_WINDOWS, SPACE, TINY, VOICE, copy
 from utterances import Alone, speak_alone
 from voices import make_voice
+
+# The same examples in every run, so that a change fails by itself and not by luck. HYPOTHESIS_PROFILE=default searches.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 REAL_VOICES = Path(__file__).parents[2] / "shared" / "voices"  # beside the checkout; the project does not contain them
 

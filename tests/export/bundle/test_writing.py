@@ -67,10 +67,15 @@ def test_a_failed_export_leaves_an_older_bundle_unchanged(checkpoint: Path, bund
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize(
-    ("number", "status", "message"), [(signal.SIGINT, 1, b"Aborted!"), (signal.SIGTERM, -signal.SIGTERM, b"")]
+    ("number", "statuses", "message"),
+    [
+        # If the interrupt came while C ran Python code, Python ends by the signal itself after all.
+        (signal.SIGINT, (1, -signal.SIGINT), b"Aborted!"),
+        (signal.SIGTERM, (-signal.SIGTERM,), b""),
+    ],
 )
 def test_an_interrupted_export_leaves_nothing(
-    checkpoint: Path, tmp_path: Path, number: signal.Signals, status: int, message: bytes
+    checkpoint: Path, tmp_path: Path, number: signal.Signals, statuses: tuple[int, ...], message: bytes
 ) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "bark_onnx", "export", checkpoint, tmp_path / "bundle"],
@@ -84,7 +89,8 @@ def test_an_interrupted_export_leaves_nothing(
             time.sleep(0.05)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors.strip()) == (status, message)
+    assert process.returncode in statuses
+    assert errors.strip() == message
     assert list(tmp_path.iterdir()) == []
 
 
