@@ -82,7 +82,7 @@ def export_stage(
             calibration = calibration_passes(stage, weights, voices, vocabulary)
             smooth = smoothed(weights, calibration)
             calibration = calibration_passes(stage, smooth, voices, vocabulary)
-            if isinstance(own, CausalPrecision) and own.kv_cache == "int8":
+            if isinstance(own, CausalPrecision) and own.split:  # decode steps have a KV cache of 8 bits
                 smooth = with_even_cache(smooth, calibration)
                 calibration = calibration_passes(stage, smooth, voices, vocabulary)
             traced = _trace(stage, smooth, scratch, vocabulary, precision, kv_layout)
