@@ -150,6 +150,12 @@ def test_a_body_without_a_length_is_limited_too(server: Running) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_client_that_sends_a_long_body_first_gets_the_answer(server: Running) -> None:
+    """The kernel's buffers do not hold this much, so the server must read it."""
+    assert server.post(SPEECH, b" " * (12 << 20)).error["code"] == "request_too_large"
+    assert server.post(SPEECH, speech()).status == 200
+
+
 def test_null_counts_as_left_out(server: Running) -> None:
     assert server.speak(seed=2, speed=None, instructions=None, top_k=None).body == server.speak(seed=2).body
 

@@ -227,8 +227,9 @@ def test_a_directory_that_cannot_be_entered_is_named(tmp_path: Path, monkeypatch
             raise PermissionError(errno.EACCES, "Permission denied", path)
         return enter(path)
 
-    monkeypatch.setattr(os, "scandir", scandir)
-    found = read_voices(tmp_path, Vocabulary())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        found = read_voices(tmp_path, Vocabulary())
     assert (list(found.presets), found.problems()) == (["good"], ["closed cannot be read (Permission denied)"])
 
 
