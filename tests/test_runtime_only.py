@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import bark_onnx
+from bark_onnx.graphs.causal_graph import CAUSAL_INPUTS, INT8_PAST, INT8_PRESENT, LOGITS, PAST, PRESENT, USE_INT8
 from bark_onnx.graphs.codec import CODEC_INPUTS, WAVEFORM
-from bark_onnx.graphs.decoder import CAUSAL_INPUTS, LOGITS, PAST, PRESENT
 from bark_onnx.graphs.fine import FINE_INPUTS
 from bark_onnx.graphs.sampler import FINE_SAMPLER_INPUTS, SAMPLED, SAMPLER_INPUTS, TOP_K_TOP_P_INPUTS
 
@@ -115,7 +115,7 @@ def test_onnx_runtime_is_behind_four_files() -> None:
 @pytest.mark.parametrize(
     ("owner", "names"),
     [
-        ("decoder", {*CAUSAL_INPUTS, LOGITS, PAST, PRESENT}),
+        ("causal_graph", {*CAUSAL_INPUTS, LOGITS, PAST, PRESENT, INT8_PAST, INT8_PRESENT, USE_INT8}),
         ("fine", {*FINE_INPUTS}),
         ("codec", {*CODEC_INPUTS, WAVEFORM}),
         ("sampler", {*SAMPLER_INPUTS, *TOP_K_TOP_P_INPUTS, *FINE_SAMPLER_INPUTS, SAMPLED} - {*FINE_INPUTS}),

@@ -110,7 +110,7 @@ def export_bundle(
             exporter=version("bark-onnx"),
             precision=precision,
             kv_layout=options.kv_layout,
-            precisions=precisions(precision),
+            precisions=precisions(precision, options.kv_layout),
             matrices=chosen,
             quality={},
             sizes=Sizes(**sizes),  # type: ignore[arg-type]

@@ -68,7 +68,7 @@ def _runnable(bundle: Bundle) -> Iterator[Bundle]:
     with temporary_directory(Path(gettempdir()) / "verify") as directory:
         for stage in STAGES:
             _widen(bundle.graph(stage), directory / graph_file(stage))
-        yield Bundle(directory, replace(bundle.manifest, precisions=precisions("fp32")))
+        yield Bundle(directory, replace(bundle.manifest, precisions=precisions("fp32", "static")))
 
 
 def _widen(source: Path, target: Path) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save_model
 
+from bark_onnx.graphs.causal_graph import PAST, PRESENT
 from bark_onnx.graphs.codec import CODEC_INPUTS, RUN_FRAMES, WAVEFORM, CodecDecoder, codec_state_names
-from bark_onnx.graphs.decoder import PAST, PRESENT
 from bark_onnx.graphs.device import Device
 from bark_onnx.model.sizes import CodecSize, codec_state
 from bark_onnx.stages.codec import WaveformStream

@@ -9,7 +9,7 @@ import pytest
 
 from bark_onnx import Bark, GenerationOptions, Request
 from bark_onnx.graphs import device as device_module
-from bark_onnx.graphs.decoder import CAUSAL_INPUTS, cache_names
+from bark_onnx.graphs.causal_graph import CAUSAL_INPUTS, cache_names
 from bark_onnx.sampling.device import DeviceLoop
 from generated import export
 from voices import voice_or_none

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bark_onnx import Bark, DeviceError
-from bark_onnx.graphs.decoder import CAUSAL_INPUTS, cache_names
+from bark_onnx.graphs.causal_graph import CAUSAL_INPUTS, cache_names
 from bark_onnx.graphs.device import Device
 from bark_onnx.graphs.networks import Networks
 from bark_onnx.graphs.tensorrt import ROWS, EngineProfile, causal_profile, engine_directory, fine_profile

@@ -34,6 +34,7 @@ from ..quantization.prompts import prompts
 from ..quantization.rounding import Rounded
 from ..quantization.smoothing import smoothed
 from ..weights.weights import Weights
+from .int8_cache import add_int8_cache, to_int8_cache
 from .networks import (
     cache_quantizer_graph,
     causal_graph,
@@ -73,7 +74,7 @@ def export_stage(
     Raises:
         BarkError: the KV layout is `portable`, and a graph has an operator that is not standard ONNX.
     """
-    own, target = getattr(precisions(precision), stage), directory / graph_file(stage)
+    own, target = getattr(precisions(precision, kv_layout), stage), directory / graph_file(stage)
     scratch = directory / "scratch"
     scratch.mkdir()
     try:
@@ -82,7 +83,7 @@ def export_stage(
             calibration = calibration_passes(stage, weights, voices, vocabulary)
             smooth = smoothed(weights, calibration)
             calibration = calibration_passes(stage, smooth, voices, vocabulary)
-            if isinstance(own, CausalPrecision) and own.split:  # decode steps have a KV cache of 8 bits
+            if isinstance(own, CausalPrecision) and own.kv_cache == "int8":
                 smooth = with_even_cache(smooth, calibration)
                 calibration = calibration_passes(stage, smooth, voices, vocabulary)
             traced = _trace(stage, smooth, scratch, vocabulary, precision, kv_layout)
@@ -130,10 +131,14 @@ def _quantize_stage(
             chosen[path.name] = {name: matrix.form.name for name, matrix in found.items()}
         return found
 
-    quantize(traced, target, names, rounded(own.weights, target), portable=portable)
+    int8_cache = isinstance(own, CausalPrecision) and own.kv_cache == "int8"
+    split = isinstance(own, CausalPrecision) and own.split
+    change = add_int8_cache if int8_cache and not split else None
+    quantize(traced, target, names, rounded(own.weights, target), portable=portable, change=change)
     if isinstance(own, CausalPrecision) and own.split:
         step = target.with_suffix(f".{STEP}.onnx")
-        quantize(traced, step, names, rounded(own.step_weights, step), beside=target, cache_step=CACHE_STEP)
+        quantize(traced, step, names, rounded(own.step_weights, step), beside=target, change=to_int8_cache)
+    if int8_cache:
         quantizer = cache_quantizer_graph(CacheQuantizer(CACHE_STEP), size)
         target.with_suffix(f".{QUANTIZE_CACHE}.onnx").write_bytes(quantizer)
     return chosen

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch.export import Dim
 
+from bark_onnx.graphs.causal_graph import CAUSAL_INPUTS, LOGITS, PAST, PRESENT, cache_names
 from bark_onnx.graphs.codec import CODEC_INPUTS, WAVEFORM, codec_state_names
-from bark_onnx.graphs.decoder import CAUSAL_INPUTS, LOGITS, PAST, PRESENT, cache_names
 from bark_onnx.graphs.fine import FINE_INPUTS
 from bark_onnx.graphs.sampler import (
     FINE_SAMPLER_INPUTS,

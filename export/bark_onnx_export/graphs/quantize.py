@@ -8,7 +8,7 @@ product (MatMulIntegerToFloat).
 Blocks: ONNX Runtime's MatMulNBits.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ def quantize(
     *,
     portable: bool = False,
     beside: Path | None = None,
-    cache_step: float | None = None,
+    change: Callable[[onnx.GraphProto], None] | None = None,
 ) -> None:
     """Write the transformer graph `source` to `target` with quantised matrices.
 
@@ -44,12 +44,12 @@ def quantize(
         matrices: the quantised ones by name; the others stay as they are.
         portable: quantise activations to int8 around 0, as TensorRT asks for.
         beside: a graph of the same transformer beside `target`. Tensors that are equal in both are written once.
-        cache_step: if given, the KV cache becomes int8, and this is the value of one step.
+        change: is called with the graph before it is written.
     """
     model = onnx.load(source)
     _replace_products(model.graph, names, matrices, portable=portable)
-    if cache_step is not None:
-        _quantize_cache(model.graph, cache_step)
+    if change is not None:
+        change(model.graph)
     if not any(domain.domain == "com.microsoft" for domain in model.opset_import):
         model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     save_model(model, target, beside)
@@ -138,16 +138,3 @@ def _constant(graph: onnx.GraphProto, name: str, value: NDArray[np.generic] | np
     if all(tensor.name != name for tensor in graph.initializer):
         graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
     return name
-
-
-def _quantize_cache(graph: onnx.GraphProto, step: float) -> None:
-    """Change the KV cache of every attention of a causal graph to int8."""
-    scale = _constant(graph, "cache.step", np.array([step], np.float32))
-    for node in graph.node:
-        if node.op_type == "GroupQueryAttention":
-            node.input.extend([""] * (12 - len(node.input)) + [scale, scale])
-            kinds = {"k_quant_type": "PER_TENSOR", "v_quant_type": "PER_TENSOR", "kv_cache_bit_width": 8}
-            node.attribute.extend(helper.make_attribute(name, kind) for name, kind in kinds.items())
-    for value in [*graph.input, *graph.output, *graph.value_info]:
-        if value.name.startswith(("past.", "present.")):
-            value.type.tensor_type.elem_type = onnx.TensorProto.INT8

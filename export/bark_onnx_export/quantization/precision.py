@@ -4,10 +4,11 @@
     fp16   transformers: weights, activations and KV cache
     bf16   the same in bfloat16: fp16's size and speed with fp32's range, and three bits less precision
     int8   transformers: matrices with a scale for each output channel; activations are quantised at run time, with a
-           scale for each row
-    int4   transformers: matrices in blocks of 32, of 4 bits, or of 8 where 4 would cost too much
+           scale for each row; decode steps have a KV cache of 8 bits
+    int4   transformers: matrices in blocks of 32, of 4 bits, or of 8 where 4 would cost too much; decode steps have a
+           KV cache of 8 bits
     mixed  int8, but decode steps of the semantic and the coarse model have matrices of 4 bits in blocks of 128, or as
-           in int8 where 4 bits would cost too much, and a KV cache of 8 bits
+           in int8 where 4 bits would cost too much
     w8a16, w4a16  for GPUs, weight-only: fp16, but matrices in blocks of 32, as in int4; the head is fp16
 
 A decode step is bound by the bytes that it reads. A prefill and a fine pass are bound by multiply-adds, which are
@@ -72,10 +73,15 @@ FORMS = {
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16, "w8a16": torch.float16, "w4a16": torch.float16}
 
 
-def precisions(precision: str) -> Precisions:
+# The precisions that have a KV cache of int8 for decode steps, in the static layout.
+_INT8_CACHE = ("int8", "int4", "mixed")
+
+
+def precisions(precision: str, kv_layout: str) -> Precisions:
     """Return the number formats of each graph, for the manifest."""
     embeddings = precision if precision in ("fp32", "bf16") else "fp16"
-    kv_cache = "int8" if precision == "mixed" else embeddings if precision in _HALF else "fp32"
+    int8_cache = precision in _INT8_CACHE and kv_layout == "static"
+    kv_cache = "int8" if int8_cache else embeddings if precision in _HALF else "fp32"
     matrices, steps = ("int8", STEP_FORM) if precision == "mixed" else (precision, precision)
     causal = CausalPrecision(matrices, embeddings, kv_cache, steps)
     return Precisions(causal, causal, GraphPrecision(matrices, embeddings), GraphPrecision("fp32", "fp32"))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..arrays import IntArray, Waveform
 from ..model.sizes import CodecSize, codec_state
-from .decoder import PAST, PRESENT
+from .causal_graph import PAST, PRESENT
 from .device import Device
 from .memory import Memory
 from .session import Graph, Shapes

@@ -1,36 +1,20 @@
-"""The semantic and the coarse transformer on ONNX Runtime, with two verbs: `prefill` and `decode_step`.
-
-This file names the inputs and outputs of a causal graph; the exporter takes the names from here.
-"""
+"""The semantic and the coarse transformer on ONNX Runtime, with two verbs: `prefill` and `decode_step`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from pathlib import Path
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import FloatArray, IntArray
-from ..errors import DeviceError
 from ..model.sizes import TransformerSize
 from .cache import IdArray, KVCache, Recent
+from .causal_graph import CausalGraph, CausalInputs
 from .device import Device
-from .memory import BFLOAT16, Feed, Memory
-from .session import Binding, Graph, Shapes
-from .tensorrt import EngineProfile
-
-LOGITS = "logits"
-PAST, PRESENT = "past", "present"  # prefixes of the KV cache's tensors, in and out
-
-KV_CACHE_DTYPES: dict[str, type[np.generic]] = {
-    "fp32": np.float32,
-    "fp16": np.float16,
-    "bf16": BFLOAT16,
-    "int8": np.int8,
-}
+from .memory import Feed, Memory
+from .session import Binding
 
 # The most positions of one prefill run on the CPU. The attention there computes the scores of every query with every
 # key and masks those above the diagonal afterwards. Runs of this size skip many of them.
@@ -41,29 +25,9 @@ PREFILL_CHUNK = 256
 # has the same logits alone and beside others. Two rows of 4-bit products take 1.2 times as long as one (2 cores, AMX).
 PAIR = 2
 
-NO_BF16 = "a bf16 bundle needs a GPU (ONNX Runtime has no bfloat16 products on CPUs): export int8"
-
 # Providers that read and write bound memory itself. The others copy inputs when they are bound, so they need a new
 # binding for every step.
 _BINDING_ONCE = ("cpu", "cuda", "tensorrt")
-
-
-def cache_names(prefix: str, layers: int) -> list[str]:
-    """The names of a causal graph's cache tensors, in their order; the prefix is PAST or PRESENT."""
-    return [f"{prefix}.{layer}.{half}" for layer in range(layers) for half in ("key", "value")]
-
-
-class CausalInputs(NamedTuple):
-    """The inputs of a causal graph beside its KV cache, in their order and by their names."""
-
-    input_ids: IdArray  # [B, S]
-    history_ids: IdArray  # [B, S]
-    position_ids: IdArray  # [B, S]
-    lengths: NDArray[np.int32]  # [B]: the index of each row's last position after the run
-    total: NDArray[np.int32]  # []: the longest row's number of positions after the run
-
-
-CAUSAL_INPUTS = CausalInputs._fields
 
 
 class Decoder(ABC):
@@ -128,37 +92,22 @@ class Decoder(ABC):
 
 
 class CausalDecoder(Decoder):
-    """A causal transformer in one graph, which runs prompts and decode steps."""
+    """A causal transformer in one graph, which runs prompts and decode steps with one KV cache."""
 
-    def __init__(
-        self, path: Path, size: TransformerSize, choices: int, kv_cache: str, device: Device,
-        profile: EngineProfile | None = None, *, pairs: bool = False,
-    ) -> None:  # fmt: skip
-        """`kv_cache` is the number format of the KV cache; the profile is for TensorRT.
+    def __init__(self, graph: CausalGraph, kv_cache: str, *, pairs: bool = False) -> None:
+        """`kv_cache` is the number format of the KV cache, one of the graph's.
 
         `pairs`: whether decode steps run an even number of rows (see PAIR).
         """
-        if kv_cache == "bf16" and device.name == "cpu":
-            raise DeviceError(NO_BF16)
-        self.size, self.choices, self.device = size, choices, device
-        self._kv_dtype = KV_CACHE_DTYPES[kv_cache]
+        self.size, self.choices, self.device = graph.size, graph.choices, graph.device
+        self._graph, self._kv_cache = graph, kv_cache
         self._together = PAIR if pairs else 1
-        self._past, self._present = (cache_names(prefix, size.layers) for prefix in (PAST, PRESENT))
-        ids = (np.int64, (None, None))
-        cache = (self._kv_dtype, (None, size.heads, size.context, size.head_size))
-        inputs: Shapes = dict(zip(CAUSAL_INPUTS, (ids, ids, ids, (np.int32, (None,)), (np.int32, ())), strict=True))
-        outputs: Shapes = {LOGITS: (np.float32, (None, choices))}
-        caches = [dict.fromkeys(names, cache) for names in (self._past, self._present)]
-        self._graph = Graph(
-            path, device, {**inputs, **caches[0]}, {**outputs, **caches[1]}, profile, repeated=True, heads=size.heads
-        )
         self._steps: WeakKeyDictionary[KVCache, _Steps] = WeakKeyDictionary()
 
     def new_cache(self, rows: int = 1) -> KVCache:
         own = rows + -rows % self._together
-        shape = (2 * self.size.layers, own, self.size.heads, self.size.context, self.size.head_size)
         ids = np.zeros((own, 2, self.size.context), np.int64)
-        return KVCache(Memory.zeros(shape, self._kv_dtype, self.device), ids, np.zeros(own, np.int64), rows)
+        return KVCache(self._graph.new_memory(self._kv_cache, own), ids, np.zeros(own, np.int64), rows)
 
     def prefill_into(
         self, cache: KVCache, logits: Memory, input_ids: IntArray, history_ids: IntArray | None = None, row: int = 0
@@ -230,10 +179,7 @@ class CausalDecoder(Decoder):
         self, cache: KVCache, rows: range, inputs: Iterable[Memory], logits: Memory, *, repeated: bool = False
     ) -> Binding:
         """A run over these rows of a cache, which are neighbours in memory."""
-        places = [cache.memory[n, rows] for n in range(len(self._past))]
-        values = dict(zip(CAUSAL_INPUTS, inputs, strict=True)) | dict(zip(self._past, places, strict=True))
-        outputs = {LOGITS: logits} | dict(zip(self._present, places, strict=True))
-        return self._graph.bind(values, outputs, repeated=repeated)
+        return self._graph.bind(self._kv_cache, cache.memory, rows, inputs, logits, repeated=repeated)
 
 
 class _Steps:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import FloatArray, IntArray
-from .decoder import LOGITS
+from .causal_graph import LOGITS
 from .device import Device
 from .memory import Memory
 from .session import Binding, Graph

@@ -17,13 +17,24 @@ from weakref import WeakSet
 
 from ..errors import BarkError, DeviceError, warn
 from ..model.bundle import Bundle
-from ..model.manifest import BLOCK_WEIGHTS, QUANTIZE_CACHE, SAMPLER, STAGES, STEP, TOP_K_TOP_P, CausalPrecision, Sizes
+from ..model.manifest import (
+    BLOCK_WEIGHTS,
+    CAUSAL_STAGES,
+    QUANTIZE_CACHE,
+    SAMPLER,
+    STAGES,
+    STEP,
+    TOP_K_TOP_P,
+    CausalPrecision,
+    Sizes,
+)
 from ..model.sizes import TransformerSize
 from ..model.vocabulary import CausalStage, Vocabulary
 from . import cuda
 from .cache import KVCache
+from .causal_graph import NO_BF16, TWO_CACHES, CausalGraph
 from .codec import CodecDecoder
-from .decoder import NO_BF16, CausalDecoder, Decoder
+from .decoder import CausalDecoder, Decoder
 from .device import CAPTURE, STREAM, Device
 from .fine import FINE_INPUTS, FineModel
 from .one_thread import OneThread
@@ -56,6 +67,12 @@ def choose_device(
     if manifest.kv_layout != "portable" and (device.name == "tensorrt" or device.plugin is not None):
         own = "TensorRT" if device.name == "tensorrt" else device.name
         raise DeviceError(f"{own} runs standard operators only: export the bundle with --layout portable")
+    if device.memory == "cuda" and any(
+        getattr(manifest.precisions, stage).kv_cache == "int8" for stage in CAUSAL_STAGES
+    ):
+        raise DeviceError(
+            f"a bundle in {manifest.precision} is for CPUs: export one with --precision fp16 for device {device.name!r}"
+        )
     if device.memory == "cuda" and not manifest.for_gpu and manifest.precision != "fp32":  # which does not load
         warn(f"a bundle in {manifest.precision} is for CPUs: on a GPU it runs in part and slowly; export one in fp16")
     return device
@@ -225,15 +242,25 @@ class Networks:
         size: TransformerSize = getattr(manifest.sizes, stage)
         precision: CausalPrecision = getattr(manifest.precisions, stage)
         path = self.bundle.graph(stage)
-        if precision.split:
-            step, quantize_cache = (self.bundle.graph(stage, part) for part in (STEP, QUANTIZE_CACHE))
-            pairs = set(manifest.matrices.get(step.name, {}).values()) != {"int8"}
-            return SplitDecoder(path, step, quantize_cache, size, choices, device, pairs=pairs)
+        pairs = device.memory == "cpu" and precision.weights in BLOCK_WEIGHTS
+        if precision.kv_cache == "int8":
+            if precision.split:
+                step = self.bundle.graph(stage, STEP)
+                pairs = set(manifest.matrices.get(step.name, {}).values()) != {"int8"}
+                prompts = CausalGraph(path, size, choices, ("fp32",), device)
+                steps = CausalGraph(step, size, choices, ("int8",), device)
+            else:
+                prompts = steps = CausalGraph(path, size, choices, TWO_CACHES, device)
+            return SplitDecoder(
+                CausalDecoder(prompts, "fp32"),
+                CausalDecoder(steps, "int8", pairs=pairs),
+                self.bundle.graph(stage, QUANTIZE_CACHE),
+            )
         if device.name == "tensorrt":
             prompt, engines = self.vocabulary.longest_prompt(stage), engine_directory(self.bundle, stage)
             return TensorRTDecoder(path, size, choices, precision.kv_cache, device, prompt, engines)
-        pairs = device.memory == "cpu" and precision.weights in BLOCK_WEIGHTS
-        return CausalDecoder(path, size, choices, precision.kv_cache, device, pairs=pairs)
+        graph = CausalGraph(path, size, choices, (precision.kv_cache,), device)
+        return CausalDecoder(graph, precision.kv_cache, pairs=pairs)
 
     def _open_fine(self) -> FineModel:
         vocabulary, profile = self.vocabulary, None

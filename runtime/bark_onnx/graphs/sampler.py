@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from .decoder import LOGITS
+from .causal_graph import LOGITS
 from .device import Device
 from .fine import FINE_INPUTS
 from .memory import Memory

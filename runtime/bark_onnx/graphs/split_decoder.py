@@ -1,7 +1,7 @@
-"""The decoder of `mixed` bundles: one graph for prompts, another for decode steps, each with a KV cache of its own.
+"""A decoder with a KV cache of fp32 for prompts, and one of int8 for decode steps.
 
-A prompt is prefilled with matrices of 8 bits and a KV cache of fp32. A third graph then quantises that cache to the
-8 bits that the decode steps read.
+A prefill is bound by arithmetic, and attention is fastest with a cache of fp32. A decode step is bound by memory
+bandwidth, and reads a quarter of that in int8. A graph of its own quantises the cache of a prompt to that of its steps.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ..arrays import FloatArray, IntArray
-from ..errors import DeviceError
-from ..model.sizes import TransformerSize
 from .cache import KVCache
-from .decoder import PAST, PRESENT, CausalDecoder, Decoder, cache_names, prompt_ids
-from .device import Device
+from .causal_graph import PAST, PRESENT, cache_names
+from .decoder import CausalDecoder, Decoder, prompt_ids
 from .memory import Memory
 from .session import Binding, Graph
 
@@ -22,27 +20,20 @@ SHORT = 16  # positions
 
 
 class SplitDecoder(Decoder):
-    """A causal transformer in two graphs.
+    """A causal transformer with two KV caches.
 
     The cache of a prefill takes 75 MB for bark-small. It is kept with the sequence's cache, since the coarse stage
     prefills once in each window, and is freed when no row of that cache is in use.
 
     Args:
-        prefill: the graph of prefills, with a KV cache of fp32.
-        step: the graph of decode steps, with a KV cache of int8.
+        prompts: runs prefills, with a KV cache of fp32.
+        steps: runs decode steps, with a KV cache of int8. Both may have the same graph.
         quantize_cache: the graph that makes the second cache from the first.
-        pairs: whether decode steps run an even number of rows (see PAIR).
     """
 
-    def __init__(
-        self, prefill: Path, step: Path, quantize_cache: Path, size: TransformerSize, choices: int, device: Device,
-        *, pairs: bool,
-    ) -> None:  # fmt: skip
-        if device.memory != "cpu":
-            raise DeviceError("a bundle of mixed precision is for the CPU: export with --precision fp16 for GPUs")
-        self.size, self.choices, self.device = size, choices, device
-        self._prompts = CausalDecoder(prefill, size, choices, "fp32", device)
-        self._steps = CausalDecoder(step, size, choices, "int8", device, pairs=pairs)
+    def __init__(self, prompts: CausalDecoder, steps: CausalDecoder, quantize_cache: Path) -> None:
+        self.size, self.choices, self.device = steps.size, steps.choices, steps.device
+        self._prompts, self._steps = prompts, steps
         self._past, self._present = (cache_names(prefix, self.size.layers) for prefix in (PAST, PRESENT))
         shape = (None, self.size.heads, self.size.context, self.size.head_size)
         inputs, outputs = dict.fromkeys(self._past, (np.float32, shape)), dict.fromkeys(self._present, (np.int8, shape))
@@ -54,7 +45,7 @@ class SplitDecoder(Decoder):
     def prefill_into(
         self, cache: KVCache, logits: Memory, input_ids: IntArray, history_ids: IntArray | None = None, row: int = 0
     ) -> None:
-        """If at most SHORT positions of the prompt are new, use the graph of decode steps.
+        """If at most SHORT positions of the prompt are new, run them like decode steps.
 
         Otherwise prefill the whole prompt from its first position, since the cache of fp32 holds another one.
         """

@@ -11,7 +11,8 @@ from ..arrays import FloatArray, IntArray
 from ..errors import DeviceError
 from ..model.sizes import TransformerSize
 from .cache import KVCache
-from .decoder import CAUSAL_INPUTS, PAST, CausalDecoder, Decoder, cache_names
+from .causal_graph import CAUSAL_INPUTS, PAST, CausalGraph, cache_names
+from .decoder import CausalDecoder, Decoder
 from .device import Device
 from .memory import Memory
 from .session import Binding
@@ -28,10 +29,10 @@ class TensorRTDecoder(Decoder):
         self.size, self.choices, self.device = size, choices, device
         *ids, row = CAUSAL_INPUTS[:4]
         self._prompts, self._steps = (
-            CausalDecoder(path, size, choices, kv_cache, device, causal_profile(
+            CausalDecoder(CausalGraph(path, size, choices, (kv_cache,), device, causal_profile(
                 ids, row, cache_names(PAST, size.layers), size, lengths, rows,
                 half=kv_cache == "fp16", engines=engines / phase,
-            ))
+            )), kv_cache)
             for phase, lengths, rows in (("prefill", (1, prompt, size.context), 1), ("step", (1, 1, 1), ROWS))
         )  # fmt: skip
 

@@ -4,7 +4,7 @@
     semantic.onnx coarse.onnx fine.onnx codec.onnx   (large weights are in NAME.onnx.data beside the graph)
     semantic.step.onnx coarse.step.onnx              `mixed` only: the graphs of decode steps
     semantic.quantize_cache.onnx coarse.quantize_cache.onnx
-                                                     `mixed` only: from a prefill's KV cache to a decode step's
+                                                     int8, int4, mixed: from a prefill's KV cache to a decode step's
     semantic.sampler.onnx ...                        bundles for GPUs only: the graphs that sample tokens (SAMPLERS)
     tokenizer.json
     voices/v2/en_speaker_6.npz ...

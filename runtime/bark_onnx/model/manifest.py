@@ -65,7 +65,7 @@ class CausalPrecision:
 
     @property
     def split(self) -> bool:
-        """Whether decode steps have a graph and a KV cache of their own."""
+        """Whether decode steps have a graph of their own."""
         return self.step_weights != self.weights
 
 
@@ -166,8 +166,8 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
         causal: CausalPrecision = getattr(manifest.precisions, stage)
         if causal.kv_cache not in ("fp32", "fp16", "bf16", "int8"):
             yield f"precisions.{stage}.kv_cache is {causal.kv_cache!r}, not fp32, fp16, bf16 or int8"
-        if (causal.kv_cache == "int8") != causal.split:
-            yield f"precisions.{stage}: decode steps with weights of their own have a KV cache of int8, others do not"
+        if causal.split and causal.kv_cache != "int8":
+            yield f"precisions.{stage}: decode steps with weights of their own need a KV cache of int8"
     graphs = _graph_files(manifest)
     for name in manifest.matrices.keys() - set(graphs):
         yield f"matrices names {name!r:.80}, which is not a graph of this bundle"
@@ -206,8 +206,9 @@ def _graph_files(manifest: Manifest) -> list[str]:
     """The names of all graphs that the bundle must have."""
     names = [graph_file(stage) for stage in STAGES]
     for stage in CAUSAL_STAGES:
-        if getattr(manifest.precisions, stage).split:
-            names += [graph_file(stage, part) for part in (STEP, QUANTIZE_CACHE)]
+        causal: CausalPrecision = getattr(manifest.precisions, stage)
+        parts = [STEP] * causal.split + [QUANTIZE_CACHE] * (causal.kv_cache == "int8")
+        names += [graph_file(stage, part) for part in parts]
     return names + [graph_file(stage, part) for stage, part in SAMPLERS if manifest.for_gpu]
 
 
