@@ -133,7 +133,7 @@ def test_the_manifest_describes_the_bundle(exported: Export) -> None:
     for causal in (manifest.precisions.semantic, manifest.precisions.coarse):
         assert causal.step_weights == ("int4-128" if exported.precision == "mixed" else form)
     halves = {"fp16": "fp16", "bf16": "bf16", "w8a16": "fp16", "w4a16": "fp16"}
-    kept = {**halves, "mixed": "int8"}.get(exported.precision, "fp32")
+    kept = {**halves, "int8": "int8", "int4": "int8", "mixed": "int8"}.get(exported.precision, "fp32")
     assert manifest.precisions.semantic.kv_cache == kept
     assert (manifest.precisions.codec.weights, manifest.precisions.codec.embeddings) == ("fp32", "fp32")
     assert manifest.files == list_files(exported.directory)
