@@ -123,7 +123,8 @@ def test_sigterm_lets_what_waits_end_too(bundle: Path) -> None:
         assert [answer.result() for answer in answers] == [200] * 3
         status, said = ended(process)
         assert status == 0
-        assert "INFO stopping after SIGTERM in_progress=3 drain_seconds=30" in said
+        # The first may have ended meanwhile.
+        assert re.search(r" INFO stopping after SIGTERM in_progress=[123] drain_seconds=30$", said, re.MULTILINE)
 
 
 JSON = {"Content-Type": "application/json"}
