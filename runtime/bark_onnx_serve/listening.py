@@ -1,7 +1,6 @@
 """Where the server listens: a name may mean several addresses, such as 127.0.0.1 and ::1 for localhost.
 
-The address :: means all addresses of IPv6 and of IPv4, as in most servers, where the system can listen on both with one
-socket.
+The address :: means all addresses of IPv6 and of IPv4, if the system can listen on both with one socket.
 """
 
 import errno
