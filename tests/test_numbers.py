@@ -93,7 +93,7 @@ OPTIONS: list[tuple[type[Any], dict[str, Any]]] = [
     }),
     (StreamOptions, {
         "first_seconds": np.float32(0.5), "growth": 2, "chunk_seconds": np.int64(1), "fine_context": 64.0,
-        "exact": np.True_,
+        "exact": np.True_, "playback_speed": 2,
     }),
     (Guards, {
         "retries": np.int64(3), "longest": np.float32(3), "slack_seconds": 1, "shortest": np.float64(0.5),

@@ -206,9 +206,9 @@ class TestFreshEnvironment:
         arguments = [checkpoint, tmp_path / "out"] if command == "export" else [bundle, "--checkpoint", checkpoint]
         result = installed(environment, "bark-onnx", command, *arguments, cwd=tmp_path)
         assert (result.returncode, result.stdout) == (1, "")
-        assert (
-            result.stderr
-            == "Error: reading a checkpoint needs torch: in a checkout of bark-onnx, run pip install '.[export]'\n"
+        assert result.stderr == (
+            "Error: reading a checkpoint needs torch: in a checkout of bark-onnx, run pip install '.[export]' "
+            "(with its wheel: 'WHEEL[export]')\n"
         )
         assert list(tmp_path.iterdir()) == []
 
@@ -216,7 +216,8 @@ class TestFreshEnvironment:
         result = installed(environment, "bark-onnx", "serve", cwd=tmp_path)
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.startswith("Error: serving needs ")
-        assert result.stderr.endswith(": in a checkout of bark-onnx, run pip install '.[serve]'\n")
+        advice = "in a checkout of bark-onnx, run pip install '.[serve]' (with its wheel: 'WHEEL[serve]')"
+        assert result.stderr.endswith(f": {advice}\n")
 
     def test_every_command_has_help(self, environment: Path, tmp_path: Path) -> None:
         for command in ("batch", "info", "say", "voices", *PROJECT["project"]["entry-points"]["bark_onnx.commands"]):

@@ -221,7 +221,7 @@ def test_without_onnx_runtime_whoever_needs_it_is_told_what_to_install(statement
     result = python(f"{WITHOUT_ONNX_RUNTIME}\n{statement}")
     assert result.returncode == 1
     message = result.stderr.splitlines()[-1]
-    assert "bark-onnx needs ONNX Runtime: in a checkout of bark-onnx, run pip install '.[cpu]'" in message
+    assert "bark-onnx needs ONNX Runtime: in a checkout of bark-onnx, run pip install '.[cpu]' (with" in message
     assert "'.[gpu]'" in message
     assert "During handling" not in result.stderr
 

@@ -91,7 +91,7 @@ class BarkWarning(UserWarning):
 
 def how_to_install(extra: str) -> str:
     """What to run to install an extra of bark-onnx, which is not in a package index."""
-    return f"in a checkout of bark-onnx, run pip install '.[{extra}]'"
+    return f"in a checkout of bark-onnx, run pip install '.[{extra}]' (with its wheel: 'WHEEL[{extra}]')"
 
 
 def one_line(text: str) -> str:

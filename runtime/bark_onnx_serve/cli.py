@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
     "[default: nano, a small demonstration model]",
 )  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
-              help="Address to listen on; 0.0.0.0 is all of them, which other machines reach too.")  # fmt: skip
+              help="Address to listen on. 0.0.0.0 is all IPv4 addresses, and :: all of IPv4 and IPv6, which other "
+              "machines reach too.")  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True,
               help="Port to listen on; 0 takes a free one.")  # fmt: skip
 @click.option("--slots", type=click.IntRange(1, 1024), default=8, show_default=True,

@@ -1,4 +1,7 @@
-"""Where the server listens: a name may mean several addresses, such as 127.0.0.1 and ::1 for localhost."""
+"""Where the server listens: a name may mean several addresses, such as 127.0.0.1 and ::1 for localhost.
+
+The address :: means all addresses of IPv6 and of IPv4, if the system can listen on both with one socket.
+"""
 
 import errno
 import socket
@@ -12,6 +15,7 @@ from bark_onnx.errors import reason
 # minutes of audio. The kernel doubles this figure.
 SEND_BUFFER_BYTES = 1 << 17
 _ATTEMPTS = 10  # to find a port that is free on all addresses
+_ALL_ADDRESSES = "::"
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # an address of another machine, or no IPv6
 
 
@@ -78,10 +82,13 @@ def _listen(host: str, port: int) -> list[socket.socket]:
 def _listen_on(places: Sequence[tuple[int, tuple[object, ...]]], port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     missing: list[OSError] = []
+    # A name may mean :: and 0.0.0.0. Then each has a socket of its own.
+    both = [host for _, (host, *_) in places] == [_ALL_ADDRESSES] and socket.has_dualstack_ipv6()
     try:
         for family, (host, _, *scope) in places:
             try:
-                sockets.append(socket.create_server((host, port, *scope), family=family, backlog=2048))
+                address = (host, port, *scope)
+                sockets.append(socket.create_server(address, family=family, backlog=2048, dualstack_ipv6=both))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise

@@ -8,10 +8,28 @@ from bark_onnx.audio.formats import FORMATS
 from bark_onnx.audio.pyav import has_pyav
 from bark_onnx.audio.tempo import FASTEST, SLOWEST
 from bark_onnx.model.manifest import MANIFEST
+from bark_onnx.model.vocabulary import Vocabulary
+from bark_onnx.normalizing.language import LANGUAGES
+from bark_onnx.normalizing.libraries import missing
 
 from .service import Service
 from .speech.request import OPENAI_MODELS, RESPONSE_FORMATS, unknown_model
 from .web.errors import ErrorBody
+
+# What Suno's Bark makes of a text beside its words: sounds, songs, hesitations and stress (suno-ai/bark, README.md).
+BARKS_MARKS = (
+    "[laughs]", "[laughter]", "[sighs]", "[music]", "[gasps]", "[clears throat]", "♪", "—", "CAPITALS",
+)  # fmt: skip
+BARKS_SEMANTIC_TOKENS = Vocabulary().semantic_size
+
+
+def known_marks(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The marks that a model knows: Bark's, if it has Bark's semantic tokens.
+
+    The semantic tokens decide which sounds a model can make. A model with others, such as nano, was not trained from
+    Bark, and nothing says what it makes of a mark.
+    """
+    return BARKS_MARKS if vocabulary.semantic_size == BARKS_SEMANTIC_TOKENS else ()
 
 
 def list_routes(service: Service) -> APIRouter:
@@ -23,9 +41,11 @@ def list_routes(service: Service) -> APIRouter:
     # What this installation can do, for the page; OpenAI's clients pass over it.
     formats = [name for name in RESPONSE_FORMATS if FORMATS[name].is_installed]
     speeds = [SLOWEST, FASTEST] if has_pyav() else [1.0, 1.0]
+    languages = () if missing() else LANGUAGES
+    marks = known_marks(bundle.manifest.vocabulary)
     models = {
         name: {"id": name, "object": "model", "created": created, "owned_by": "bark-onnx"}
-        | {"response_formats": formats, "speeds": speeds}
+        | {"response_formats": formats, "speeds": speeds, "marks": marks, "normalize_languages": languages}
         for name in (loaded, *OPENAI_MODELS)
     }
 

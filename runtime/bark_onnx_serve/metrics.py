@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 from typing import Literal, Protocol, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
@@ -13,6 +20,7 @@ Outcome = Literal["completed", "cancelled", "failed", "late", "refused", "reject
 """What becomes of a request for speech: its client may have gone (cancelled), its time may have been over (late), it
 may have been wrong or without a key (refused), and the queue may have been full (rejected)."""
 
+IN_PROGRESS = "bark_onnx_requests_in_progress"
 FIRST_AUDIO = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 60, 120)
 FACTORS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
 
@@ -27,15 +35,14 @@ class Metrics:
     """Everything that /metrics shows. The requests are counted where they happen; the rest is read when asked for."""
 
     def __init__(self, service: Service) -> None:
+        disable_created_metrics()  # else each counter and histogram has a second series, the time of its creation
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "bark_onnx_requests", "Requests for speech that have ended", ["outcome"], registry=self.registry
         )
         for outcome in get_args(Outcome):
             self.requests.labels(outcome)  # so that a figure is there before the first one
-        self.in_progress = Gauge(
-            "bark_onnx_requests_in_progress", "Requests for speech that have not ended", registry=self.registry
-        )
+        self.in_progress = Gauge(IN_PROGRESS, "Requests for speech that have not ended", registry=self.registry)
         self.first_audio: Observer = Histogram(
             "bark_onnx_time_to_first_audio_seconds",
             "From the arrival of a request to the first bytes of audio",

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from types import FrameType
 
 import uvicorn
 
@@ -14,7 +15,7 @@ from bark_onnx import Bark, BarkError, BarkWarning
 
 from .app import make_app
 from .listening import addresses, listening_sockets, port_of
-from .metrics import Metrics
+from .metrics import IN_PROGRESS, Metrics
 from .service import Service
 from .settings import Settings
 from .web.connection import Connection
@@ -40,9 +41,10 @@ def serve(load: Callable[[], Bark], settings: Settings) -> None:
         # A warning about the words of a text would have the words.
         warnings.filterwarnings("ignore", category=BarkWarning)
         try:
-            _tell(service, listening, wyoming)
             server = Server(service, wyoming)
-            server.run(listening)
+            with server.capture_signals():  # who reads the line that it serves may end it at once
+                _tell(service, listening, wyoming)
+                server.run(listening)
         finally:
             service.close()
     if server.engine_died:
@@ -71,6 +73,8 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._service = service
+        self._metrics = metrics
+        self._signal: signal.Signals | None = None  # that ends the server
         self.engine_died = False
         # uvicorn waits for these tasks when it stops, and cancels them when the time for that is over.
         tasks = self.server_state.tasks
@@ -80,7 +84,16 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         await self._wyoming.start()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """As uvicorn's, and note the signal. A handler must not write to the log: it may interrupt another line."""
+        self._signal = self._signal or signal.Signals(sig)
+        super().handle_exit(sig, frame)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._signal is not None:
+            in_progress = int(self._metrics.registry.get_sample_value(IN_PROGRESS) or 0)
+            fields = {"in_progress": in_progress, "drain_seconds": self._service.settings.drain_seconds}
+            log.info("stopping after %s", self._signal.name, extra={"fields": fields})
         self._wyoming.stop()
         await super().shutdown(sockets)
 

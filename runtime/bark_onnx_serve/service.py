@@ -35,6 +35,7 @@ class Words:
         options, seed: as for `Bark.generate`.
         whole: nobody listens before the end, so that the engine may gather the work with that of others.
         normalize: as for `Bark.generate`.
+        speed: how fast the speech will be played. The service makes it at speed 1.
     """
 
     text: str | AsyncIterable[str]
@@ -43,6 +44,7 @@ class Words:
     seed: int | None = None
     whole: bool = False
     normalize: str = AUTO
+    speed: float = 1.0
 
 
 class Busy(QueueFull):
@@ -104,7 +106,7 @@ class Service:
             # The worker cannot refuse it: the first passage is submitted later, when a sentence has come.
             raise QueueFull(f"{self.settings.max_queue} requests are waiting already: try again later")
         voice = self.voices.preset(words.voice)
-        streaming = StreamOptions(exact=True) if words.whole else StreamOptions()
+        streaming = StreamOptions(exact=words.whole, playback_speed=words.speed)
         return self.bark.stream(
             words.text,
             voice=voice,

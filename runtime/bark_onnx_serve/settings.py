@@ -15,7 +15,7 @@ class Settings:
     """How to serve. The defaults are those of the command.
 
     Args:
-        host, port: where to listen; port 0 takes a free one.
+        host, port: where to listen; host :: is all addresses, of IPv4 too; port 0 takes a free one.
         slots: utterances at a time.
         max_queue: utterances that may wait for a slot.
         max_seconds_queued: seconds of speech, by estimate, that the requests which have been accepted may still have to
@@ -51,6 +51,8 @@ class Settings:
     wyoming: int | None = None
 
     def __post_init__(self) -> None:
+        if not self.host.strip():
+            raise BarkError("--host is empty: give an address, such as 127.0.0.1, or :: for all addresses")
         for option, seconds in (
             ("--request-seconds", self.request_seconds),
             ("--max-seconds-queued", self.max_seconds_queued),

@@ -105,7 +105,9 @@ def test_ffprobe_reads_it(tmp_path: Path) -> None:
 
 def test_without_pyav_it_is_a_line_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     without_pyav(monkeypatch)
-    advice = r"^aac needs PyAV: in a checkout of bark-onnx, run pip install '\.\[av\]'$"
+    advice = (
+        r"^aac needs PyAV: in a checkout of bark-onnx, run pip install '\.\[av\]' \(with its wheel: 'WHEEL\[av\]'\)$"
+    )
     with pytest.raises(BarkError, match=advice):
         StreamEncoder("aac", RATE)
     with pytest.raises(BarkError, match=advice):

@@ -99,7 +99,8 @@ def test_a_plot_without_matplotlib_is_a_one_line_error(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     result = CliRunner().invoke(main, ["bench", str(tmp_path), "--plot", str(tmp_path / "figure.png")])
     assert result.exit_code == 1
-    assert result.output == "Error: --plot needs matplotlib: in a checkout of bark-onnx, run pip install '.[bench]'\n"
+    advice = "in a checkout of bark-onnx, run pip install '.[bench]' (with its wheel: 'WHEEL[bench]')"
+    assert result.output == f"Error: --plot needs matplotlib: {advice}\n"
 
 
 def test_matplotlib_is_imported_only_for_a_plot() -> None:

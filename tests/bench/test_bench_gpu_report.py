@@ -18,7 +18,7 @@ from bark_onnx_bench import choices, gpu_report
 from bark_onnx_bench.checkpoints import __main__ as make_checkpoint
 from bark_onnx_bench.gpu_plan import BUNDLES, CLI, REFERENCE, TESTS, Plan, Step
 from bark_onnx_bench.machine import steps
-from bark_onnx_bench.machine.steps import Steps
+from bark_onnx_bench.machine.steps import LONGEST_LINE, Steps
 from bark_onnx_bench.peers.__main__ import parse as parse_peers
 
 MACHINE = {"processor": "a processor", "versions": {"onnxruntime-gpu": "1.31.1", "nvidia-cudnn-cu13": "9.28"}}
@@ -218,6 +218,18 @@ def test_the_peak_of_the_card_s_memory_is_recorded(tmp_path: Path, monkeypatch: 
     own = Steps(tmp_path)
     assert own.run("sleep", "-c", "import time; time.sleep(0.5); print('slept')")
     assert (own.done[0]["card_memory_mb"], own.done[0]["last_line"]) == (4711, "slept")
+
+
+def test_the_record_has_the_beginning_of_a_long_last_line_and_the_log_has_all_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Steps(tmp_path)
+    assert own.run("long", "-c", f"print('{tmp_path} failed ' + 'why ' * 500)")
+    (line,) = [step["last_line"] for step in own.done]
+    assert line.startswith("DIRECTORY failed why")
+    assert len(line) == LONGEST_LINE
+    assert len((tmp_path / "logs" / "long.log").read_text()) > 2000
+    assert len(capsys.readouterr().out.splitlines()[-1]) < LONGEST_LINE + 30
 
 
 def test_a_step_that_does_not_end_is_killed_and_fails(

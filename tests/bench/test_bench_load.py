@@ -283,4 +283,5 @@ def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     result = bench("http://127.0.0.1:1")
     assert result.exit_code == 1
-    assert result.stderr == "Error: --serve needs aiohttp: in a checkout of bark-onnx, run pip install '.[load]'\n"
+    advice = "in a checkout of bark-onnx, run pip install '.[load]' (with its wheel: 'WHEEL[load]')"
+    assert result.stderr == f"Error: --serve needs aiohttp: {advice}\n"

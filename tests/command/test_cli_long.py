@@ -18,14 +18,16 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
-from bark_onnx import Bark
+from bark_onnx import Bark, BarkWarning
 from bark_onnx.audio.files import encode
 from bark_onnx.command.cli import main
+from bark_onnx.command.options import Output
+from bark_onnx.command.passages import PassageLog
 from bark_onnx.graphs.networks import Networks
-from bark_onnx.long.guards import Guards
+from bark_onnx.long.guards import Guards, Problem
 from bark_onnx.long.journal import PLAN, Journal
 from bark_onnx.long.plan import NarrationOptions
-from bark_onnx.long.spoken import SpokenPassage
+from bark_onnx.long.spoken import PassageReport, SpokenPassage
 from bark_onnx.subtitles.formats import to_srt, to_vtt
 from passages import SAID, SCRIPT, SPACE
 from run_command import COMMAND, assert_fails, run
@@ -325,6 +327,15 @@ def test_each_problem_is_a_line(short: Bark, short_bundle: Path, work: Path) -> 
         assert line.startswith(f"bark-onnx: warning: passage {spoken.index(passage) + 1} ({passage.text[:37]}")
         assert str([*passage.problems, *passage.rejected][0]) in line
         assert ("best of 3 attempts" if passage.problems else f"is good after {passage.attempts} attempts") in line
+
+
+def test_a_problem_is_a_warning_at_the_line_of_the_caller() -> None:
+    """As every warning of the package, so that filters by module find it."""
+    silence = (Problem("silent", "no sound"),)
+    passage = PassageReport("hello", "hello", None, 0.0, 1.0, (), 7, 2, silence, (), resumed=False)
+    with pytest.warns(BarkWarning, match=r"^passage 1 \(hello\), best of 2 attempts: silent: no sound$") as caught:
+        PassageLog(Output("out.wav", False, None, 1.0, show_text=False, quiet=True)).add(passage)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_who_says_nothing_is_silent(short_bundle: Path, tmp_path: Path) -> None:

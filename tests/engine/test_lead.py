@@ -117,6 +117,25 @@ def test_a_passage_that_is_not_due_yet_can_wait(bark: Bark) -> None:
     assert lead(late, late.first_audio) == late.chunked.seconds  # after a silence, it plays from its first chunk on
 
 
+def test_a_listener_who_plays_twice_as_fast_has_half_as_much_time_left(
+    bark: Bark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time stands still. Of two streams with as much audio, only the one that is played slower can wait."""
+    for module in ("lead", "schedule", "stage_steps"):
+        monkeypatch.setattr(f"bark_onnx.engine.{module}.monotonic", lambda: 1.0)
+    engine = bark.engine(slots=2)
+    slow, fast = (
+        engine.submit(Request(TEXT, seed=1, options=lasting(120), streaming=StreamOptions(playback_speed=speed)))
+        for speed in (1, 2)
+    )
+    run(engine)
+    assert slow.chunked is not None
+    assert lead(slow, 1.0) == 2 * lead(fast, 1.0) == slow.chunked.seconds
+    assert [chunk.duration for chunk in slow.chunks] == [chunk.duration for chunk in fast.chunks]
+    assert lead(fast, 1.0) < AHEAD_SECONDS < lead(slow, 1.0)
+    assert ahead([slow, fast]) == {slow}
+
+
 def test_first_audio_is_made_before_later_passages_and_these_in_the_order_in_which_they_are_due(bark: Bark) -> None:
     engine, now = bark.engine(slots=1), monotonic()
     running = engine.submit(PASSAGE)

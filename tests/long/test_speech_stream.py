@@ -184,7 +184,8 @@ def test_an_interrupted_stream_goes_on_with_the_same_samples(short: Bark, tmp_pa
     stream.close()
     kept = {path.name: path.read_bytes() for path in directory.glob("0*.npz")}
     assert len(kept) >= 2
-    again = short.stream(TEXT, journal=directory, **LONG | {"seed": None})
+    faster = StreamOptions(playback_speed=2)  # which changes no sample
+    again = short.stream(TEXT, journal=directory, streaming=faster, **LONG | {"seed": None})
     assert joined(again).tobytes() == whole.tobytes()
     assert [passage.resumed for passage in again.passages][: len(kept)] == [True] * len(kept)
     assert {name: (directory / name).read_bytes() for name in kept} == kept
@@ -469,7 +470,7 @@ def test_passages_are_the_texts_of_the_plan() -> None:
 def test_a_later_passage_is_due_when_the_ones_before_have_been_played(
     bark: Bark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Time stands still, so that a passage is due after the seconds of all audio before it."""
+    """Time stands still, so that a passage is due after the seconds of all audio before it, at the player's speed."""
     monkeypatch.setattr("bark_onnx.long.narrator.monotonic", lambda: 1000.0)
     prepare, due = Engine.prepare, list[float | None]()
 
@@ -485,3 +486,7 @@ def test_a_later_passage_is_due_when_the_ones_before_have_been_played(
     assert len(later) == len(stream.passages) - 1 > 1
     for passage, seconds in zip(stream.passages, np.diff([1000.0, *later]), strict=False):
         assert passage.end - passage.start <= seconds + 1e-6 < 5  # what is played of it, without silence at its edges
+    due.clear()
+    with bark.stream(TEXT, streaming=StreamOptions(playback_speed=4), **LONG) as stream:
+        list(stream)
+    assert np.diff([1000.0, *due[1:]]) == pytest.approx(np.diff([1000.0, *later]) / 4)

@@ -185,7 +185,9 @@ def test_without_huggingface_hub_a_name_on_the_hub_says_what_to_install(monkeypa
         Bundle.open("me/bark@v1")
     message = str(caught.value)
     assert message.startswith("me/bark@v1: no such directory; to read it from the Hugging Face hub, install a current ")
-    assert message.endswith("huggingface_hub: in a checkout of bark-onnx, run pip install '.[hub]'")
+    assert message.endswith(
+        "huggingface_hub: in a checkout of bark-onnx, run pip install '.[hub]' (with its wheel: 'WHEEL[hub]')"
+    )
 
 
 def test_a_directory_goes_before_the_hub(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:

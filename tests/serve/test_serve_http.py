@@ -1,18 +1,25 @@
 """What a client gets that is not OpenAI's: lists, errors, limits, headers, events."""
 
+import asyncio
 import base64
 import io
 import json
 import logging
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import soundfile
+from fastapi.routing import APIRoute
 
 from bark_onnx import Bark, BarkError, VoiceError
+from bark_onnx.model.bundle import Bundle
+from bark_onnx.model.vocabulary import Vocabulary
+from bark_onnx.normalizing.language import LANGUAGES
+from bark_onnx_serve.lists import BARKS_MARKS, known_marks, list_routes
 from bark_onnx_serve.logs import LogFormat, configure_logs, with_fields
 from bark_onnx_serve.settings import Settings
-from bark_onnx_serve.speech.request import SpeechRequest
+from bark_onnx_serve.speech.request import Normalize, SpeechRequest
 from bark_onnx_serve.voices import OPENAI_VOICES, VoiceBook, assigned
 from serving import LONG, SPEECH, Running, connected, raw_request, request, running, speech, until
 
@@ -53,6 +60,29 @@ def test_an_alias_may_replace_one_of_openais_names_but_must_mean_something(bundl
 def test_the_lists_for_open_webui(server: Running) -> None:
     assert server.get("/v1/audio/models").json["models"][0] == {"id": "bark-test"}
     assert server.get("/v1/models/tts-1").json["object"] == "model"
+
+
+def test_a_model_has_barks_marks_if_it_has_barks_semantic_tokens(server: Running) -> None:
+    assert known_marks(Vocabulary()) == BARKS_MARKS
+    assert known_marks(Bundle.open(None).manifest.vocabulary) == ()
+    assert server.get("/v1/models").json["data"][0]["marks"] == []
+
+
+@pytest.mark.parametrize("missing", [(), ("babel",)])
+def test_a_model_lists_the_languages_in_which_numbers_are_read(
+    server: Running, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("bark_onnx_serve.lists.missing", lambda: missing)
+    routes = {route.path: route.endpoint for route in list_routes(server.service).routes if isinstance(route, APIRoute)}
+    (listed, *_) = asyncio.run(routes["/v1/models"]())["data"]
+    assert listed["normalize_languages"] == (() if missing else LANGUAGES)
+    assert {"auto", "off", *LANGUAGES} == {*get_args(Normalize)}
+
+
+def test_no_figure_says_when_it_was_created(server: Running) -> None:
+    """These would be as many series as the counters and histograms together, and no dashboard uses them."""
+    server.speak()
+    assert "_created" not in server.get("/metrics").body.decode()
 
 
 def test_health_and_readiness(server: Running) -> None:

@@ -5,13 +5,18 @@ import re
 import shutil
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bark_onnx import Guards, NarrationOptions
+from bark_onnx.normalizing.language import LANGUAGES
+from bark_onnx.normalizing.libraries import LIBRARIES
 from serving import LONG, Running, running, until
+from tiny import SPACE
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 
@@ -122,6 +127,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         browser.quit()
 
 
+@pytest.fixture(scope="module")
+def server(bundle_with_voice: Path) -> Iterator[Running]:
+    """A server whose model has Bark's marks, since it counts as one with Bark's semantic tokens."""
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("bark_onnx_serve.lists.BARKS_SEMANTIC_TOKENS", SPACE.semantic_size)
+            server = stack.enter_context(running(bundle_with_voice))
+        yield server
+
+
 @pytest.fixture
 def page(browser: Any, server: Running) -> Iterator[Page]:
     page = Page(browser)
@@ -193,9 +208,13 @@ def test_a_take_can_be_saved(page: Page, label: str, beginning: bytes) -> None:
     assert file.read_bytes().startswith(beginning)
 
 
-def test_subtitles_follow_the_sound_at_the_speed_that_was_asked_for(page: Page, server: Running) -> None:
-    """Four times as fast, so that the test is short."""
+def test_subtitles_follow_the_sound_at_the_speed_that_was_asked_for(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four times as fast, so that the test is short. No passage is spoken again, which depends on time."""
     pytest.importorskip("av", reason="PyAV is not installed")
+    once = NarrationOptions(guards=Guards(retries=0))
+    monkeypatch.setattr("bark_onnx_serve.service.NarrationOptions", lambda: once)
     text = f"{SENTENCE} {SENTENCE} {SENTENCE}"
     until(page["speed"].is_enabled)
     page.speak(text, seed="2")
@@ -218,6 +237,24 @@ def test_subtitles_follow_the_sound_at_the_speed_that_was_asked_for(page: Page, 
     until(lambda: file.exists() and file.stat().st_size > 0)
     assert file.read_text().startswith("WEBVTT\n\n00:00:00.")
     assert file.read_text().count("-->") == len(lines)
+
+
+def test_numbers_are_read_or_not_as_the_page_says(page: Page, server: Running) -> None:
+    for library in LIBRARIES:
+        pytest.importorskip(library)
+    page.browser.find_element(By.CSS_SELECTOR, "#more summary").click()
+    options = page["normalize"].find_elements(By.TAG_NAME, "option")
+    assert [option.get_attribute("value") for option in options] == ["auto", "off", *LANGUAGES]
+    assert options[3].text == "German"
+    page["normalize"].send_keys("Leave")
+    page.speak("hello 5", seed="2")
+    until(lambda: page.state == "complete")
+    voice = page["voice"].get_attribute("value")
+    written = server.speak("hello 5", seed=2, voice=voice, normalize="off").body
+    assert page.samples == len(written) // 2 != len(server.speak("hello 5", seed=2, voice=voice).body) // 2
+    page.browser.refresh()
+    until(lambda: page["normalize"].is_enabled())
+    assert page["normalize"].get_attribute("value") == "off"
 
 
 def test_errors_are_told_in_plain_words(page: Page, server: Running) -> None:
@@ -286,7 +323,9 @@ def test_a_key_is_asked_for_below_a_path(browser: Any, bundle_with_voice: Path) 
         until(lambda: page["error"].text == "The server does not know this API key.")
         page["key"].clear()
         page["key"].send_keys("secret", Keys.TAB)
-        until(lambda: page["error"].text == "")
+        until(lambda: page["model"].text == "bark-test")
+        assert page["error"].text == ""
+        assert not page["marks"].is_displayed()  # this model has not Bark's semantic tokens
         page.speak("hello")
         until(lambda: page.state == "complete")
         assert page.samples > 0

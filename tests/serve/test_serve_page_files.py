@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bark_onnx_serve.lists import BARKS_MARKS
 from bark_onnx_serve.page.routes import read_files
 from serving import Running, running
 
@@ -49,6 +50,12 @@ def test_the_page_has_no_script_and_no_style_inside_and_nothing_from_elsewhere()
     for name, text in TEXTS.items():
         without_namespace = text.replace('xmlns="http://www.w3.org/2000/svg"', "")
         assert re.findall(r"https?://|innerHTML|eval\(", without_namespace) == [], name
+
+
+def test_the_page_has_a_button_for_each_of_barks_marks() -> None:
+    """It shows those that the model knows, by their words."""
+    (group,) = re.findall(r'<div id="marks".*?</div>', TEXTS["index.html"], re.DOTALL)
+    assert tuple(re.findall(r">([^<]+)</button>", group)) == BARKS_MARKS
 
 
 def test_every_address_in_the_page_is_relative_and_there(server: Running) -> None:

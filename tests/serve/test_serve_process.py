@@ -88,8 +88,11 @@ def test_it_serves_with_options_from_the_environment_and_ends_well(bundle: Path)
         process.send_signal(signal.SIGTERM)
         status, said = ended(process)
     assert status == 0
+    lines = [json.loads(line) for line in said.splitlines()]
     # A line comes after its answer, perhaps after the next answer too.
-    assert sorted(json.loads(line)["status"] for line in said.splitlines()) == [200, 400, 401]
+    assert sorted(line["status"] for line in lines if line["message"] == "request") == [200, 400, 401]
+    (told,) = [line for line in lines if line["message"] != "request"]
+    assert (told["message"], told["in_progress"], told["drain_seconds"]) == ("stopping after SIGTERM", 0, 30)
 
 
 def test_sigterm_lets_streams_end_and_accepts_nothing_more(bundle: Path) -> None:
@@ -118,7 +121,10 @@ def test_sigterm_lets_what_waits_end_too(bundle: Path) -> None:
         until(lambda: metric(port, "bark_onnx_requests_in_progress") == 3)
         process.send_signal(signal.SIGTERM)
         assert [answer.result() for answer in answers] == [200] * 3
-        assert ended(process)[0] == 0
+        status, said = ended(process)
+        assert status == 0
+        # The first may have ended meanwhile.
+        assert re.search(r" INFO stopping after SIGTERM in_progress=[123] drain_seconds=30$", said, re.MULTILINE)
 
 
 JSON = {"Content-Type": "application/json"}
@@ -201,6 +207,27 @@ def test_a_name_is_listened_to_on_all_its_addresses_with_one_port(bundle: Path) 
         assert ("tcp://[::1]:" in line) == has_ipv6()
 
 
+def test_ctrl_c_ends_an_idle_server_with_a_line(bundle: Path) -> None:
+    with serving("--bundle", bundle) as (process, _):
+        process.send_signal(signal.SIGINT)
+        status, said = ended(process)
+    assert status == 0
+    assert re.fullmatch(r"\S+ INFO stopping after SIGINT in_progress=0 drain_seconds=30\n", said)
+
+
+def test_all_addresses_are_those_of_ipv4_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket on :: alone would leave out IPv4, and so would a server of uvicorn's."""
+    if not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with listening_sockets("::", 0) as sockets:
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, port_of(sockets)), timeout=5).close()
+        assert addresses(sockets, "http") == f"http://[::]:{port_of(sockets)}"
+    named(monkeypatch, [(socket.AF_INET6, ("::", 0)), (socket.AF_INET, ("0.0.0.0", 0))])
+    with listening_sockets("a name that means both", 0) as sockets:
+        assert [own.family for own in sockets] == [socket.AF_INET6, socket.AF_INET]
+
+
 def has_ipv6() -> bool:
     """Whether localhost means ::1 too, and this machine has that address."""
     try:
@@ -264,6 +291,13 @@ def test_a_port_in_use_on_one_address_is_an_error(monkeypatch: pytest.MonkeyPatc
 def test_a_host_that_means_nothing_is_one_line(host: str) -> None:
     with pytest.raises(BarkError, match=r"cannot listen on .*; take another --host"), listening_sockets(host, 0):
         pass
+
+
+@pytest.mark.parametrize("host", ["", " "])
+def test_an_empty_host_is_one_line(host: str) -> None:
+    result = CliRunner().invoke(main, ["serve", "--host", host])
+    assert result.exit_code == 1
+    assert result.output == "Error: --host is empty: give an address, such as 127.0.0.1, or :: for all addresses\n"
 
 
 def test_a_bundle_that_is_not_there_is_one_line(tmp_path: Path) -> None:

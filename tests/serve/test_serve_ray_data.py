@@ -138,7 +138,8 @@ def test_without_ray_the_command_says_what_to_install(
     result = CliRunner().invoke(main, ["batch", str(source), str(tmp_path / "job"), "-q", "--ray"])
     assert result.exit_code == 1
     assert result.output == (
-        "Error: --ray needs a_package_that_is_missing: in a checkout of bark-onnx, run pip install '.[ray]'\n"
+        "Error: --ray needs a_package_that_is_missing: in a checkout of bark-onnx, run pip install '.[ray]' "
+        "(with its wheel: 'WHEEL[ray]')\n"
     )
     assert not (tmp_path / "job").exists()
 

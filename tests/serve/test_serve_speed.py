@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bark_onnx.audio.encoder import encode
+from bark_onnx.engine.job import Job, Request
 from serving import Running
 
 pytest.importorskip("av", reason="PyAV is not installed")
@@ -32,6 +33,22 @@ def test_metrics_are_of_the_audio_that_is_sent_and_usage_is_of_what_was_made(ser
     assert server.metric("bark_onnx_audio_seconds_total") - made == pytest.approx(len(body) / 24_000, rel=0.01)
 
 
+def test_the_engine_is_told_how_fast_the_listener_plays(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the one who plays faster does not run out of audio while others have enough of it."""
+    engine, told = server.service.worker._engine, list[float]()
+    prepare = engine.prepare
+
+    def prepared(request: Request, **options: bool) -> Job:
+        assert request.streaming is not None
+        told.append(request.streaming.playback_speed)
+        return prepare(request, **options)
+
+    monkeypatch.setattr(engine, "prepare", prepared)
+    for fields in ({}, {"speed": 2}, {"speed": 0.5, "stream_format": "sse"}):
+        assert server.speak(**fields).status == 200
+    assert told == [1, 2, 0.5]
+
+
 def test_the_list_of_models_says_what_is_installed(server: Running) -> None:
     model = server.get("/v1/models").json["data"][0]
     assert model["response_formats"] == ["mp3", "opus", "aac", "flac", "wav", "pcm"]
@@ -43,6 +60,6 @@ def test_without_pyav_an_error_says_what_to_install(server: Running, monkeypatch
     for field, value in (("speed", 1.1), ("response_format", "aac")):
         answer = server.speak(**{field: value})
         assert (answer.status, answer.error["param"]) == (400, field)
-        assert answer.error["message"].endswith("run pip install '.[av]'")
+        assert answer.error["message"].endswith("run pip install '.[av]' (with its wheel: 'WHEEL[av]')")
         assert "PyAV" in answer.error["message"]
     assert server.speak(speed=1.0).status == 200

@@ -13,6 +13,7 @@ from .graphics import card_memory
 
 TIMEOUT = 1800  # seconds until a step is killed
 POLL = 0.25  # seconds between two checks whether a step has ended
+LONGEST_LINE = 300  # characters of the last line of output in a record; the log has all of it
 QUERY = 2.0  # seconds between two questions to nvidia-smi, which takes a part of one itself
 
 
@@ -56,14 +57,15 @@ class Steps:
         self.stopped = status is None
         if status is None:
             status, lines = -1, [f"killed after {limit:.3g} s"]
-        seconds, last_line = round(perf_counter() - start, 1), self._without_paths(lines[-1] if lines else "")
+        seconds, last_line = round(perf_counter() - start, 1), self._recorded(lines[-1] if lines else "")
         memory = {"card_memory_mb": peak} if peak else {}
         self.done.append({"step": name, "status": status, "seconds": seconds, "last_line": last_line, **memory})
         print(f"  {'done' if status == 0 else f'FAILED ({log})'} in {seconds} s: {last_line}", flush=True)
         return status == 0
 
-    def _without_paths(self, line: str) -> str:
+    def _recorded(self, line: str) -> str:
+        """A line as the record has it: without paths of this machine, and not longer than LONGEST_LINE."""
         for directory, word in ((self.bundles, "BUNDLES"), (self.directory, "DIRECTORY")):
             if directory is not None:
                 line = line.replace(str(directory.resolve()), word).replace(str(directory), word)
-        return line
+        return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 3]}..."

@@ -1,11 +1,10 @@
 """What `say` tells and keeps of the passages of a text: problems, subtitles, and how to continue."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import BarkWarning
+from ..errors import warn
 from ..files import replacing
 from ..long.journal import Journal
 from ..long.spoken import PassageReport
@@ -98,4 +97,4 @@ def _warn(number: int, passage: PassageReport) -> None:
     else:
         return
     message += "; ".join(map(str, passage.problems or passage.rejected))
-    warnings.warn(message, BarkWarning, stacklevel=1)
+    warn(message)

@@ -19,7 +19,7 @@ AHEAD_SECONDS = 1.5  # a stream with so much to play can wait; the longest chunk
 
 
 def lead(job: Job, now: float) -> float:
-    """Seconds of audio that a listener has left to play; negative since the time at which he had heard everything.
+    """For how many seconds a listener has audio to play; negative since the time at which he had heard everything.
 
     It is minus infinity before the first chunk of a text, and infinity for a whole utterance, since nobody listens
     before its end.
@@ -29,11 +29,12 @@ def lead(job: Job, now: float) -> float:
     """
     if job.chunked is None:
         return math.inf
-    due = job.request.due
+    streaming, due = job.request.streaming, job.request.due
+    assert streaming is not None
     if job.first_audio is None:
         return -math.inf if due is None else due - now
     begins = job.first_audio if due is None else max(due, job.first_audio)
-    return job.chunked.seconds - (now - begins)
+    return job.chunked.seconds / streaming.playback_speed - (now - begins)
 
 
 def ahead(jobs: Iterable[Job]) -> set[Job]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Waveform
+from ..audio.tempo import FASTEST, SLOWEST
 from ..errors import require
 from ..graphs.codec import CodecDecoder
 from ..model.vocabulary import Vocabulary
@@ -34,6 +35,8 @@ class StreamOptions:
             as the chunk has, so that the first chunks come soon.
         exact: compute the same fine codes as `Bark.generate`, in windows of the whole utterance. Audio then comes when
             no later window can change it, which is up to 7 seconds of codes later.
+        playback_speed: how fast the listener plays the audio, which itself stays the same: 2 is twice as fast. Of
+            several streams, those whose listeners have the least left to play go first.
 
     Raises BarkError that names every value that is impossible.
     """
@@ -43,6 +46,7 @@ class StreamOptions:
     chunk_seconds: float = 1.0
     fine_context: int = 128
     exact: bool = False
+    playback_speed: float = 1.0
 
     def __post_init__(self) -> None:
         plain_numbers(self)
@@ -51,6 +55,7 @@ class StreamOptions:
             "growth must be 1 to 10": 1 <= self.growth <= 10,
             "chunk_seconds must be over 0 and at most 5": 0 < self.chunk_seconds <= 5,
             "fine_context must be at least 0": self.fine_context >= 0,
+            f"playback_speed must be {SLOWEST:g} to {FASTEST:g}": SLOWEST <= self.playback_speed <= FASTEST,
         }
         require(self, checks)
 

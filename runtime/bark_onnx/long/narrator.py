@@ -321,7 +321,8 @@ class Narrator:
         self._context.add(passage.index, record)
         passage.record = record
         begun = passage.begun or monotonic()
-        self._due = max(begun, self._due or begun) + len(record.waveform) / self._vocabulary.sample_rate
+        seconds = len(record.waveform) / self._vocabulary.sample_rate / self._streaming.playback_speed
+        self._due = max(begun, self._due or begun) + seconds
 
     def _cut(self, waveform: Waveform) -> list[Waveform]:
         """Cut a passage that is complete into chunks, so that whoever takes it can stop within one."""

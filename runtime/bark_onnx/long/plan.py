@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -131,10 +131,19 @@ class Plan:
             ],
             "voices": voices,
             "options": [self.history, self.seed, asdict(self.options), asdict(self.narration)],
-            "streaming": None if self.streaming is None or self.streaming.exact else asdict(self.streaming),
+            "streaming": self._cutting,
             "bundle": self.bundle,
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def _cutting(self) -> dict[str, Any] | None:
+        """The options of a stream that its samples depend on; None if they are those of complete passages."""
+        if self.streaming is None or self.streaming.exact:
+            return None
+        cutting = asdict(self.streaming)
+        del cutting["playback_speed"]
+        return cutting
 
     @property
     def request(self) -> Request:

@@ -13,7 +13,7 @@ export async function voices(signal) {
   return (await (await request("v1/audio/voices", { signal })).json()).voices;
 }
 
-/** The loaded model: {id, response_formats, speeds: [slowest, fastest]}. */
+/** The loaded model: {id, marks, normalize_languages, response_formats, speeds: [slowest, fastest]}. */
 export async function model(key, signal) {
   return (await (await request("v1/models", { headers: authorization(key), signal })).json()).data[0];
 }
@@ -93,6 +93,7 @@ const FIELDS = {
   response_format: "Format",
   input: "Text",
   voice: "Voice",
+  normalize: "Numbers, dates and symbols",
   seed: "Seed",
   text_temperature: "Text temperature",
   coarse_temperature: "Coarse temperature",

@@ -2,7 +2,10 @@
 
 import { estimate } from "./take.js";
 
-const KEPT = ["text", "voice", "seed", "text_temperature", "coarse_temperature", "fine_temperature", "speed", "format", "key"];
+const KEPT = [
+  "text", "voice", "normalize", "seed", "text_temperature", "coarse_temperature", "fine_temperature", "speed", "format",
+  "key",
+];
 const RANGES = ["text_temperature", "coarse_temperature", "fine_temperature", "speed"];
 const TEMPERATURES = ["text_temperature", "coarse_temperature", "fine_temperature"];
 const MOST_SEED = 2n ** 64n - 1n;
@@ -37,7 +40,32 @@ export function offerVoices(voices) {
       return group;
     }),
   );
-  if (voices.some(({ id }) => id === stored("voice"))) select.value = stored("voice");
+  chooseAgain(select);
+}
+
+/** Offer the marks that the model knows, of those that the page has. */
+export function offerMarks(marks) {
+  const group = element("marks");
+  for (const button of group.children) button.hidden = !marks.includes(button.textContent);
+  group.hidden = !marks.length;
+}
+
+/** Offer the languages in which the server reads numbers, by their codes. It may have none. */
+export function offerLanguages(languages) {
+  const select = element("normalize");
+  element("numbers").hidden = select.disabled = !languages.length;
+  element("languages").replaceChildren(...languages.map((code) => new Option(nameOf(code), code)));
+  chooseAgain(select);
+}
+
+/** Choose what a reload has kept, if it is still there. */
+function chooseAgain(select) {
+  if ([...select.options].some(({ value }) => value === stored(select.id))) select.value = stored(select.id);
+}
+
+/** The name of a language. */
+function nameOf(code) {
+  return new Intl.DisplayNames(["en"], { type: "language" }).of(code);
 }
 
 /** Offer the speeds that the server can make, [slowest, fastest]. */
@@ -48,7 +76,7 @@ export function offerSpeeds([slowest, fastest]) {
 function groupOf({ id, name }) {
   const language = id.match(/(?:^|\/)([a-z]{2})_/)?.[1];
   if (name !== id) return "Other names";
-  return language ? new Intl.DisplayNames(["en"], { type: "language" }).of(language) : "Voices";
+  return language ? nameOf(language) : "Voices";
 }
 
 /** The fields of a request, or what is wrong, as {fields} or {problem, at}. */
@@ -66,6 +94,7 @@ export function readForm() {
       voice: element("voice").value,
       seed: seed && String(BigInt(seed)),
       ...Object.fromEntries(temperatures),
+      ...(element("normalize").disabled ? {} : { normalize: element("normalize").value }),
       ...(element("speed").disabled ? {} : { speed: Number(element("speed").value) }),
     },
   };

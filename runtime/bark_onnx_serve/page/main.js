@@ -2,7 +2,9 @@
 
 import { Fault, model, speechEvents, voices } from "./api.js";
 import { fileOf, save } from "./files.js";
-import { askForKey, key, offerSpeeds, offerVoices, prepareForm, readForm, setSeed } from "./form.js";
+import {
+  askForKey, key, offerLanguages, offerMarks, offerSpeeds, offerVoices, prepareForm, readForm, setSeed,
+} from "./form.js";
 import { History } from "./history.js";
 import { Player } from "./player.js";
 import { Subtitles } from "./subtitles.js";
@@ -49,8 +51,10 @@ async function load() {
   loading = new AbortController();
   await attempt(async (signal) => {
     offerVoices(await voices(signal));
-    const { id, response_formats, speeds } = await model(key(), signal);
+    const { id, marks, normalize_languages, response_formats, speeds } = await model(key(), signal);
     element("model").textContent = id;
+    offerMarks(marks);
+    offerLanguages(normalize_languages);
     offerSpeeds(speeds);
     element("aac").hidden = element("aac").disabled = !response_formats.includes("aac");
   }, loading.signal);

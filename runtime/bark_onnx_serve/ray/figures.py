@@ -50,7 +50,7 @@ class Export:
         for sample in family.samples:
             if family.type == "gauge":
                 self._set(sample.name, family.documentation, sample.labels, sample.value)
-            elif family.type in ("counter", "summary") and not sample.name.endswith("_created"):
+            elif family.type in ("counter", "summary"):
                 # Ray adds _total to the name of every counter.
                 name = sample.name.removesuffix("_total").removesuffix("_sum")
                 self._count(name, family.documentation, sample.labels, sample.value)

@@ -115,7 +115,7 @@ class SpeechRequest(BaseModel):
             top_p=self.top_p,
             min_eos_p=self.min_eos_p or None,
         )
-        return Words(self.input, self.voice_name, options, self.seed, not self.stream, self.normalize)
+        return Words(self.input, self.voice_name, options, self.seed, not self.stream, self.normalize, self.speed)
 
     @property
     def voice_name(self) -> str:
