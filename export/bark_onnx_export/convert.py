@@ -80,7 +80,7 @@ def export_bundle(
     tokenizer, voices = _assets(checkpoint, options)
     vocabulary, precision = checkpoint.vocabulary, options.precision
     if precision in ("int8", "int4", "mixed"):
-        report(f"{precision} is for CPUs, and slow on a GPU: use fp16 there")
+        report(f"{precision} is for CPUs: use fp16 on a GPU")
     elif precision == "bf16":
         report("bf16 is for GPUs, and does not run on a CPU: its weights are verified in fp32")
     elif precision in GPU_PRECISIONS:

@@ -147,7 +147,7 @@ def test_export_writes_a_bundle_and_says_how_good_it_is(export_run: tuple[Path, 
     target, result = export_run
     assert (result.returncode, result.stderr) == (0, b"")
     lines = result.stdout.decode().splitlines()
-    assert "use fp16 there" in lines[0]
+    assert lines[0] == "int8 is for CPUs: use fp16 on a GPU"
     assert lines[1] == "voices: 3"
     assert [line.split()[0] for line in lines[-6:-2]] == list(STAGES)  # the table
     size = sum(entry.bytes for entry in Bundle.open(target).manifest.files.values())

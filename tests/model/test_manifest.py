@@ -82,6 +82,15 @@ def test_reading_is_strict(place: Place, value: object, fragments: list[str]) ->
         Manifest.from_json(json.dumps(changed))
 
 
+@pytest.mark.parametrize(("field", "value"), [("precision", "fp16"), ("precision", "w4a16"), ("kv_layout", "portable")])
+def test_a_cache_of_int8_is_for_cpus_and_the_static_layout(field: str, value: str) -> None:
+    changed = document()
+    put(changed, [field], value)
+    put(changed, ["precisions", "coarse", "kv_cache"], "int8")
+    with refused("precisions.coarse.kv_cache is int8, which only bundles for CPUs in the static layout have"):
+        Manifest.from_json(json.dumps(changed))
+
+
 def test_a_bundle_of_an_older_revision_is_refused_as_the_docs_say() -> None:
     """Whatever else is in it: a revision may have had other fields."""
     with pytest.raises(BundleError) as refusal:

@@ -89,7 +89,7 @@ class CausalGraph:
         for kv_cache, (past, present) in self._names.items():
             tensor = (KV_CACHE_DTYPES[kv_cache], (None, *self._shape))
             inputs, outputs = {**inputs, **dict.fromkeys(past, tensor)}, {**outputs, **dict.fromkeys(present, tensor)}
-        self._graph = Graph(path, device, inputs, outputs, profile, repeated=True, heads=size.heads)
+        self._graph = Graph(path, device, inputs, outputs, profile, repeated=True, causal=True)
 
     def new_memory(self, kv_cache: str, rows: int) -> Memory:
         """Zeros for this many rows of a KV cache, [2 * layers, rows, heads, context, head_size]."""

@@ -25,7 +25,6 @@ from ..errors import (
     reason,
     warn,
 )
-from .cores import usable_cores
 from .cuda import failure
 from .device import CAPTURE, CPU, Device
 from .memory import BFLOAT16, Memory
@@ -87,15 +86,16 @@ class Graph:
         inputs, outputs: exactly the inputs and outputs that the graph must have.
         profile: what TensorRT builds an engine for, if it is the device; None runs the graph on CUDA there.
         repeated: some bindings of this graph are run again and again, and CUDA may record and replay them.
-        heads: the heads of the graph's attention with a KV cache, if it has any. On a CPU, flash attention goes through
-            the keys in blocks, whose products are too small to be fast: a prefill of 257 to 887 positions of bark-small
-            takes 0.79 to 0.88 of the time without it (in pieces of at most 256, on two cores). Without it only heads
-            run in parallel, so flash attention stays if there are more threads than heads.
+        causal: whether the graph's attention has a KV cache. On a CPU it is not flash attention then, which goes
+            through the keys in blocks. Their products are too small to be fast: a prefill of 257 to 887 positions of
+            bark-small takes 0.79 to 0.88 of the time without it (in pieces of at most 256, on two cores). And with more
+            threads than rows times heads, the threads share the blocks of a head and add up their results in another
+            order: a sequence would have other logits alone than beside others.
     """
 
     def __init__(
         self, path: Path, device: Device, inputs: Shapes, outputs: Shapes, profile: EngineProfile | None = None,
-        *, repeated: bool = False, heads: int = 0,
+        *, repeated: bool = False, causal: bool = False,
     ) -> None:  # fmt: skip
         self.name = path.name
         self._device = device
@@ -120,7 +120,7 @@ class Graph:
         try:
             # With ONNX Runtime's fallback, a failure would be printed to standard output, and another one be raised.
             given = None if device.plugin is not None else providers
-            with _attention(heads, device.threads or usable_cores()):
+            with _no_flash() if causal else contextlib.nullcontext():
                 self._session = ort.InferenceSession(path, options, providers=given, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise _cannot_load(path, device, error, captures=self._captures) from None
@@ -201,15 +201,10 @@ class Graph:
 
 
 @contextlib.contextmanager
-def _attention(heads: int, threads: int) -> Iterator[None]:
-    """A session that is created meanwhile has no flash attention on the CPU if there are at most as many threads as
-    heads. A user's setting is left. A graph without such heads waits for no other.
-    """
-    if not heads:
-        yield
-        return
+def _no_flash() -> Iterator[None]:
+    """A session that is created meanwhile has no flash attention on the CPU. A user's setting is left."""
     with _creating:
-        if threads > heads or _NO_FLASH in os.environ:
+        if _NO_FLASH in os.environ:
             yield
             return
         try:

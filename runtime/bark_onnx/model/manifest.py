@@ -168,6 +168,8 @@ def _contradictions(manifest: Manifest) -> Iterable[str]:
             yield f"precisions.{stage}.kv_cache is {causal.kv_cache!r}, not fp32, fp16, bf16 or int8"
         if causal.split and causal.kv_cache != "int8":
             yield f"precisions.{stage}: decode steps with weights of their own need a KV cache of int8"
+        if causal.kv_cache == "int8" and (manifest.for_gpu or manifest.kv_layout == "portable"):
+            yield f"precisions.{stage}.kv_cache is int8, which only bundles for CPUs in the static layout have"
     graphs = _graph_files(manifest)
     for name in manifest.matrices.keys() - set(graphs):
         yield f"matrices names {name!r:.80}, which is not a graph of this bundle"
