@@ -105,7 +105,7 @@ def test_a_manifest_that_promises_another_cache_than_the_graph_has_is_refused(ex
         del document["files"][f"{stage}.quantize_cache.onnx"]
         (target / f"{stage}.quantize_cache.onnx").unlink()
     (target / MANIFEST).write_text(json.dumps(document))
-    with pytest.raises(BundleError, match="is not the graph that the manifest describes: unexpected past_int8"):
+    with pytest.raises(BundleError, match=r"is not the graph that the .*: unexpected past_int8.* and 1 more$"):
         Bark.load(sign(target), device="cpu").generate("hello")
 
 

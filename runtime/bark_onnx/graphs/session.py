@@ -36,6 +36,8 @@ Shapes: TypeAlias = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]
 # ONNX Runtime's exceptions for a file that is missing, or is not a graph.
 _FILE_ERRORS = ("InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile")
 
+LISTED = 8  # differences of a graph that an error names; a KV cache of another type differs in each of its tensors
+
 MOST_RECORDINGS = 512
 """Recorded runs of one graph. ONNX Runtime keeps each of them until the session is gone. A KV cache of 1024 rows has 88
 in its decoder's graph."""
@@ -131,7 +133,9 @@ class Graph:
             )
         problems = _differences(self._session.get_inputs(), inputs) + _differences(self._session.get_outputs(), outputs)
         if problems:
-            raise BundleError(f"{path.name} is not the graph that the manifest describes: {'; '.join(problems)}")
+            more = f" and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+            listed = "; ".join(problems[:LISTED])
+            raise BundleError(f"{path.name} is not the graph that the manifest describes: {listed}{more}")
 
     def __del__(self) -> None:
         if not sys.is_finalizing():  # the system takes all memory then
