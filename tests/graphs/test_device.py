@@ -43,10 +43,10 @@ def test_a_device_that_is_listed_but_does_not_answer_is_an_error(listed: pytest.
         Device.choose("cuda")
 
 
-@pytest.mark.parametrize("name", ["cuda", "tensorrt", "cuda:1"])
-def test_a_device_that_is_not_built_in_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(("name", "extra"), [("cuda", "gpu"), ("tensorrt", "tensorrt"), ("cuda:1", "gpu")])
+def test_a_device_that_is_not_built_in_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str, extra: str) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(DeviceError, match=r"needs \w+ExecutionProvider.*pip install '\.\[gpu\]'"):
+    with pytest.raises(DeviceError, match=rf"needs \w+ExecutionProvider.*pip install '\.\[{extra}\]'"):
         Device.choose(name)
 
 

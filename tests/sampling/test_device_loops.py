@@ -235,7 +235,7 @@ def recorded(host: Bark) -> Bark:
 def recordings(bark: Bark) -> dict[str, int]:
     """The number of recordings of each graph that has any."""
     networks, loops = bark._networks, ("semantic", "coarse")
-    graphs = [networks.causal(stage)._graph for stage in loops]
+    graphs = [networks.causal(stage)._graph._graph for stage in loops]
     graphs += [networks.sampler(stage, top_k_top_p=sorts)._graph for stage in loops for sorts in (False, True)]
     return {graph.name: graph._recordings for graph in graphs if graph._recordings}
 

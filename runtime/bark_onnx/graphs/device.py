@@ -98,7 +98,8 @@ class Device:
         base, index = _parse(name)
         provider = _PROVIDERS.get(base, base)
         if provider not in available:
-            advice = f"{how_to_install('gpu')} without the extra cpu, or " if provider in (CUDA, TENSORRT) else ""
+            extra = "tensorrt" if provider == TENSORRT else "gpu"
+            advice = f"{how_to_install(extra)} without the extra cpu, or " if provider in (CUDA, TENSORRT) else ""
             raise DeviceError(
                 f"device {name!r} needs {provider}, which this ONNX Runtime ({ort.__version__}) does not have; "
                 f"{advice}use device 'cpu'"

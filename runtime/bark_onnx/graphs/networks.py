@@ -63,16 +63,15 @@ def choose_device(
     Raises DeviceError also for a bundle that the device cannot run. A warning says if it will be slow there.
     """
     manifest = bundle.manifest
+    int8_cache = any(getattr(manifest.precisions, stage).kv_cache == "int8" for stage in CAUSAL_STAGES)
+    if int8_cache and isinstance(name, str) and name.lower().startswith(("cuda", "tensorrt")):
+        raise DeviceError(
+            f"a bundle in {manifest.precision} is for CPUs: export one with --precision fp16 for device {name!r}"
+        )
     device = Device.choose(name, threads, auto_gpu=manifest.for_gpu, options=options)
     if manifest.kv_layout != "portable" and (device.name == "tensorrt" or device.plugin is not None):
         own = "TensorRT" if device.name == "tensorrt" else device.name
         raise DeviceError(f"{own} runs standard operators only: export the bundle with --layout portable")
-    if device.memory == "cuda" and any(
-        getattr(manifest.precisions, stage).kv_cache == "int8" for stage in CAUSAL_STAGES
-    ):
-        raise DeviceError(
-            f"a bundle in {manifest.precision} is for CPUs: export one with --precision fp16 for device {device.name!r}"
-        )
     if device.memory == "cuda" and not manifest.for_gpu and manifest.precision != "fp32":  # which does not load
         warn(f"a bundle in {manifest.precision} is for CPUs: on a GPU it runs in part and slowly; export one in fp16")
     return device
