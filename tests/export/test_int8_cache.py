@@ -115,3 +115,5 @@ def test_a_gpu_is_refused_before_anything_is_looked_for(exported: Path, device: 
     bundle = Bundle.open(exported)
     with pytest.raises(DeviceError, match=f"a bundle in {bundle.manifest.precision} is for CPUs: export one with"):
         choose_device(bundle, device)
+    with pytest.raises(DeviceError, match="for CPUs"):  # `verify` chooses its device without a bundle
+        Networks(bundle, Device("cuda"))

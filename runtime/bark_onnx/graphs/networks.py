@@ -19,7 +19,6 @@ from ..errors import BarkError, DeviceError, warn
 from ..model.bundle import Bundle
 from ..model.manifest import (
     BLOCK_WEIGHTS,
-    CAUSAL_STAGES,
     QUANTIZE_CACHE,
     SAMPLER,
     STAGES,
@@ -63,11 +62,8 @@ def choose_device(
     Raises DeviceError also for a bundle that the device cannot run. A warning says if it will be slow there.
     """
     manifest = bundle.manifest
-    int8_cache = any(getattr(manifest.precisions, stage).kv_cache == "int8" for stage in CAUSAL_STAGES)
-    if int8_cache and isinstance(name, str) and name.lower().startswith(("cuda", "tensorrt")):
-        raise DeviceError(
-            f"a bundle in {manifest.precision} is for CPUs: export one with --precision fp16 for device {name!r}"
-        )
+    if manifest.int8_cache and isinstance(name, str) and name.lower().startswith(("cuda", "tensorrt")):
+        raise DeviceError(_for_cpus(bundle))  # before anybody installs a GPU's libraries
     device = Device.choose(name, threads, auto_gpu=manifest.for_gpu, options=options)
     if manifest.kv_layout != "portable" and (device.name == "tensorrt" or device.plugin is not None):
         own = "TensorRT" if device.name == "tensorrt" else device.name
@@ -75,6 +71,10 @@ def choose_device(
     if device.memory == "cuda" and not manifest.for_gpu and manifest.precision != "fp32":  # which does not load
         warn(f"a bundle in {manifest.precision} is for CPUs: on a GPU it runs in part and slowly; export one in fp16")
     return device
+
+
+def _for_cpus(bundle: Bundle) -> str:
+    return f"a bundle in {bundle.manifest.precision} is for CPUs: export one with --precision fp16 for GPUs"
 
 
 class Networks:
@@ -93,6 +93,8 @@ class Networks:
     """
 
     def __init__(self, bundle: Bundle, device: Device, *, low_memory: bool = False) -> None:
+        if device.memory == "cuda" and bundle.manifest.int8_cache:
+            raise DeviceError(_for_cpus(bundle))
         if device.memory == "cuda" and bundle.manifest.precision == "fp32" and not bundle.manifest.for_gpu:
             raise DeviceError(NO_FP32)
         self.bundle = bundle

@@ -130,6 +130,11 @@ class Manifest:
         """
         return self.precision in GPU_PRECISIONS or (self.precision == "fp32" and self.kv_layout == "portable")
 
+    @property
+    def int8_cache(self) -> bool:
+        """Whether decode steps have a KV cache of 8 bits, for which there are kernels on CPUs only."""
+        return any(getattr(self.precisions, stage).kv_cache == "int8" for stage in CAUSAL_STAGES)
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
