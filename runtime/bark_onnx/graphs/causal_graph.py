@@ -50,7 +50,7 @@ CAUSAL_INPUTS = CausalInputs._fields
 
 
 def cache_names(prefix: str, layers: int) -> list[str]:
-    """The names of a causal graph's cache tensors, in their order; the prefix is PAST or PRESENT."""
+    """The names of a causal graph's cache tensors, in their order; the prefix is that of a cache, such as PAST."""
     return [f"{prefix}.{layer}.{half}" for layer in range(layers) for half in ("key", "value")]
 
 
