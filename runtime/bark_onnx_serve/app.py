@@ -42,8 +42,8 @@ def make_app(service: Service, metrics: Metrics) -> FastAPI:
     app.include_router(docs_routes(app))
     app.include_router(page_routes())
     # The last one is the outermost.
-    app.add_middleware(RequireKey, keys=settings.api_keys)
     app.add_middleware(LimitBody, most=settings.max_body_bytes, of_path={VOICES: MOST_UPLOAD_BYTES})
+    app.add_middleware(RequireKey, keys=settings.api_keys)
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,

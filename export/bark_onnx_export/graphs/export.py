@@ -131,16 +131,18 @@ def _quantize_stage(
             chosen[path.name] = {name: matrix.form.name for name, matrix in found.items()}
         return found
 
-    int8_cache = isinstance(own, CausalPrecision) and own.kv_cache == "int8"
-    split = isinstance(own, CausalPrecision) and own.split
-    change = add_int8_cache if int8_cache and not split else None
-    quantize(traced, target, names, rounded(own.weights, target), portable=portable, change=change)
-    if isinstance(own, CausalPrecision) and own.split:
+    found = rounded(own.weights, target)
+    if not isinstance(own, CausalPrecision) or own.kv_cache != "int8":
+        quantize(traced, target, names, found, portable=portable)
+        return chosen
+    if own.split:
+        quantize(traced, target, names, found)
         step = target.with_suffix(f".{STEP}.onnx")
         quantize(traced, step, names, rounded(own.step_weights, step), beside=target, change=to_int8_cache)
-    if int8_cache:
-        quantizer = cache_quantizer_graph(CacheQuantizer(CACHE_STEP), size)
-        target.with_suffix(f".{QUANTIZE_CACHE}.onnx").write_bytes(quantizer)
+    else:
+        quantize(traced, target, names, found, change=add_int8_cache)
+    quantizer = cache_quantizer_graph(CacheQuantizer(CACHE_STEP), size)
+    target.with_suffix(f".{QUANTIZE_CACHE}.onnx").write_bytes(quantizer)
     return chosen
 
 

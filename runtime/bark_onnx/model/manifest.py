@@ -132,7 +132,7 @@ class Manifest:
 
     @property
     def int8_cache(self) -> bool:
-        """Whether decode steps have a KV cache of 8 bits, for which there are kernels on CPUs only."""
+        """Whether decode steps have a KV cache of 8 bits, as in bundles for CPUs only."""
         return any(getattr(self.precisions, stage).kv_cache == "int8" for stage in CAUSAL_STAGES)
 
     def to_json(self) -> str:
